@@ -1,0 +1,149 @@
+"""The training loop: resumes to the bit, refuses foreign states, keeps what it had."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from vqddm.artifacts import UserError
+from vqddm.params import TrainingParams
+from vqddm.training import Interrupted, LossCurve, StateFolder, batch_indices, train
+
+PARAMS = TrainingParams(steps=12, batch_size=4, precision="no", seed=3)
+DATA = torch.randn(10, 5, generator=torch.Generator().manual_seed(0))
+
+
+class Toy:
+    """A linear auto-encoder with noise from the step's generator, so that randomness matters."""
+
+    def __init__(self, rate: float = 0.1) -> None:
+        torch.manual_seed(0)
+        net = nn.Linear(5, 5)
+        self.modules: dict[str, nn.Module] = {"net": net}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {"net": torch.optim.Adam(net.parameters(), rate)}
+        self.stateful: dict = {}
+
+    def learning_rate_factor(self, step):
+        return 1.0 - step / PARAMS.steps
+
+    def step(self, batch, step, generator, accelerator):
+        noise = torch.randn(batch.shape, generator=generator)
+        loss = (self.modules["net"](batch + 0.1 * noise) - batch).square().mean()
+        self.optimizers["net"].zero_grad()
+        accelerator.backward(loss)
+        self.optimizers["net"].step()
+        return {"loss": loss.detach()}
+
+
+def run(folder: Path, fetch=lambda i: DATA[i], identity=None, save_seconds: float = 0.0) -> torch.Tensor:
+    recipe = Toy()
+    with StateFolder(folder / "state", identity or {"rate": 0.1}) as state:
+        train(recipe, fetch, len(DATA), PARAMS, state, folder / "curve.csv", save_seconds)
+        state.discard()
+    return recipe.modules["net"].weight.detach().clone()
+
+
+@given(st.integers(1, 50), st.integers(1, 10), st.integers(0, 30), st.integers(0, 5))
+def test_every_epoch_shows_each_example_at_most_once(count, batch, epoch, seed):
+    batch = min(batch, count)
+    per_epoch = count // batch
+    seen = np.concatenate(
+        [batch_indices(count, batch, epoch * per_epoch + i, seed) for i in range(per_epoch)]
+    )
+    assert len(np.unique(seen)) == len(seen) == per_epoch * batch
+    assert set(seen) <= set(range(count))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_saves_and_the_resumed_training_is_the_same_to_the_bit(tmp_path, number):
+    calls = []
+
+    def fetch(index):
+        calls.append(index)
+        if len(calls) == 5:
+            os.kill(os.getpid(), number)
+        return DATA[index]
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Interrupted) as stopped:
+        run(tmp_path / "cut", fetch, save_seconds=1e9)
+    assert stopped.value.code == 128 + number
+    before = len(calls)
+    resumed = run(tmp_path / "cut", fetch)
+    assert len(calls) == PARAMS.steps, f"{before} steps were done before the signal"
+    assert torch.equal(whole, resumed)
+    assert (tmp_path / "whole/curve.csv").read_bytes() == (tmp_path / "cut/curve.csv").read_bytes()
+    assert not (tmp_path / "cut/state").exists()
+
+
+def test_killed_without_warning_it_goes_on_from_the_last_state(tmp_path):
+    script = textwrap.dedent(
+        f"""
+        import os, signal, sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from pathlib import Path
+        import test_training as t
+        calls = []
+        def fetch(index):
+            calls.append(index)
+            if len(calls) == 7:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return t.DATA[index]
+        t.run(Path({str(tmp_path / "cut")!r}), fetch)
+        """
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == -signal.SIGKILL
+    assert [p.name for p in (tmp_path / "cut/state").glob("step-*")] == ["step-000000006"]
+    assert torch.equal(run(tmp_path / "cut"), run(tmp_path / "whole"))
+
+
+def test_a_half_saved_state_is_ignored(tmp_path):
+    with pytest.raises(Interrupted):
+        run(tmp_path, lambda i: (os.kill(os.getpid(), signal.SIGTERM), DATA[i])[1], save_seconds=1e9)
+    (tmp_path / "state/saving").mkdir()
+    (tmp_path / "state/saving/model.safetensors").write_bytes(b"half")
+    assert torch.equal(run(tmp_path), run(tmp_path / "whole"))
+
+
+def test_other_parameters_are_refused_by_name(tmp_path):
+    with pytest.raises(Interrupted):
+        run(tmp_path, lambda i: (os.kill(os.getpid(), signal.SIGTERM), DATA[i])[1], {"p": {"rate": 0.1}}, 1e9)
+    with pytest.raises(UserError, match=r"p\.rate: 0\.1 there, 0\.2 now"):
+        run(tmp_path, identity={"p": {"rate": 0.2}})
+
+
+def test_two_trainings_cannot_share_a_state(tmp_path):
+    with StateFolder(tmp_path, {}), pytest.raises(UserError, match="another process"):
+        StateFolder(tmp_path, {})
+    StateFolder(tmp_path, {}).discard()
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
+    with pytest.raises(UserError, match="loss is not finite"):
+        run(tmp_path, lambda i: DATA[i] * float("nan"))
+
+
+def test_too_few_examples(tmp_path):
+    message = "2 training examples are fewer than one batch of 4"
+    with StateFolder(tmp_path, {}) as state, pytest.raises(UserError, match=message):
+        train(Toy(), lambda i: DATA[i], 2, PARAMS, state, tmp_path / "curve.csv", 60)
+
+
+def test_the_curve_is_the_mean_over_windows(tmp_path):
+    curve = LossCurve(1000)
+    values = np.random.default_rng(0).random(1000)
+    for step, value in enumerate(values):
+        curve.add(step, {"loss": torch.tensor(value)})
+    assert [r["step"] for r in curve.rows] == list(range(2, 1001, 2))
+    np.testing.assert_allclose([r["loss"] for r in curve.rows], values.reshape(-1, 2).mean(1))

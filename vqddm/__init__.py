@@ -1,0 +1,1 @@
+"""VQ-DDM: global context with discrete diffusion in vector quantised modelling, reproduced."""

@@ -1,0 +1,5 @@
+"""`python -m vqddm` is `vqddm`."""
+
+from vqddm.cli import main
+
+main()

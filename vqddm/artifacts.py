@@ -1,0 +1,141 @@
+"""Files at the edge: written aside and renamed, checkpoints with what made them, one kind of error.
+
+Nothing here knows about images or networks. Every file of the pipeline is written through `replacing`, so a
+killed or failed step never leaves half a file under a final name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+
+class UserError(Exception):
+    """Something that the user can mend. The message says what is wrong, where, and what to do."""
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; rename it into place when the block ends without error.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield aside
+        with aside.open("rb") as written:
+            os.fsync(written.fileno())
+        aside.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"{path}: the disk is full; free some space and run the same command again"
+            ) from None
+        if error.errno in (errno.EACCES, errno.EROFS):
+            raise UserError(f"{path}: this folder cannot be written; check its permissions") from None
+        raise
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON with sorted keys. NaN and infinity are errors: JSON has neither."""
+    with replacing(path) as aside:
+        aside.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; build it with `snakemake {path}`") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not JSON ({error}); delete it and build it again") from None
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write one array as `.npy`."""
+    with replacing(path) as aside, aside.open("wb") as handle:
+        np.save(handle, array)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Memory-map one `.npy` array, read-only.
+
+    Raises:
+        UserError: the file is missing, empty or cut short.
+    """
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; build it with `snakemake {path}`") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path}: not a whole .npy file ({error}); delete it and build it again") from None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, as hexadecimal text."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def fingerprint(path: Path) -> str:
+    """A file's SHA-256; for a prepared data array the one that its manifest records (arrays can be huge)."""
+    manifest = path.with_suffix(".json")
+    if path.suffix == ".npy" and manifest.exists():
+        return str(read_json(manifest)["sha256"])
+    return sha256(path)
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors as safetensors, with `about` (what made them) as JSON in the file's header."""
+    from safetensors.torch import save_file
+
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as aside:
+        save_file(contiguous, aside, metadata={"about": json.dumps(about, sort_keys=True)})
+
+
+def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read a checkpoint that `write_checkpoint` wrote: its tensors, and what made them.
+
+    Args:
+        path: a `.safetensors` file.
+        kind: the expected `about["kind"]`, such as `first stage` or `prior`.
+
+    Raises:
+        UserError: missing, damaged, foreign or of another kind.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise UserError(f"{path}: no such checkpoint; build it with `snakemake {path}`")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise UserError(
+            f"{path}: not a whole safetensors file ({error}); delete it and build it again"
+        ) from None
+    if about.get("kind") != kind:
+        raise UserError(f"{path}: holds a {about.get('kind', 'foreign checkpoint')}, not a {kind}")
+    return tensors, about

@@ -1,0 +1,461 @@
+"""The command line: `vqddm STEP COMMAND`, the steps named as the folders are.
+
+A command parses its options and calls one function. Imports stand inside the commands, so that `--help` and the
+steps without torch start at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vqddm.artifacts import UserError
+
+app = typer.Typer(help="VQ-DDM, step by step.", no_args_is_help=True, pretty_exceptions_enable=False)
+data_app = typer.Typer(help="One array file per dataset and split.", no_args_is_help=True)
+vqgan_app = typer.Typer(help="The trained first stage.", no_args_is_help=True)
+refit_app = typer.Typer(help="Rebuilt codebooks, fine-tuned first stages, code maps.", no_args_is_help=True)
+prior_app = typer.Typer(help="The discrete diffusion prior, samples, inpaintings.", no_args_is_help=True)
+evaluate_app = typer.Typer(help="Every measured number, as small JSON.", no_args_is_help=True)
+paper_app = typer.Typer(help="Tables, figures, claims and the page.", no_args_is_help=True)
+for name, sub in (
+    ("data", data_app),
+    ("vqgan", vqgan_app),
+    ("refit", refit_app),
+    ("prior", prior_app),
+    ("evaluate", evaluate_app),
+    ("paper", paper_app),
+):
+    app.add_typer(sub, name=name)
+
+ParamsJson = Annotated[str, typer.Option("--params", help="the step's section of params.yaml, as JSON")]
+Threads = Annotated[
+    int | None, typer.Option(help="CPU threads; last bits may differ between numbers of threads")
+]
+SaveSeconds = Annotated[float, typer.Option(help="how often the resumable state is saved; changes no result")]
+Out = Annotated[Path, typer.Option(help="file to write")]
+Data = Annotated[Path, typer.Option(help="a prepared split, train.npy or test.npy")]
+State = Annotated[Path, typer.Option(help="folder of the resumable state; deleted when the step is done")]
+Curve = Annotated[Path, typer.Option(help="CSV of every loss, to write")]
+FirstStagePath = Annotated[Path, typer.Option("--first-stage", help="checkpoint of a first stage")]
+PriorPath = Annotated[Path, typer.Option("--prior", help="checkpoint of a prior")]
+CodebookSize = Annotated[int, typer.Option(help="capacity K of the codebook")]
+Seed = Annotated[int, typer.Option()]
+Network = Annotated[str, typer.Option(help="feature network: efficientnet_lite0 or inception")]
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option(help="file to write instead of printing")] = None,
+) -> None:
+    """Print the JSON schema of params.yaml, made from the typed parameters."""
+    import json
+
+    from vqddm import params
+
+    text = json.dumps(params.schema(), indent=2) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.write_text(text)
+
+
+@app.command()
+def check(path: Annotated[Path, typer.Argument()] = Path("params.yaml")) -> None:
+    """Validate a params.yaml."""
+    from vqddm import params
+
+    loaded = params.load(path)
+    typer.echo(f"{path}: valid; suites {', '.join(loaded.suites)}; datasets {', '.join(loaded.datasets)}")
+
+
+@data_app.command()
+def prepare(
+    params_json: ParamsJson,
+    out: Annotated[Path, typer.Option(help="folder to write the splits and their manifests to")],
+    workers: Annotated[int | None, typer.Option(help="processes; changes no result")] = None,
+) -> None:
+    """Write train.npy, test.npy and their manifests."""
+    from vqddm.data.prepare import prepare
+    from vqddm.params import DataParams, parse
+
+    prepare(parse(DataParams, params_json, "data"), out, workers)
+
+
+@vqgan_app.command("train")
+def train_vqgan(
+    data: Data,
+    params_json: ParamsJson,
+    codebook_size: CodebookSize,
+    state: State,
+    out: Out,
+    curve: Curve,
+    save_seconds: SaveSeconds = 60.0,
+    threads: Threads = None,
+) -> None:
+    """Train a VQ-GAN from scratch."""
+    from vqddm.params import VQGANParams, parse
+    from vqddm.vqgan.train import train_vqgan
+
+    section = parse(VQGANParams, params_json, "vqgan")
+    train_vqgan(data, section, codebook_size, state, out, curve, save_seconds, threads)
+
+
+@refit_app.command()
+def rebuild(
+    source: Annotated[Path, typer.Option(help="checkpoint of the trained VQ-GAN")],
+    data: Data,
+    params_json: ParamsJson,
+    codebook_size: CodebookSize,
+    features: Annotated[int, typer.Option(help="number P of sampled features")],
+    out: Out,
+    threads: Threads = None,
+) -> None:
+    """Sample P features and write the k-means centres: the rebuilt codebook."""
+    from vqddm.params import RefitParams, parse
+    from vqddm.refit.rebuild import rebuild
+
+    rebuild(source, data, parse(RefitParams, params_json, "refit"), codebook_size, features, out, threads)
+
+
+@refit_app.command()
+def finetune(
+    source: Annotated[Path, typer.Option(help="checkpoint of the trained VQ-GAN")],
+    centres: Annotated[Path, typer.Option(help="the rebuilt codebook")],
+    data: Data,
+    params_json: ParamsJson,
+    state: State,
+    out: Out,
+    curve: Curve,
+    save_seconds: SaveSeconds = 60.0,
+    threads: Threads = None,
+) -> None:
+    """Fine-tune decoder and discriminator on a rebuilt codebook."""
+    from vqddm.params import RefitParams, parse
+    from vqddm.refit.finetune import finetune
+
+    section = parse(RefitParams, params_json, "refit")
+    finetune(source, centres, data, section, state, out, curve, save_seconds, threads)
+
+
+@refit_app.command()
+def encode(
+    first_stage: FirstStagePath,
+    data: Annotated[list[Path], typer.Option(help="a prepared split; may be given several times")],
+    out: Annotated[list[Path], typer.Option(help="the code maps to write, one for each split")],
+    threads: Threads = None,
+) -> None:
+    """Write the code maps of prepared splits."""
+    from vqddm.refit.codes import encode_splits
+
+    encode_splits(first_stage, data, out, threads)
+
+
+@prior_app.command("train")
+def train_prior(
+    codes: Annotated[Path, typer.Option(help="code maps of the training images")],
+    params_json: ParamsJson,
+    codebook_size: CodebookSize,
+    state: State,
+    out: Out,
+    curve: Curve,
+    save_seconds: SaveSeconds = 60.0,
+    threads: Threads = None,
+) -> None:
+    """Train the discrete diffusion prior."""
+    from vqddm.params import PriorParams, parse
+    from vqddm.prior.train import train_prior
+
+    section = parse(PriorParams, params_json, "prior")
+    train_prior(codes, codebook_size, section, state, out, curve, save_seconds, threads)
+
+
+@prior_app.command()
+def sample(
+    prior: PriorPath,
+    first_stage: FirstStagePath,
+    steps: Annotated[int, typer.Option(help="sampling steps, from 1 to T")],
+    state: State,
+    out: Out,
+    count: Annotated[int, typer.Option(help="number of images")] = 64,
+    seed: Seed = 0,
+    temperature: Annotated[float, typer.Option(help="temperature of the p(z0) logits")] = 1.0,
+    threads: Threads = None,
+) -> None:
+    """Sample code maps with any number of steps and decode them to images."""
+    from vqddm.prior.sample import sample_images
+
+    sample_images(prior, first_stage, count, steps, seed, temperature, state, out, threads)
+
+
+@prior_app.command()
+def inpaint(
+    prior: PriorPath,
+    first_stage: FirstStagePath,
+    data: Data,
+    out: Out,
+    count: Annotated[int, typer.Option(help="number of images for each mask")] = 8,
+    seed: Seed = 0,
+    temperature: Annotated[float, typer.Option(help="temperature of the p(z0) logits")] = 1.0,
+    threads: Threads = None,
+) -> None:
+    """Complete images from the masks of section 4.4 and others."""
+    from vqddm.prior.inpaint import inpaint_images
+
+    inpaint_images(prior, first_stage, data, count, seed, temperature, out, threads)
+
+
+@evaluate_app.command()
+def features(
+    data: Data,
+    count: Annotated[int, typer.Option(help="number of images, from the first")],
+    out: Out,
+    network: Network = "efficientnet_lite0",
+    threads: Threads = None,
+) -> None:
+    """Write the features of a split's first images."""
+    from vqddm.evaluate.measure import extract_features
+
+    extract_features(data, network, count, out, threads)
+
+
+@evaluate_app.command()
+def floor(
+    train: Annotated[Path, typer.Option(help="features of training images")],
+    test: Annotated[Path, typer.Option(help="features of test images")],
+    out: Out,
+    network: Network = "efficientnet_lite0",
+    seed: Seed = 0,
+) -> None:
+    """Measure the distance of real held-out images to the training images."""
+    from vqddm.evaluate.measure import measure_floor
+
+    measure_floor(train, test, network, seed, out)
+
+
+@evaluate_app.command()
+def reconstruction(
+    first_stage: FirstStagePath,
+    codes_train: Annotated[Path, typer.Option()],
+    codes_test: Annotated[Path, typer.Option()],
+    test: Annotated[Path, typer.Option(help="test.npy")],
+    reference: Annotated[Path, typer.Option(help="features of the training images")],
+    images: Annotated[int, typer.Option(help="images of each split to reconstruct")],
+    out: Out,
+    pictures: Annotated[
+        Path, typer.Option(help=".npz of test images beside their reconstructions, to write")
+    ],
+    sampled_features: Annotated[int | None, typer.Option(help="the number P of a ReFiT")] = None,
+    network: Network = "efficientnet_lite0",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Measure usage and reconstruction (Table 1)."""
+    from vqddm.evaluate.measure import measure_reconstruction
+
+    measure_reconstruction(
+        first_stage,
+        codes_train,
+        codes_test,
+        test,
+        reference,
+        sampled_features,
+        images,
+        network,
+        seed,
+        out,
+        pictures,
+        threads,
+    )
+
+
+@evaluate_app.command()
+def samples(
+    samples: Annotated[Path, typer.Option(help="sampled images")],
+    reference: Annotated[Path, typer.Option(help="features of the training images")],
+    steps: Annotated[int, typer.Option(help="sampling steps that made them")],
+    out: Out,
+    temperature: Annotated[float, typer.Option()] = 1.0,
+    network: Network = "efficientnet_lite0",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Measure sampled images (Table 2, Figure 5)."""
+    from vqddm.evaluate.measure import measure_samples
+
+    measure_samples(samples, reference, steps, temperature, network, seed, out, threads)
+
+
+@evaluate_app.command()
+def likelihood(
+    prior: PriorPath,
+    codes_train: Annotated[Path, typer.Option()],
+    codes_test: Annotated[Path, typer.Option()],
+    images: Annotated[int, typer.Option(help="code maps of each split")],
+    out: Out,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Measure the exact NLL in bits per code."""
+    from vqddm.evaluate.likelihood import measure_likelihood
+
+    measure_likelihood(prior, codes_train, codes_test, images, seed, out, threads)
+
+
+@evaluate_app.command()
+def counts(
+    vqgan: Annotated[str, typer.Option(help="the section `vqgan`, as JSON")],
+    prior: Annotated[str, typer.Option(help="the section `prior`, as JSON")],
+    codebook_size: CodebookSize,
+    out: Out,
+) -> None:
+    """Count parameters and multiply-accumulates of a dataset's networks."""
+    from vqddm.evaluate.networks import write_counts
+    from vqddm.params import PriorParams, VQGANParams, parse
+
+    first_stage, diffusion = parse(VQGANParams, vqgan, "vqgan"), parse(PriorParams, prior, "prior")
+    write_counts(first_stage.autoencoder, codebook_size, diffusion.unet, diffusion.diffusion, out)
+
+
+@evaluate_app.command()
+def paper_counts(out: Out) -> None:
+    """Count parameters and multiply-accumulates of the paper's networks."""
+    from vqddm.evaluate.networks import write_paper_counts
+
+    write_paper_counts(out)
+
+
+@evaluate_app.command()
+def speed(
+    prior: PriorPath,
+    first_stage: FirstStagePath,
+    name: Annotated[str, typer.Option(help="name of the first stage, recorded in the output")],
+    out: Out,
+    threads: Threads = None,
+) -> None:
+    """Time sampling steps and the decoder."""
+    from vqddm.evaluate.speed import measure_speed
+
+    measure_speed(prior, first_stage, name, out, threads)
+
+
+@evaluate_app.command()
+def chain(
+    prior: PriorPath,
+    first_stage: FirstStagePath,
+    data: Data,
+    out: Out,
+    image: Annotated[int, typer.Option(help="index of the image in the split")] = 0,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Diffuse one image's codes for Figure 2."""
+    from vqddm.evaluate.chain import draw_chain
+
+    draw_chain(prior, first_stage, data, image, seed, out, threads)
+
+
+@evaluate_app.command()
+def inpainting(
+    pictures: Annotated[Path, typer.Option(help=".npz of completions")], out: Out, threads: Threads = None
+) -> None:
+    """Measure how completions agree with their originals."""
+    from vqddm.evaluate.inpainting import measure_inpainting
+
+    measure_inpainting(pictures, out, threads)
+
+
+@evaluate_app.command()
+def neighbours(
+    samples: Annotated[Path, typer.Option(help="sampled images")],
+    train: Annotated[Path, typer.Option(help="train.npy")],
+    out: Out,
+    count: Annotated[int, typer.Option(help="samples to look up, from the first")] = 8,
+    neighbours: Annotated[int, typer.Option(help="training neighbours of each")] = 10,
+    threads: Threads = None,
+) -> None:
+    """Find the training images nearest to samples (Figure 12)."""
+    from vqddm.evaluate.neighbours import find_neighbours
+
+    find_neighbours(samples, train, count, neighbours, out, threads)
+
+
+PlanJson = Annotated[str, typer.Option("--plan", help="the suite's description, as JSON")]
+Root = Annotated[Path, typer.Option(help="the suite's results folder")]
+
+
+@paper_app.command()
+def table(
+    name: Annotated[str, typer.Argument(help="table1, table2, table3, likelihood or speed")],
+    plan: PlanJson,
+    root: Root,
+    out: Annotated[Path, typer.Option(help="path without suffix; .csv, .md and .tex are written")],
+) -> None:
+    """Write one table as CSV, Markdown and LaTeX."""
+    from vqddm.paper.plan import Plan
+    from vqddm.paper.tables import TABLES
+    from vqddm.params import parse
+
+    if name not in TABLES:
+        raise UserError(f"'{name}' is no table; there are {', '.join(TABLES)}")
+    TABLES[name](parse(Plan, plan, "plan"), root, out)
+
+
+@paper_app.command()
+def figure(
+    number: Annotated[int, typer.Argument(help="1 to 12")],
+    plan: PlanJson,
+    root: Root,
+    out: Annotated[Path, typer.Option(help="path without suffix; .png and .pdf are written")],
+    models: Annotated[Path, typer.Option(help="the folder of the models")] = Path("models"),
+) -> None:
+    """Draw one figure as PNG and PDF."""
+    from vqddm.paper.figures import FIGURES
+    from vqddm.paper.plan import Plan
+    from vqddm.params import parse
+
+    if number not in FIGURES:
+        raise UserError(f"there is no figure {number}; there are 1 to {max(FIGURES)}")
+    FIGURES[number].draw(parse(Plan, plan, "plan"), root, models, out)
+
+
+@paper_app.command()
+def claims(
+    plan: PlanJson,
+    root: Root,
+    out: Annotated[Path, typer.Option(help="path without suffix; .csv and .md are written")],
+) -> None:
+    """Judge every claim of the paper from the measured numbers."""
+    from vqddm.paper.claims import claims
+    from vqddm.paper.plan import Plan
+    from vqddm.params import parse
+
+    claims(parse(Plan, plan, "plan"), root, out)
+
+
+@paper_app.command()
+def page(plan: PlanJson, root: Root, out: Out) -> None:
+    """Write the page that shows everything."""
+    from vqddm.paper.page import page
+    from vqddm.paper.plan import Plan
+    from vqddm.params import parse
+
+    page(parse(Plan, plan, "plan"), root, out)
+
+
+def main() -> None:
+    """Run the command line. What the user can mend ends in one sentence and exit code 1."""
+    try:
+        app()
+    except UserError as error:
+        sys.exit(f"vqddm: {error}")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sys.exit(
+                f"vqddm: {error.filename or 'output'}: the disk is full; free some space and run it again"
+            )
+        raise

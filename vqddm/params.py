@@ -1,0 +1,316 @@
+"""The typed form of `params.yaml`: every number that a result depends on, and nothing about machines.
+
+Snakemake validates the file with `Params` when it starts and passes single sections on to the steps as
+sorted JSON; a step parses its section with the same classes. `vqddm schema` prints the JSON schema.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vqddm.artifacts import UserError
+
+FIRST_STAGE = re.compile(r"vqgan_k(?P<k>\d+)|refit_k(?P<rk>\d+)_p(?P<p>\d+)")
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+FirstStageName = Annotated[str, Field(pattern=r"^(vqgan_k\d+|refit_k\d+_p\d+)$")]
+DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$")]
+
+
+class Section(BaseModel):
+    """A part of `params.yaml`. Unknown keys are errors; values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingParams(Section):
+    """What the training loop itself needs to know (`vqddm/training.py`)."""
+
+    steps: PositiveInt = Field(description="number of optimiser steps")
+    batch_size: PositiveInt = Field(description="images per step, over all processes together")
+    precision: Literal["no", "bf16", "fp16"] = Field(description="mixed precision, as accelerate names it")
+    seed: int = Field(ge=0, description="seed of initialisation, data order and noise")
+
+
+class DataParams(Section):
+    """One dataset: where its pictures come from and how they are split."""
+
+    source: Literal["faces", "fashion", "folder"]
+    path: str | None = Field(
+        default=None, description="folder of pictures (`folder`); optional local copy (`fashion`)"
+    )
+    resolution: PositiveInt = Field(description="height and width in pixels")
+    train: PositiveInt = Field(description="number of training images")
+    test: PositiveInt = Field(description="number of test images, disjoint from the training images")
+    seed: int = Field(ge=0, description="seed of the drawing (`faces`) and of the split")
+
+    @model_validator(mode="after")
+    def _folder_has_path(self) -> Self:
+        if self.source == "folder" and not self.path:
+            raise ValueError("source `folder` needs `path`")
+        return self
+
+
+class AutoencoderParams(Section):
+    """Encoder and decoder of the VQ-GAN (Table 3)."""
+
+    resolution: PositiveInt = Field(description="height and width of the images in pixels")
+    patch: PositiveInt = Field(
+        description="pixels folded into channels before the first convolution; paper: 1"
+    )
+    width: PositiveInt = Field(description="channels at the first level")
+    multipliers: tuple[PositiveInt, ...] = Field(description="channel multiplier of each level")
+    blocks: PositiveInt = Field(description="residual blocks per encoder level; the decoder has one more")
+    attention: tuple[PositiveInt, ...] = Field(description="feature map sizes with self-attention")
+    z_channels: PositiveInt = Field(description="channels at the end of the encoder")
+    embed_dim: PositiveInt = Field(description="dimension d of a code")
+
+    @property
+    def downsampling(self) -> int:
+        """The compression ratio f: image size / latent size."""
+        return self.patch * 2 ** (len(self.multipliers) - 1)
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.resolution % self.downsampling:
+            raise ValueError(f"resolution {self.resolution} is not a multiple of f = {self.downsampling}")
+        if self.width % 32:
+            raise ValueError(f"width {self.width} must be a multiple of 32, the groups of GroupNorm")
+        return self
+
+
+class AdversarialParams(Section):
+    """Weights of the first stage's loss (Eq. 14 and VQ-GAN's perceptual and adversarial terms)."""
+
+    commitment: float = Field(ge=0, description="beta of Eq. 14")
+    perceptual: Literal["efficientnet_lite0", "lpips_vgg"]
+    perceptual_weight: float = Field(ge=0)
+    discriminator_width: PositiveInt
+    discriminator_layers: PositiveInt
+    discriminator_start: int = Field(ge=0, description="step from which the discriminator takes part")
+    discriminator_weight: float = Field(ge=0, description="factor on the adaptive weight")
+
+
+class VQGANParams(Section):
+    """The first stage trained from scratch."""
+
+    autoencoder: AutoencoderParams
+    loss: AdversarialParams
+    learning_rate: float = Field(gt=0, description="Adam's learning rate (for the whole batch)")
+    training: TrainingParams
+
+
+class RefitParams(Section):
+    """ReFiT (section 3.2): codebook rebuilt from k-means centres, decoder fine-tuned."""
+
+    source: FirstStageName = Field(description="the VQ-GAN whose codebook is rebuilt")
+    chain_length: PositiveInt = Field(description="Markov chain length m of AFK-MC2")
+    lloyd_iterations: PositiveInt = Field(description="at most this many Lloyd iterations")
+    kmeans_seed: int = Field(ge=0)
+    loss: AdversarialParams
+    decoder_learning_rate: float = Field(gt=0)
+    discriminator_learning_rate: float = Field(gt=0)
+    training: TrainingParams
+
+
+class DiffusionParams(Section):
+    """The noise schedule and parameterisation of the discrete diffusion (section 3.1)."""
+
+    timesteps: PositiveInt = Field(ge=2, description="T")
+    schedule: Literal["cosine", "sqrt_cosine"] = Field(
+        description="`cosine` is Eq. 19 as printed, `sqrt_cosine` the square root that public code uses"
+    )
+    residual: bool = Field(description="Eq. 23: add the one-hot of Z_t to the logits")
+
+
+class UNetParams(Section):
+    """The prior's network: the small U-Net of the multinomial-diffusion line."""
+
+    width: PositiveInt
+    multipliers: tuple[PositiveInt, ...]
+    groups: PositiveInt = Field(description="groups of GroupNorm")
+    heads: PositiveInt = Field(description="heads of the linear attention")
+    head_dim: PositiveInt = Field(description="channels per head")
+
+
+class PriorParams(Section):
+    """The discrete diffusion prior over code maps."""
+
+    diffusion: DiffusionParams
+    unet: UNetParams
+    learning_rate: float = Field(
+        gt=0, description="Adam's learning rate at the start of the cosine annealing"
+    )
+    importance_sampling: bool = Field(description="draw t with q(t) proportional to sqrt(E[L_t^2])")
+    ema_decay: Fraction = Field(description="exponential moving average of the weights; 0 turns it off")
+    training: TrainingParams
+
+
+class EvaluateParams(Section):
+    """Sizes of a suite's evaluation."""
+
+    seed: int = Field(ge=0)
+    features: Literal["efficientnet_lite0", "inception"] = Field(
+        description="network of the Fréchet distance"
+    )
+    reconstructions: PositiveInt = Field(description="images reconstructed for Table 1")
+    reference: PositiveInt = Field(description="training images that samples are measured against")
+    samples: PositiveInt = Field(description="images sampled for each measured distance")
+    step_sweep: tuple[PositiveInt, ...] = Field(description="sampling steps of Figure 5, besides T")
+    temperature: float = Field(gt=0, description="temperature of the p(z0) logits while sampling")
+    nll_images: PositiveInt = Field(description="images whose exact NLL is summed, of train and of test")
+    inpaintings: PositiveInt = Field(description="test images completed for each mask")
+    neighbour_samples: PositiveInt = Field(description="samples whose training neighbours are shown")
+    neighbours: PositiveInt = Field(description="training neighbours shown for each (Figure 12)")
+
+    @model_validator(mode="after")
+    def _reference_is_enough(self) -> Self:
+        if self.reconstructions > self.reference:
+            raise ValueError(
+                "reconstructions are compared with as many training images: reference is smaller"
+            )
+        return self
+
+
+class Dataset(Section):
+    """A dataset with all its settings, and which first stages and priors are trained on it."""
+
+    title: str = Field(description="name in tables and captions")
+    first_stages: tuple[FirstStageName, ...] = Field(description="rows of Table 1", min_length=1)
+    priors: tuple[FirstStageName, ...] = Field(
+        description="first stages that get a prior (rows of Table 2); the first is the one that figures show",
+        min_length=1,
+    )
+    data: DataParams
+    vqgan: VQGANParams
+    refit: RefitParams
+    prior: PriorParams
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for name in self.priors:
+            if name not in self.first_stages:
+                raise ValueError(f"priors: {name} is not among first_stages {list(self.first_stages)}")
+        if self.data.resolution != self.vqgan.autoencoder.resolution:
+            raise ValueError("data.resolution and vqgan.autoencoder.resolution differ")
+        return self
+
+
+class Roles(Section):
+    """Which dataset plays each of the paper's three."""
+
+    celebahq: DatasetName
+    lsun_church: DatasetName | None = None
+    imagenet: DatasetName | None = None
+
+
+class Suite(Section):
+    """A list of datasets and the sizes of its evaluation."""
+
+    title: str
+    datasets: Roles
+    evaluate: EvaluateParams
+
+    @property
+    def dataset_names(self) -> list[str]:
+        """The suite's datasets, each once, in the paper's order."""
+        roles = self.datasets
+        return list(dict.fromkeys(d for d in (roles.celebahq, roles.lsun_church, roles.imagenet) if d))
+
+
+class Params(Section):
+    """The whole of `params.yaml`."""
+
+    suite: str = Field(description="the suite that is built unless `--config suite=…` names another")
+    suites: dict[str, Suite]
+    datasets: dict[DatasetName, Dataset]
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        if self.suite not in self.suites:
+            raise ValueError(f"suite: '{self.suite}' is not one of {sorted(self.suites)}")
+        for name, suite in self.suites.items():
+            for dataset in suite.dataset_names:
+                if dataset not in self.datasets:
+                    raise ValueError(
+                        f"suites.{name}.datasets: '{dataset}' is not one of {sorted(self.datasets)}"
+                    )
+        return self
+
+
+def codebook_size(first_stage: str) -> int:
+    """The capacity K in a first stage's name, e.g. 256 for `refit_k256_p4000`."""
+    match = FIRST_STAGE.fullmatch(first_stage)
+    if match is None:
+        raise UserError(f"'{first_stage}' is no first stage: expected vqgan_k<K> or refit_k<K>_p<P>")
+    return int(match["k"] or match["rk"])
+
+
+def sampled_features(first_stage: str) -> int:
+    """The number P of sampled features in a ReFiT's name, e.g. 4000 for `refit_k256_p4000`."""
+    match = FIRST_STAGE.fullmatch(first_stage)
+    if match is None or match["p"] is None:
+        raise UserError(f"'{first_stage}' is no ReFiT: expected refit_k<K>_p<P>")
+    return int(match["p"])
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def parse(section: type[S], values: str | dict[str, Any], where: str = "params") -> S:
+    """Validate `values` (JSON text or a mapping) as `section`.
+
+    Raises:
+        UserError: names every wrong key or value and what is allowed there.
+    """
+    try:
+        if isinstance(values, str):
+            return section.model_validate_json(values)
+        return section.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{where}: {len(error.errors())} wrong setting(s)"]
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"]) or "(whole)"
+            hint = ""
+            if problem["type"] == "extra_forbidden":
+                allowed = _fields_at(section, problem["loc"][:-1])
+                hint = f"; allowed here: {', '.join(allowed)}" if allowed else ""
+            given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
+            lines.append(f"  {key}: {problem['msg']}{given}{hint}")
+        raise UserError("\n".join(lines)) from None
+
+
+def _fields_at(section: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The keys that `section` allows at `location`, or an empty list where they are free."""
+    current: Any = section
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
+            current = current.model_fields[str(part)].annotation
+        else:  # a mapping of free names (datasets, suites): the value type is its last argument
+            current = getattr(current, "__args__", (None,))[-1]
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return list(current.model_fields)
+    return []
+
+
+def to_json(section: Any) -> str:
+    """Sorted, compact JSON: Snakemake's and DVC's common idea of what a result depends on."""
+    return json.dumps(section, sort_keys=True, separators=(",", ":"))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of `params.yaml`, made from the typed parameters."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Params.model_json_schema()}
+
+
+def load(path: Path) -> Params:
+    """Read and validate a whole `params.yaml`."""
+    import yaml
+
+    return parse(Params, yaml.safe_load(path.read_text()), where=str(path))
