@@ -1,0 +1,1 @@
+"""Step `refit`: the re-build and fine-tune strategy (section 3.2)."""

@@ -1,0 +1,1 @@
+"""Step `vqgan`: the trained first stage (section 2.2, Table 3)."""

@@ -1,0 +1,157 @@
+"""The first stage: encoder, codebook, decoder (section 2.2); one class for the small setting and the paper's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqddm.artifacts import UserError, read_checkpoint
+from vqddm.params import AutoencoderParams
+from vqddm.vqgan.layers import Decoder, Encoder
+
+DISCRIMINATOR = "loss.discriminator."  # the official checkpoints' prefix
+
+
+class Reconstruction(NamedTuple):
+    """What the first stage makes of a batch: images (B, 3, H, W), codes (B, h, w), two scalars of Eq. 14."""
+
+    images: Tensor
+    codes: Tensor
+    codebook_loss: Tensor
+    commitment_loss: Tensor
+
+
+class Quantiser(nn.Module):
+    """The codebook Z (K, d) and the nearest-neighbour assignment of Eq. 12."""
+
+    def __init__(self, codebook_size: int, dim: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(codebook_size, dim)
+        nn.init.uniform_(self.embedding.weight, -1.0 / codebook_size, 1.0 / codebook_size)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Eq. 12: features (B, d, h, w) to the indices (B, h, w), int64, of their nearest codes."""
+        vectors = features.float().movedim(1, -1)
+        codebook = self.embedding.weight.float()
+        # |h - z|^2 without |h|^2, which is the same for every code
+        distance = codebook.square().sum(1) - 2 * vectors @ codebook.T
+        return distance.argmin(-1)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Codes (B, h, w) to their vectors (B, d, h, w)."""
+        return self.embedding(codes).movedim(-1, 1)
+
+
+class FirstStage(nn.Module):
+    """Images in [-1, 1] to code maps and back."""
+
+    def __init__(self, params: AutoencoderParams, codebook_size: int) -> None:
+        super().__init__()
+        self.params = params
+        self.encoder = Encoder(params)
+        self.decoder = Decoder(params)
+        self.quantize = Quantiser(codebook_size, params.embed_dim)
+        self.quant_conv = nn.Conv2d(params.z_channels, params.embed_dim, 1)
+        self.post_quant_conv = nn.Conv2d(params.embed_dim, params.z_channels, 1)
+
+    @property
+    def codebook_size(self) -> int:
+        """The capacity K of the codebook."""
+        return self.quantize.embedding.num_embeddings
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to the latent features h (B, d, H/f, W/f) before quantisation."""
+        return self.quant_conv(self.encoder(images))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) to codes (B, H/f, W/f), int64 in [0, K)."""
+        return self.quantize(self.features(images))
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, h, w) to images (B, 3, H, W), not clamped."""
+        return self.decoder(self.post_quant_conv(self.quantize.lookup(codes)))
+
+    def forward(self, images: Tensor) -> Reconstruction:
+        """Eqs. 12 to 14: reconstruct with the straight-through gradient estimator."""
+        h = self.features(images).float()
+        codes = self.quantize(h)
+        z = self.quantize.lookup(codes).float()
+        straight_through = h + (z - h).detach()
+        return Reconstruction(
+            self.decoder(self.post_quant_conv(straight_through)).float(),
+            codes,
+            codebook_loss=F.mse_loss(z, h.detach()),
+            commitment_loss=F.mse_loss(h, z.detach()),
+        )
+
+
+class Discriminator(nn.Module):
+    """The patch discriminator of VQ-GAN: images (B, 3, H, W) to logits (B, 1, h', w')."""
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        parts: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        channels = width
+        for index in range(1, layers + 1):
+            wider = width * min(2**index, 8)
+            stride = 2 if index < layers else 1
+            parts += [
+                nn.Conv2d(channels, wider, 4, stride=stride, padding=1, bias=False),
+                nn.BatchNorm2d(wider),
+                nn.LeakyReLU(0.2),
+            ]
+            channels = wider
+        parts.append(nn.Conv2d(channels, 1, 4, stride=1, padding=1))
+        self.main = nn.Sequential(*parts)
+        for module in self.main:
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, 0.0, 0.02)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.weight, 1.0, 0.02)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.main(images)
+
+
+def load_state(module: nn.Module, tensors: dict[str, Tensor], where: Path) -> None:
+    """Load `tensors` into `module`, strictly.
+
+    Raises:
+        UserError: names the tensors that are missing, left over or of the wrong shape.
+    """
+    own = module.state_dict()
+    wrong = [f"missing {name}" for name in own.keys() - tensors.keys()]
+    wrong += [f"unknown {name}" for name in tensors.keys() - own.keys()]
+    wrong += [
+        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own.keys() & tensors.keys()
+        if own[name].shape != tensors[name].shape
+    ]
+    if wrong:
+        raise UserError(f"{where}: does not fit the model: " + "; ".join(sorted(wrong)[:10]))
+    module.load_state_dict(tensors)
+
+
+def load_first_stage(path: Path, device: str | torch.device = "cpu") -> tuple[FirstStage, dict[str, Any]]:
+    """Read a first stage for inference, and what made it.
+
+    Raises:
+        UserError: missing, damaged, not a first stage, or tensors that do not fit.
+    """
+    tensors, about = read_checkpoint(path, "first stage")
+    model = FirstStage(AutoencoderParams.model_validate(about["autoencoder"]), about["codebook_size"])
+    load_state(model, {k: v for k, v in tensors.items() if not k.startswith(DISCRIMINATOR)}, path)
+    return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last), about
+
+
+def load_discriminator(path: Path, width: int, layers: int) -> Discriminator:
+    """Read the discriminator that was trained beside a first stage."""
+    tensors, _ = read_checkpoint(path, "first stage")
+    model = Discriminator(width, layers)
+    own = {k.removeprefix(DISCRIMINATOR): v for k, v in tensors.items() if k.startswith(DISCRIMINATOR)}
+    load_state(model, own, path)
+    return model

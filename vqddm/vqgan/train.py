@@ -1,0 +1,183 @@
+"""Training of the first stage: Eq. 14 with VQ-GAN's perceptual and adversarial terms.
+
+ReFiT fine-tunes with the same recipe; it only trains fewer parameters (`vqddm/refit/finetune.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from vqddm.artifacts import fingerprint, write_checkpoint
+from vqddm.data.arrays import to_unit
+from vqddm.data.prepare import load_split
+from vqddm.params import AdversarialParams, TrainingParams, VQGANParams
+from vqddm.training import StateFolder, Stateful, limit_threads, train
+from vqddm.vqgan.model import DISCRIMINATOR, Discriminator, FirstStage
+from vqddm.vqgan.perceptual import perceptual_distance
+
+
+def adaptive_weight(reconstruction_loss: Tensor, generator_loss: Tensor, last_layer: Tensor) -> Tensor:
+    """VQ-GAN's weight of the adversarial term: the ratio of both terms' gradients at the last layer.
+
+    Returns:
+        a scalar in [0, 1e4], detached.
+    """
+    (wanted,) = torch.autograd.grad(reconstruction_loss, last_layer, retain_graph=True)
+    (given,) = torch.autograd.grad(generator_loss, last_layer, retain_graph=True)
+    return (wanted.norm() / (given.norm() + 1e-4)).clamp(0.0, 1e4).detach()
+
+
+def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's hinge loss from its logits on real and on reconstructed images."""
+    return 0.5 * (F.relu(1.0 - real).mean() + F.relu(1.0 + fake).mean())
+
+
+class FirstStageRecipe:
+    """One step trains the first stage on a batch, then the discriminator on the same reconstructions."""
+
+    def __init__(
+        self,
+        model: FirstStage,
+        discriminator: Discriminator,
+        loss: AdversarialParams,
+        trained: Iterable[nn.Parameter],
+        learning_rate: float,
+        discriminator_learning_rate: float,
+    ) -> None:
+        self.loss = loss
+        self.trained = list(trained)
+        self.perceptual = perceptual_distance(loss.perceptual)
+        self.modules: dict[str, nn.Module] = {
+            "model": model.to(memory_format=torch.channels_last),
+            "discriminator": discriminator.to(memory_format=torch.channels_last),
+        }
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "model": torch.optim.Adam(self.trained, learning_rate, betas=(0.5, 0.9)),
+            "discriminator": torch.optim.Adam(
+                discriminator.parameters(), discriminator_learning_rate, betas=(0.5, 0.9)
+            ),
+        }
+        self.stateful: dict[str, Stateful] = {}
+        self.last_layer = model.decoder.conv_out.weight
+
+    def learning_rate_factor(self, step: int) -> float:
+        """The learning rate is fixed (appendix, Discrete VAEs)."""
+        return 1.0
+
+    def step(
+        self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator
+    ) -> dict[str, Tensor]:
+        """One update of the first stage and, from `discriminator_start` on, of the discriminator."""
+        images = to_unit(batch).to(memory_format=torch.channels_last)
+        self.perceptual.to(images.device)
+        discriminator = self.modules["discriminator"]
+        made = self.modules["model"](images)
+        reconstruction = (images - made.images).abs().mean()
+        perceptual = self.perceptual(images, made.images).mean()
+        image_loss = reconstruction + self.loss.perceptual_weight * perceptual
+        total = image_loss + made.codebook_loss + self.loss.commitment * made.commitment_loss
+        losses = {
+            "reconstruction": reconstruction,
+            "perceptual": perceptual,
+            "codebook": made.codebook_loss,
+            "commitment": made.commitment_loss,
+        }
+        adversarial = step >= self.loss.discriminator_start
+        zero = torch.zeros((), device=images.device)
+        losses |= {"generator": zero, "adaptive_weight": zero, "discriminator": zero}
+        if adversarial:
+            generator_loss = -discriminator(made.images).mean()
+            weight = adaptive_weight(image_loss, generator_loss, self.last_layer)
+            total = total + self.loss.discriminator_weight * weight * generator_loss
+            losses |= {"generator": generator_loss, "adaptive_weight": weight}
+        self.optimizers["model"].zero_grad()
+        accelerator.backward(total, inputs=self.trained)
+        self.optimizers["model"].step()
+
+        if adversarial:
+            discriminator_loss = hinge_loss(discriminator(images), discriminator(made.images.detach()))
+            self.optimizers["discriminator"].zero_grad()
+            accelerator.backward(discriminator_loss)
+            self.optimizers["discriminator"].step()
+            losses["discriminator"] = discriminator_loss
+        return {name: value.detach() for name, value in losses.items()}
+
+
+def train_first_stage(
+    recipe: FirstStageRecipe,
+    data: Path,
+    training: TrainingParams,
+    identity: dict[str, Any],
+    state: Path,
+    out: Path,
+    curve: Path,
+    save_seconds: float,
+) -> None:
+    """Train `recipe` on a prepared split and write the checkpoint.
+
+    Args:
+        recipe: the model, the discriminator and what is trained of them.
+        data: `train.npy` of a prepared dataset.
+        training: steps, batch size, precision, seed.
+        identity: parameters and input hashes, kept in the checkpoint and compared with an unfinished state.
+        state: folder of the resumable state, deleted at the end.
+        out: the checkpoint (`.safetensors`).
+        curve: CSV of the losses.
+        save_seconds: the state is saved about this often.
+    """
+    images = load_split(data)
+
+    def fetch(index: np.ndarray) -> Tensor:
+        return torch.from_numpy(images[index])
+
+    with StateFolder(state, identity) as folder:
+        train(recipe, fetch, len(images), training, folder, curve, save_seconds)
+        tensors = dict(recipe.modules["model"].state_dict())
+        tensors |= {DISCRIMINATOR + k: v for k, v in recipe.modules["discriminator"].state_dict().items()}
+        write_checkpoint(out, tensors, {"kind": "first stage", **identity})
+        folder.discard()
+
+
+def train_vqgan(
+    data: Path,
+    params: VQGANParams,
+    codebook_size: int,
+    state: Path,
+    out: Path,
+    curve: Path,
+    save_seconds: float = 60.0,
+    threads: int | None = None,
+) -> None:
+    """Train a VQ-GAN from scratch (section 2.2).
+
+    Args:
+        data: `train.npy` of a prepared dataset.
+        params: the dataset's section `vqgan`.
+        codebook_size: capacity K of the codebook.
+        state: folder of the resumable state.
+        out: the checkpoint to write.
+        curve: the CSV of the losses to write.
+        save_seconds: the state is saved about this often.
+        threads: CPU threads.
+    """
+    limit_threads(threads)
+    torch.manual_seed(params.training.seed)
+    model = FirstStage(params.autoencoder, codebook_size)
+    discriminator = Discriminator(params.loss.discriminator_width, params.loss.discriminator_layers)
+    rate = params.learning_rate
+    recipe = FirstStageRecipe(model, discriminator, params.loss, model.parameters(), rate, rate)
+    identity = {
+        "codebook_size": codebook_size,
+        "autoencoder": params.autoencoder.model_dump(mode="json"),
+        "made_by": {"step": "vqgan", "params": params.model_dump(mode="json")},
+        "inputs": {data.name: fingerprint(data)},
+    }
+    train_first_stage(recipe, data, params.training, identity, state, out, curve, save_seconds)
