@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vqddm.artifacts import UserError, write_array
-from vqddm.data.prepare import load_split
+from vqddm.data.arrays import load_split
 from vqddm.training import limit_threads
 from vqddm.vqgan.codec import encode_images
 from vqddm.vqgan.model import load_first_stage

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from vqddm.artifacts import UserError, write_array
-from vqddm.data.prepare import load_split
+from vqddm.data.arrays import load_split
 from vqddm.params import RefitParams
 from vqddm.refit.features import sample_features
 from vqddm.refit.kmeans import rebuild_codebook

@@ -16,8 +16,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from vqddm.artifacts import fingerprint, write_checkpoint
-from vqddm.data.arrays import to_unit
-from vqddm.data.prepare import load_split
+from vqddm.data.arrays import load_split, to_unit
 from vqddm.params import AdversarialParams, TrainingParams, VQGANParams
 from vqddm.training import StateFolder, Stateful, limit_threads, train
 from vqddm.vqgan.model import DISCRIMINATOR, Discriminator, FirstStage
