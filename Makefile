@@ -1,0 +1,53 @@
+# Two commands do everything: `make reproduce` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUITE ?= mini
+CORES ?= all
+
+.DEFAULT_GOAL := help
+.PHONY: help environment reproduce test test-fast lint format schema lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# The environment is whole once the stamp is there: an interrupted installation begins again.
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed; name it: make PYTHON=python3.11 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+environment: $(VENV)/installed ## make the environment in .venv
+
+reproduce: environment ## run the whole pipeline into results/
+	$(BIN)/snakemake --cores $(CORES) --config suite=$(SUITE)
+
+test: environment ## run all tests: fast ones first, then the tiny end-to-end run
+	$(BIN)/python -m pytest
+
+test-fast: environment ## run the fast tests alone
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: environment ## ruff, mypy, snakefmt, snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: environment ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+schema: environment ## write the JSON schema of params.yaml from the typed parameters
+	$(BIN)/vqddm schema --out workflow/params.schema.json
+
+lock: ## lock all versions with hashes (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+
+clean: ## delete what the pipeline built, but not results/
+	rm -rf data/*/ models state logs benchmarks .snakemake

@@ -1,0 +1,1 @@
+"""Step `data`: one array file per dataset and split."""

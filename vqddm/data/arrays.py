@@ -1,0 +1,47 @@
+"""Prepared splits as arrays, and what lies between stored pixels and what networks see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqddm.artifacts import UserError, read_array, read_json
+
+
+def load_split(path: Path) -> np.ndarray:
+    """Memory-map a prepared split, uint8 (N, H, W, 3), read-only.
+
+    Raises:
+        UserError: missing, damaged, or not as its manifest says.
+    """
+    images = read_array(path)
+    manifest = read_json(path.with_suffix(".json"))
+    try:
+        expected = (manifest["count"], manifest["resolution"], manifest["resolution"], 3)
+    except (KeyError, TypeError):
+        raise UserError(
+            f"{path.with_suffix('.json')}: not the manifest of a prepared split (no `count` or no `resolution`); "
+            "delete it and prepare the dataset again"
+        ) from None
+    if images.dtype != np.uint8 or images.shape != expected:
+        raise UserError(
+            f"{path}: {images.dtype} {images.shape} is not what its manifest says (uint8 {expected}); "
+            "delete both and prepare the dataset again"
+        )
+    return images
+
+
+def to_unit(batch: np.ndarray | Tensor) -> Tensor:
+    """Pixels uint8 (B, H, W, 3) to images float32 (B, 3, H, W) in [-1, 1]."""
+    # The copy is small and lets a read-only, memory-mapped split be handed in.
+    pixels = torch.from_numpy(np.array(batch)) if isinstance(batch, np.ndarray) else batch
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_bytes(images: Tensor) -> np.ndarray:
+    """Images float (B, 3, H, W), clamped to [-1, 1], to the nearest pixels uint8 (B, H, W, 3)."""
+    pixels = (images.detach().float().clamp(-1, 1) + 1) * 127.5
+    return pixels.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()

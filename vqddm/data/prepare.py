@@ -1,0 +1,115 @@
+"""Make a dataset's two splits: two array files, and a manifest beside each that says what is in it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.lib.format import write_array_header_1_0
+
+from vqddm.artifacts import UserError, replacing, sha256, write_json
+from vqddm.data import faces, fashion, folder
+from vqddm.data.progress import progress
+from vqddm.params import DataParams
+
+
+class Pictures(NamedTuple):
+    """Pictures in their final, seeded order, and what the manifest tells about them."""
+
+    stream: Iterator[np.ndarray]
+    source: str
+    licence: str
+    note: str
+    originals: dict[str, str]
+
+
+def prepare(params: DataParams, out: Path, workers: int | None = None) -> None:
+    """Write `train.npy` and `test.npy`, uint8 (N, H, W, 3), and their manifests `train.json` and `test.json`.
+
+    The splits are the first and the next pictures of one seeded order, of which every picture equal to an earlier
+    one is left out: so the splits are disjoint, and no picture of one is in the other under another name.
+
+    Args:
+        params: the dataset's section `data`.
+        out: the dataset's folder; downloads are kept in `downloads` beside it.
+        workers: processes that draw or read pictures; `None` is one for each usable core. It changes no result.
+
+    Raises:
+        UserError: the pictures cannot be had, are damaged or too few, or the files cannot be written.
+    """
+    counts = {"train": params.train, "test": params.test}
+    pictures = _open(params, out.parent / "downloads", workers)
+    for name in counts:  # a manifest must never stand beside another run's array
+        (out / f"{name}.json").unlink(missing_ok=True)
+    checksums = _write_splits(pictures, counts, params.resolution, out)
+    for name, count in counts.items():
+        manifest = {
+            "split": name,
+            "sha256": checksums[name],
+            "source": pictures.source,
+            "licence": pictures.licence,
+            "note": pictures.note,
+            "originals": pictures.originals,
+            "count": count,
+            "resolution": params.resolution,
+            "seed": params.seed,
+        }
+        write_json(out / f"{name}.json", manifest)
+
+
+def _open(params: DataParams, downloads: Path, workers: int | None) -> Pictures:
+    side, seed = params.resolution, params.seed
+    if params.source == "faces":
+        drawn = faces.draw_faces(seed, side, workers)
+        return Pictures(drawn, faces.SOURCE, faces.LICENCE, faces.NOTE, {})
+    path = Path(params.path).expanduser() if params.path else None
+    if params.source == "fashion":
+        photographs = fashion.read_fashion(path, downloads / "fashion", side, seed)
+        return Pictures(photographs, fashion.SOURCE, fashion.LICENCE, fashion.NOTE, dict(fashion.CHECKSUMS))
+    assert path is not None  # DataParams demands it
+    own = folder.read_pictures(path, params.train + params.test, side, seed, workers)
+    return Pictures(own, f"pictures under {params.path}", "as their owner says", folder.NOTE, {})
+
+
+def _write_splits(pictures: Pictures, counts: dict[str, int], side: int, out: Path) -> dict[str, str]:
+    """Write each split's array; return each file's SHA-256."""
+    checksums = {}
+    needed = sum(counts.values())
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(contextlib.closing(_distinct(pictures.stream)))
+        bar = stack.enter_context(progress(out.name, needed))
+        # Both arrays get their names together, once all pictures are there.
+        for name, count in counts.items():
+            aside = stack.enter_context(replacing(out / f"{name}.npy"))
+            with aside.open("wb") as file:
+                _write_header(file, (count, side, side, 3))
+                for _ in range(count):
+                    picture = next(stream, None)
+                    if picture is None:
+                        raise UserError(
+                            f"{out}: {pictures.source}: {bar.n} different pictures are fewer than "
+                            f"train + test = {needed}; lower `data.train` and `data.test`"
+                        )
+                    # Written, not memory-mapped: on a full disk a mapped page kills the process without a word.
+                    file.write(picture.tobytes())
+                    bar.update()
+            checksums[name] = sha256(aside)
+    return checksums
+
+
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def _distinct(pictures: Iterator[np.ndarray]) -> Generator[np.ndarray, None, None]:
+    """Every picture that does not equal an earlier one, pixel by pixel."""
+    seen = set()
+    for picture in pictures:
+        digest = hashlib.sha256(picture.tobytes()).digest()
+        if digest not in seen:
+            seen.add(digest)
+            yield picture

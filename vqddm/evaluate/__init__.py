@@ -1,0 +1,1 @@
+"""Step `evaluate`: every measured number, as small JSON."""

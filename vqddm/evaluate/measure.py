@@ -1,0 +1,147 @@
+"""Distances of Tables 1 and 2 and Figure 5: between feature arrays of images and of references."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vqddm.artifacts import UserError, read_array, replacing, write_array, write_json
+from vqddm.data.arrays import load_split, to_unit
+from vqddm.evaluate.distances import distances
+from vqddm.evaluate.features import extract, feature_label
+from vqddm.refit.codes import usage
+from vqddm.training import limit_threads
+from vqddm.vqgan.codec import decode_codes
+from vqddm.vqgan.model import load_first_stage
+from vqddm.vqgan.perceptual import perceptual_distance
+
+SHOWN = 64  # pictures kept for figures
+
+
+def enough(images: np.ndarray, wanted: int, where: Path) -> np.ndarray:
+    """The first `wanted` images.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    if len(images) < wanted:
+        raise UserError(f"{where}: {len(images)} images, but the suite's `evaluate` asks for {wanted}")
+    return images[:images]
+
+
+def extract_features(data: Path, network: str, count: int, out: Path, threads: int | None = None) -> None:
+    """Write the features of the first `count` images of a split, float32 (count, D)."""
+    limit_threads(threads)
+    write_array(out, extract(enough(load_split(data), count, data), network))
+
+
+def measure_floor(train: Path, test: Path, network: str, seed: int, out: Path) -> None:
+    """What no model can be expected to beat: the distance of real held-out images to the training images.
+
+    Args:
+        train: features of training images.
+        test: features of test images.
+        network: name of the feature network.
+        seed: seed of KID's subsets.
+        out: JSON with `distance`.
+    """
+    found = distances(read_array(test), read_array(train), seed, feature_label(network))
+    write_json(out, {"distance": found})
+
+
+def measure_reconstruction(
+    first_stage: Path,
+    codes_train: Path,
+    codes_test: Path,
+    test: Path,
+    reference: Path,
+    sampled_features: int | None,
+    images: int,
+    network: str,
+    seed: int,
+    out: Path,
+    pictures: Path,
+    threads: int | None = None,
+) -> None:
+    """Table 1: codebook usage on both splits; distance between training images and their reconstructions.
+
+    Args:
+        first_stage: the checkpoint.
+        codes_train: code maps of the training images; the first `images` of them are decoded.
+        codes_test: code maps of the test images.
+        test: `test.npy`, for PSNR and the perceptual distance.
+        reference: features of the training images, at least `images` of them.
+        sampled_features: the number P of a ReFiT; None for a VQ-GAN.
+        images: number of images of each split to reconstruct.
+        network: name of the feature network.
+        seed: seed of KID's subsets.
+        out: JSON of the measured numbers.
+        pictures: `.npz` of some test images and their reconstructions.
+        threads: CPU threads.
+    """
+    limit_threads(threads)
+    model, about = load_first_stage(first_stage, "cuda" if torch.cuda.is_available() else "cpu")
+    size = about["codebook_size"]
+    train_codes, test_codes = read_array(codes_train), read_array(codes_test)
+    reconstructed = decode_codes(model, enough(train_codes, images, codes_train))
+    paired = enough(read_array(reference), images, reference)
+    originals = np.array(load_split(test)[:images])
+    again = decode_codes(model, test_codes[:images])
+    perceptual = perceptual_distance("efficientnet_lite0")
+    with torch.no_grad():
+        gaps = [
+            perceptual(to_unit(originals[i : i + 250]), to_unit(again[i : i + 250]))
+            for i in range(0, len(originals), 250)
+        ]
+    error = ((originals.astype(np.float64) - again) ** 2).mean(axis=(1, 2, 3))
+    write_json(
+        out,
+        {
+            "codebook_size": size,
+            "sampled_features": sampled_features,
+            "latent_size": list(train_codes.shape[1:]),
+            "images": images,
+            "usage": {
+                split: {"seen": usage(codes, size), "seen10": usage(codes, size, at_least=10)}
+                for split, codes in (("train", train_codes), ("test", test_codes))
+            },
+            "distance": distances(extract(reconstructed, network), paired, seed, feature_label(network)),
+            "psnr": float(np.mean(10 * np.log10(255**2 / np.maximum(error, 1e-9)))),
+            "perceptual": {"name": perceptual.label, "value": float(torch.cat(gaps).mean())},
+        },
+    )
+    with replacing(pictures) as aside:
+        np.savez(aside, originals=originals[:SHOWN], reconstructions=again[:SHOWN])
+
+
+def measure_samples(
+    samples: Path,
+    reference: Path,
+    steps: int,
+    temperature: float,
+    network: str,
+    seed: int,
+    out: Path,
+    threads: int | None = None,
+) -> None:
+    """Table 2 and Figure 5: distance between sampled images and the training images.
+
+    Args:
+        samples: sampled images, uint8 (n, H, W, 3).
+        reference: features of training images.
+        steps: number of sampling steps that made them.
+        temperature: temperature that they were sampled with.
+        network: name of the feature network.
+        seed: seed of KID's subsets.
+        out: JSON of the measured numbers.
+        threads: CPU threads.
+    """
+    limit_threads(threads)
+    images = read_array(samples)
+    found = distances(extract(images, network), read_array(reference), seed, feature_label(network))
+    write_json(
+        out,
+        {"steps": steps, "samples": len(images), "temperature": temperature, "distance": found},
+    )

@@ -1,0 +1,97 @@
+"""Parameters and multiply-accumulates of a suite's networks and of the paper's (Tables 2 and 3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vqddm.artifacts import write_json
+from vqddm.evaluate.counts import macs, parameters
+from vqddm.params import AutoencoderParams, DiffusionParams, UNetParams
+from vqddm.prior.unet import Prior
+from vqddm.vqgan.model import FirstStage
+
+# Section 4.1 and the appendix; what the text leaves open is as in the official first stage.
+PAPER_AUTOENCODER = AutoencoderParams(
+    resolution=256,
+    patch=1,
+    width=128,
+    multipliers=(1, 1, 2, 2, 4),
+    blocks=2,
+    attention=(16,),
+    z_channels=256,
+    embed_dim=256,
+)
+PAPER_UNET = UNetParams(width=128, multipliers=(1, 2, 4, 8), groups=8, heads=4, head_dim=32)
+PAPER_DIFFUSION = DiffusionParams(timesteps=4000, schedule="cosine", residual=True)
+PAPER_CODEBOOKS = (512, 1024, 16384)
+
+
+def layers(module: nn.Module, part: str) -> list[list[Any]]:
+    """The convolutions of a network in order: [part, name, output channels, input channels, kernel]."""
+    return [
+        [part, name, layer.out_channels, layer.in_channels, layer.kernel_size[0]]
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+
+
+def count_networks(
+    autoencoder: AutoencoderParams, codebook_size: int, unet: UNetParams, diffusion: DiffusionParams
+) -> dict[str, Any]:
+    """Count first stage and prior on the meta device, where no weight is ever allocated.
+
+    The paper's "FLOPs" are multiply-accumulates of one evaluation of the prior, its transposed convolutions
+    missed, the decoder left out; both that count and the full one are given.
+    """
+    side = autoencoder.resolution // autoencoder.downsampling
+    with torch.device("meta"):
+        first_stage = FirstStage(autoencoder, codebook_size)
+        prior = Prior(codebook_size, unet, diffusion)
+        image = torch.empty(1, 3, autoencoder.resolution, autoencoder.resolution)
+        latent = torch.empty(1, autoencoder.z_channels, side, side)
+        codes = torch.zeros(1, side, side, dtype=torch.int64)
+        timestep = torch.zeros(1, dtype=torch.int64)
+    per_step = macs(prior, codes, timestep)
+    decoder = macs(first_stage.decoder, latent)
+    return {
+        "codebook_size": codebook_size,
+        "resolution": autoencoder.resolution,
+        "autoencoder": {
+            "parameters": parameters(first_stage),
+            "encoder_parameters": parameters(first_stage.encoder),
+            "decoder_parameters": parameters(first_stage.decoder),
+            "encoder_macs": macs(first_stage.encoder, image),
+            "decoder_macs": decoder,
+            "layers": layers(first_stage.encoder, "encoder") + layers(first_stage.decoder, "decoder"),
+        },
+        "prior": {
+            "parameters": parameters(prior),
+            "macs_per_step": per_step,
+            "macs_per_step_as_paper": macs(prior, codes, timestep, exclude_transposed=True),
+        },
+        "timesteps": diffusion.timesteps,
+        "macs_per_image": diffusion.timesteps * per_step + decoder,
+    }
+
+
+def write_counts(
+    autoencoder: AutoencoderParams,
+    codebook_size: int,
+    unet: UNetParams,
+    diffusion: DiffusionParams,
+    out: Path,
+) -> None:
+    """Write the counts of one dataset's networks."""
+    write_json(out, count_networks(autoencoder, codebook_size, unet, diffusion))
+
+
+def write_paper_counts(out: Path) -> None:
+    """Write the counts of the paper's networks for each of its codebook sizes."""
+    write_json(
+        out,
+        {str(k): count_networks(PAPER_AUTOENCODER, k, PAPER_UNET, PAPER_DIFFUSION) for k in PAPER_CODEBOOKS},
+    )

@@ -1,0 +1,74 @@
+"""Seconds per sampling step and per decoded image (section 4.3, Figures 5 and 6)."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from vqddm.artifacts import write_json
+from vqddm.prior.sample import sample_codes
+from vqddm.prior.train import load_prior
+from vqddm.training import limit_threads
+from vqddm.vqgan.model import load_first_stage
+
+BATCH = 64
+STEPS = 10
+REPEATS = 5
+
+
+def seconds(work: Callable[[], object], device: str) -> float:
+    """Median wall seconds of `work` over a few repeats, after one that is not counted."""
+
+    def timed() -> float:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    timed()
+    return statistics.median(timed() for _ in range(REPEATS))
+
+
+def measure_speed(
+    prior: Path, first_stage: Path, first_stage_name: str, out: Path, threads: int | None = None
+) -> None:
+    """Time sampling steps of the prior and the decoder. These numbers differ from run to run.
+
+    Args:
+        prior: the prior's checkpoint.
+        first_stage: checkpoint of its first stage.
+        first_stage_name: recorded in the output.
+        out: JSON of the seconds per image.
+        threads: CPU threads.
+    """
+    limit_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, schedule, about = load_prior(prior, device)
+    decoder, _ = load_first_stage(first_stage, device)
+    generator = torch.Generator(device).manual_seed(0)
+    shape = (BATCH, *about["latent_size"])
+    codes = torch.randint(about["codebook_size"], shape, device=device, generator=generator)
+    with torch.no_grad():
+        stepping = seconds(lambda: sample_codes(model, schedule, shape, STEPS, 1.0, generator), device)
+        decoding = seconds(lambda: decoder.decode(codes), device)
+    write_json(
+        out,
+        {
+            "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
+            "threads": torch.get_num_threads(),
+            "batch_size": BATCH,
+            "first_stage": first_stage_name,
+            "seconds_per_step": stepping / STEPS / BATCH,
+            "seconds_decode": decoding / BATCH,
+            "timesteps": schedule.timesteps,
+            "prior_parameters": sum(p.numel() for p in model.parameters()),
+        },
+    )

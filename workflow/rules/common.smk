@@ -1,0 +1,64 @@
+"""What all rules share: the validated parameters, their sections as JSON, code files and targets."""
+
+import os
+import sys
+from pathlib import Path
+
+from vqddm.artifacts import UserError
+from vqddm.paper.plan import plan_from
+from vqddm.params import Params, codebook_size, sampled_features, to_json
+from vqddm.params import parse as parse_section  # Snakemake runs this file beside a `parse` of its own
+
+# A rule's shell finds the `vqddm` of the environment that runs Snakemake, activated or not.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+try:
+    PARAMS = parse_section(Params, config, where="params.yaml")
+except UserError as error:
+    sys.exit(f"vqddm: {error}")
+
+SUITE = PARAMS.suites[PARAMS.suite]
+PLAN = plan_from(PARAMS, PARAMS.suite)
+RESULTS = f"results/{PARAMS.suite}"
+METRICS = f"{RESULTS}/metrics"
+MODEL = "models/{dataset}/{first_stage}"
+LOGS = f"logs/{PARAMS.suite}"
+BENCHMARKS = f"benchmarks/{PARAMS.suite}"
+
+
+wildcard_constraints:
+    dataset="|".join(PARAMS.datasets),
+    first_stage=r"vqgan_k\d+|refit_k\d+_p\d+",
+    k=r"\d+",
+    p=r"\d+",
+    steps=r"\d+",
+
+
+def section(name):
+    """A dataset's section of params.yaml as sorted JSON: what Snakemake and DVC both compare."""
+    return lambda wildcards: to_json(config["datasets"][wildcards.dataset][name])
+
+
+def code(*places):
+    """The code files of these folders and modules of `vqddm/`: a step is made again when they change."""
+    root = Path(workflow.basedir) / "vqddm"
+    files = []
+    for place in places:
+        found = root / place
+        files += sorted(found.glob("*.py")) if found.is_dir() else [found]
+    return [str(f.relative_to(workflow.basedir)) for f in files]
+
+
+def main_prior_of(dataset):
+    """The first stage whose prior the figures show for a dataset."""
+    return PARAMS.datasets[dataset].priors[0]
+
+
+def timesteps(dataset):
+    """T of a dataset's diffusion."""
+    return PARAMS.datasets[dataset].prior.diffusion.timesteps
+
+
+def sampled_features_option(first_stage):
+    """`--sampled-features P` for a ReFiT, nothing for a VQ-GAN."""
+    return f"--sampled-features {sampled_features(first_stage)}" if first_stage.startswith("refit") else ""

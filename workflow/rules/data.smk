@@ -1,0 +1,23 @@
+"""Step `data`: one array file per dataset and split."""
+
+
+rule prepare_data:
+    output:
+        train="data/{dataset}/train.npy",
+        test="data/{dataset}/test.npy",
+        train_manifest="data/{dataset}/train.json",
+        test_manifest="data/{dataset}/test.json",
+    input:
+        code("data"),
+    params:
+        data=section("data"),
+    log:
+        "logs/data/{dataset}.log",
+    benchmark:
+        "benchmarks/data/{dataset}.tsv"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    shell:
+        "vqddm data prepare --params {params.data:q} --out data/{wildcards.dataset} --workers {threads} > {log} 2>&1"

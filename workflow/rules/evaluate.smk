@@ -1,0 +1,274 @@
+"""Step `evaluate`: every measured number, as small JSON."""
+
+NETWORK = SUITE.evaluate.features
+SEED = SUITE.evaluate.seed
+DISTANCE_CODE = code(
+    "evaluate/measure.py", "evaluate/features.py", "evaluate/distances.py", "vqgan/perceptual.py"
+)
+
+
+rule extract_features:
+    output:
+        "models/{dataset}/features_{split}.npy",
+    input:
+        code("evaluate/features.py", "vqgan/perceptual.py"),
+        data="data/{dataset}/{split}.npy",
+    params:
+        network=NETWORK,
+        images=lambda wildcards: (
+            SUITE.evaluate.reference if wildcards.split == "train" else SUITE.evaluate.samples
+        ),
+    log:
+        "logs/evaluate/{dataset}_features_{split}.log",
+    benchmark:
+        "benchmarks/evaluate/{dataset}_features_{split}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+        gpu=1,
+    shell:
+        "vqddm evaluate features --data {input.data} --network {params.network} --count {params.images}"
+        " --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule measure_floor:
+    output:
+        f"{METRICS}/{{dataset}}/floor.json",
+    input:
+        code("evaluate/measure.py", "evaluate/distances.py"),
+        train="models/{dataset}/features_train.npy",
+        test="models/{dataset}/features_test.npy",
+    params:
+        network=NETWORK,
+        seed=SEED,
+    log:
+        "logs/evaluate/{dataset}_floor.log",
+    benchmark:
+        "benchmarks/evaluate/{dataset}_floor.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    shell:
+        "vqddm evaluate floor --train {input.train} --test {input.test} --network {params.network}"
+        " --seed {params.seed} --out {output} > {log} 2>&1"
+
+
+rule measure_reconstruction:
+    output:
+        metrics=f"{METRICS}/{{dataset}}/{{first_stage}}/reconstruction.json",
+        pictures=f"{MODEL}/reconstructions.npz",
+    input:
+        DISTANCE_CODE,
+        first_stage=f"{MODEL}/first_stage.safetensors",
+        codes_train=f"{MODEL}/codes_train.npy",
+        codes_test=f"{MODEL}/codes_test.npy",
+        test="data/{dataset}/test.npy",
+        reference="models/{dataset}/features_train.npy",
+    params:
+        images=SUITE.evaluate.reconstructions,
+        network=NETWORK,
+        seed=SEED,
+        sampled=lambda wildcards: sampled_features_option(wildcards.first_stage),
+    log:
+        "logs/evaluate/{dataset}_{first_stage}_reconstruction.log",
+    benchmark:
+        "benchmarks/evaluate/{dataset}_{first_stage}_reconstruction.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=1,
+    shell:
+        "vqddm evaluate reconstruction --first-stage {input.first_stage} --codes-train {input.codes_train}"
+        " --codes-test {input.codes_test} --test {input.test} --reference {input.reference} {params.sampled}"
+        " --images {params.images} --network {params.network} --seed {params.seed}"
+        " --out {output.metrics} --pictures {output.pictures} --threads {threads} > {log} 2>&1"
+
+
+rule measure_samples:
+    output:
+        f"{METRICS}/{{dataset}}/{{first_stage}}/samples_{{steps}}.json",
+    input:
+        DISTANCE_CODE,
+        samples=f"{MODEL}/samples_{{steps}}.npy",
+        reference="models/{dataset}/features_train.npy",
+    params:
+        network=NETWORK,
+        seed=SEED,
+        temperature=SUITE.evaluate.temperature,
+    log:
+        "logs/evaluate/{dataset}_{first_stage}_samples_{steps}.log",
+    benchmark:
+        "benchmarks/evaluate/{dataset}_{first_stage}_samples_{steps}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=1,
+    shell:
+        "vqddm evaluate samples --samples {input.samples} --reference {input.reference} --steps {wildcards.steps}"
+        " --temperature {params.temperature} --network {params.network} --seed {params.seed}"
+        " --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule measure_likelihood:
+    output:
+        f"{METRICS}/{{dataset}}/{{first_stage}}/likelihood.json",
+    input:
+        code(
+            "evaluate/likelihood.py",
+            "prior/likelihood.py",
+            "prior/diffusion.py",
+            "prior/schedule.py",
+            "prior/unet.py",
+        ),
+        prior=f"{MODEL}/prior.safetensors",
+        codes_train=f"{MODEL}/codes_train.npy",
+        codes_test=f"{MODEL}/codes_test.npy",
+    params:
+        images=SUITE.evaluate.nll_images,
+        seed=SEED,
+    log:
+        "logs/evaluate/{dataset}_{first_stage}_likelihood.log",
+    benchmark:
+        "benchmarks/evaluate/{dataset}_{first_stage}_likelihood.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+        gpu=1,
+    shell:
+        "vqddm evaluate likelihood --prior {input.prior} --codes-train {input.codes_train}"
+        " --codes-test {input.codes_test} --images {params.images} --seed {params.seed}"
+        " --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule count_networks:
+    output:
+        f"{METRICS}/{{dataset}}/{{first_stage}}/counts.json",
+    input:
+        code("evaluate/networks.py", "evaluate/counts.py", "vqgan/layers.py", "vqgan/model.py", "prior/unet.py"),
+    params:
+        vqgan=section("vqgan"),
+        prior=section("prior"),
+        codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
+    log:
+        "logs/evaluate/{dataset}_{first_stage}_counts.log",
+    benchmark:
+        "benchmarks/evaluate/{dataset}_{first_stage}_counts.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    shell:
+        "vqddm evaluate counts --vqgan {params.vqgan:q} --prior {params.prior:q}"
+        " --codebook-size {params.codebook_size} --out {output} > {log} 2>&1"
+
+
+rule count_paper_networks:
+    output:
+        f"{METRICS}/paper_counts.json",
+    input:
+        code("evaluate/networks.py", "evaluate/counts.py", "vqgan/layers.py", "vqgan/model.py", "prior/unet.py"),
+    log:
+        "logs/evaluate/paper_counts.log",
+    benchmark:
+        "benchmarks/evaluate/paper_counts.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    shell:
+        "vqddm evaluate paper-counts --out {output} > {log} 2>&1"
+
+
+rule measure_speed:
+    output:
+        f"{METRICS}/{{dataset}}/speed.json",
+    input:
+        code("evaluate/speed.py", "prior/sample.py", "prior/diffusion.py", "prior/unet.py"),
+        prior=lambda wildcards: f"models/{wildcards.dataset}/{main_prior_of(wildcards.dataset)}/prior.safetensors",
+        first_stage=lambda wildcards: f"models/{wildcards.dataset}/{main_prior_of(wildcards.dataset)}/first_stage.safetensors",
+    params:
+        name=lambda wildcards: main_prior_of(wildcards.dataset),
+    log:
+        "logs/evaluate/{dataset}_speed.log",
+    benchmark:
+        "benchmarks/evaluate/{dataset}_speed.tsv"
+    threads: workflow.cores  # alone on the machine, so that nothing disturbs the clock
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=1,
+    shell:
+        "vqddm evaluate speed --prior {input.prior} --first-stage {input.first_stage} --name {params.name}"
+        " --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule draw_chain:
+    output:
+        f"{MODEL}/chain.npz",
+    input:
+        code("evaluate/chain.py", "prior/diffusion.py", "prior/schedule.py", "prior/unet.py"),
+        prior=f"{MODEL}/prior.safetensors",
+        first_stage=f"{MODEL}/first_stage.safetensors",
+        data="data/{dataset}/test.npy",
+    params:
+        seed=SEED,
+    log:
+        "logs/evaluate/{dataset}_{first_stage}_chain.log",
+    benchmark:
+        "benchmarks/evaluate/{dataset}_{first_stage}_chain.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+        gpu=1,
+    shell:
+        "vqddm evaluate chain --prior {input.prior} --first-stage {input.first_stage} --data {input.data}"
+        " --seed {params.seed} --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule measure_inpainting:
+    output:
+        f"{METRICS}/{{dataset}}/{{first_stage}}/inpainting.json",
+    input:
+        code("evaluate/inpainting.py", "evaluate/agreement.py", "vqgan/perceptual.py"),
+        pictures=f"{MODEL}/inpainting.npz",
+    log:
+        "logs/evaluate/{dataset}_{first_stage}_inpainting.log",
+    benchmark:
+        "benchmarks/evaluate/{dataset}_{first_stage}_inpainting.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+        gpu=1,
+    shell:
+        "vqddm evaluate inpainting --pictures {input.pictures} --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule find_neighbours:
+    output:
+        f"{MODEL}/neighbours.npz",
+    input:
+        code("evaluate/neighbours.py", "vqgan/perceptual.py"),
+        samples=lambda wildcards: f"models/{wildcards.dataset}/{wildcards.first_stage}/samples_{timesteps(wildcards.dataset)}.npy",
+        train="data/{dataset}/train.npy",
+    params:
+        samples=SUITE.evaluate.neighbour_samples,
+        neighbours=SUITE.evaluate.neighbours,
+    log:
+        "logs/evaluate/{dataset}_{first_stage}_neighbours.log",
+    benchmark:
+        "benchmarks/evaluate/{dataset}_{first_stage}_neighbours.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=1,
+    shell:
+        "vqddm evaluate neighbours --samples {input.samples} --train {input.train}"
+        " --count {params.samples} --neighbours {params.neighbours} --out {output} --threads {threads} > {log} 2>&1"

@@ -1,0 +1,194 @@
+"""Step `paper`: every table, figure and claim, and the page that shows them.
+
+Each artefact has a target of its own: `snakemake --cores all table1`, `… figure5`, `… claims`.
+"""
+
+from vqddm.paper.figures import inputs as figure_inputs
+
+PLAN_JSON = to_json(PLAN.model_dump(mode="json"))
+TABLES = ["table1", "table2", "table3", "likelihood", "speed"]
+FIGURES = range(1, 13)
+
+
+def metrics(name, kinds=("first_stages",)):
+    """The metrics `name` of all first stages or priors of the suite."""
+    return [
+        f"{METRICS}/{dataset}/{first_stage}/{name}.json"
+        for dataset in SUITE.dataset_names
+        for kind in kinds
+        for first_stage in getattr(PARAMS.datasets[dataset], kind)
+    ]
+
+
+FLOORS = [f"{METRICS}/{dataset}/floor.json" for dataset in SUITE.dataset_names]
+COUNTS = metrics("counts", ["priors"]) + [f"{METRICS}/paper_counts.json"]
+SAMPLES = [
+    f"{METRICS}/{dataset}/{first_stage}/samples_{timesteps(dataset)}.json"
+    for dataset in SUITE.dataset_names
+    for first_stage in PARAMS.datasets[dataset].priors
+]
+MAIN = SUITE.datasets.celebahq
+SWEEP = [
+    f"{METRICS}/{MAIN}/{main_prior_of(MAIN)}/samples_{steps}.json"
+    for steps in SUITE.evaluate.step_sweep
+]
+LIKELIHOODS = [
+    f"{METRICS}/{dataset}/{main_prior_of(dataset)}/likelihood.json"
+    for dataset in SUITE.dataset_names
+]
+SPEEDS = [f"{METRICS}/{dataset}/speed.json" for dataset in SUITE.dataset_names]
+INPAINTINGS = [
+    f"{METRICS}/{dataset}/{main_prior_of(dataset)}/inpainting.json"
+    for dataset in SUITE.dataset_names
+]
+TABLE_INPUTS = {
+    "table1": metrics("reconstruction") + FLOORS,
+    "table2": SAMPLES + COUNTS + FLOORS,
+    "table3": COUNTS,
+    "likelihood": LIKELIHOODS,
+    "speed": SPEEDS + COUNTS,
+}
+
+
+rule table:
+    output:
+        multiext(f"{RESULTS}/tables/{{table}}", ".md", ".tex"),
+        csv=report(
+            f"{RESULTS}/tables/{{table}}.csv",
+            caption="../captions/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+    input:
+        code("paper"),
+        "vqddm/paper/reported.yaml",
+        metrics=lambda wildcards: TABLE_INPUTS[wildcards.table],
+    wildcard_constraints:
+        table="|".join(TABLES),
+    params:
+        plan=PLAN_JSON,
+        results=RESULTS,
+    log:
+        f"{LOGS}/paper/{{table}}.log",
+    benchmark:
+        f"{BENCHMARKS}/paper/{{table}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "vqddm paper table {wildcards.table} --plan {params.plan:q} --root {params.results}"
+        " --out {params.results}/tables/{wildcards.table} > {log} 2>&1"
+
+
+rule figure:
+    output:
+        pdf=f"{RESULTS}/figures/figure{{number}}.pdf",
+        png=report(
+            f"{RESULTS}/figures/figure{{number}}.png",
+            caption="../captions/figure.rst",
+            category="Figures",
+            labels={"figure": "{number}"},
+        ),
+    input:
+        code("paper/figures", "paper/plan.py"),
+        "vqddm/paper/reported.yaml",
+        "vqddm/paper/captions.yaml",
+        made=lambda wildcards: figure_inputs(PLAN, int(wildcards.number)),
+    wildcard_constraints:
+        number=r"\d+",
+    params:
+        plan=PLAN_JSON,
+        results=RESULTS,
+    log:
+        f"{LOGS}/paper/figure{{number}}.log",
+    benchmark:
+        f"{BENCHMARKS}/paper/figure{{number}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "vqddm paper figure {wildcards.number} --plan {params.plan:q} --root {params.results}"
+        " --out {params.results}/figures/figure{wildcards.number} > {log} 2>&1"
+
+
+rule judge_claims:
+    output:
+        md=f"{RESULTS}/claims.md",
+        csv=report(
+            f"{RESULTS}/claims.csv", caption="../captions/claims.rst", category="Claims"
+        ),
+    input:
+        code("paper"),
+        "vqddm/paper/reported.yaml",
+        metrics=metrics("reconstruction")
+        + SAMPLES
+        + SWEEP
+        + COUNTS
+        + FLOORS
+        + LIKELIHOODS
+        + INPAINTINGS,
+    params:
+        plan=PLAN_JSON,
+        results=RESULTS,
+    log:
+        f"{LOGS}/paper/claims.log",
+    benchmark:
+        f"{BENCHMARKS}/paper/claims.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "vqddm paper claims --plan {params.plan:q} --root {params.results}"
+        " --out {params.results}/claims > {log} 2>&1"
+
+
+rule page:
+    output:
+        f"{RESULTS}/index.html",
+    input:
+        code("paper"),
+        "vqddm/paper/captions.yaml",
+        "vqddm/paper/templates/index.html.j2",
+        f"{RESULTS}/claims.csv",
+        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
+        figures=expand(f"{RESULTS}/figures/figure{{number}}.png", number=FIGURES),
+    params:
+        plan=PLAN_JSON,
+        results=RESULTS,
+    log:
+        f"{LOGS}/paper/page.log",
+    benchmark:
+        f"{BENCHMARKS}/paper/page.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "vqddm paper page --plan {params.plan:q} --root {params.results} --out {output} > {log} 2>&1"
+
+
+# One target for each artefact.
+for name in TABLES:
+
+    rule:
+        name:
+            name
+        input:
+            f"{RESULTS}/tables/{name}.csv",
+
+
+for number in FIGURES:
+
+    rule:
+        name:
+            f"figure{number}"
+        input:
+            f"{RESULTS}/figures/figure{number}.png",
+
+
+rule claims:
+    input:
+        rules.judge_claims.output,

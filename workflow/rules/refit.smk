@@ -1,0 +1,80 @@
+"""Step `refit`: rebuilt codebooks, fine-tuned first stages, code maps."""
+
+
+def refit_source(wildcards):
+    """The VQ-GAN whose codebook is rebuilt, as `refit.source` names it."""
+    source = PARAMS.datasets[wildcards.dataset].refit.source
+    return f"models/{wildcards.dataset}/{source}/first_stage.safetensors"
+
+
+rule rebuild_codebook:
+    output:
+        "models/{dataset}/refit_k{k}_p{p}/centres.npy",
+    input:
+        code("refit/rebuild.py", "refit/features.py", "refit/kmeans.py"),
+        source=refit_source,
+        data="data/{dataset}/train.npy",
+    params:
+        refit=section("refit"),
+    log:
+        "logs/refit/{dataset}_refit_k{k}_p{p}_rebuild.log",
+    benchmark:
+        "benchmarks/refit/{dataset}_refit_k{k}_p{p}_rebuild.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=1,
+    shell:
+        "vqddm refit rebuild --source {input.source} --data {input.data} --params {params.refit:q}"
+        " --codebook-size {wildcards.k} --features {wildcards.p} --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule finetune_first_stage:
+    output:
+        checkpoint="models/{dataset}/refit_k{k}_p{p}/first_stage.safetensors",
+        curve="models/{dataset}/refit_k{k}_p{p}/first_stage.csv",
+    input:
+        FIRST_STAGE_CODE + code("refit/finetune.py"),
+        source=refit_source,
+        centres="models/{dataset}/refit_k{k}_p{p}/centres.npy",
+        data="data/{dataset}/train.npy",
+    params:
+        refit=section("refit"),
+    log:
+        "logs/refit/{dataset}_refit_k{k}_p{p}_finetune.log",
+    benchmark:
+        "benchmarks/refit/{dataset}_refit_k{k}_p{p}_finetune.tsv"
+    threads: 1
+    retries: 2
+    resources:
+        mem_mb=4000,
+        runtime=2880,
+        gpu=1,
+    shell:
+        "vqddm refit finetune --source {input.source} --centres {input.centres} --data {input.data}"
+        " --params {params.refit:q} --state state/{wildcards.dataset}/refit_k{wildcards.k}_p{wildcards.p}"
+        " --out {output.checkpoint} --curve {output.curve} --threads {threads} > {log} 2>&1"
+
+
+rule encode_codes:
+    output:
+        train=f"{MODEL}/codes_train.npy",
+        test=f"{MODEL}/codes_test.npy",
+    input:
+        code("refit/codes.py", "vqgan/codec.py", "vqgan/model.py", "vqgan/layers.py"),
+        first_stage=f"{MODEL}/first_stage.safetensors",
+        train="data/{dataset}/train.npy",
+        test="data/{dataset}/test.npy",
+    log:
+        "logs/refit/{dataset}_{first_stage}_codes.log",
+    benchmark:
+        "benchmarks/refit/{dataset}_{first_stage}_codes.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=1,
+    shell:
+        "vqddm refit encode --first-stage {input.first_stage} --data {input.train} --data {input.test}"
+        " --out {output.train} --out {output.test} --threads {threads} > {log} 2>&1"

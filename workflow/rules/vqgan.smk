@@ -1,0 +1,35 @@
+"""Step `vqgan`: the trained first stage."""
+
+FIRST_STAGE_CODE = code(
+    "vqgan/train.py",
+    "vqgan/model.py",
+    "vqgan/layers.py",
+    "vqgan/perceptual.py",
+    "training.py",
+    "data/arrays.py",
+)
+
+
+rule train_vqgan:
+    output:
+        checkpoint="models/{dataset}/vqgan_k{k}/first_stage.safetensors",
+        curve="models/{dataset}/vqgan_k{k}/first_stage.csv",
+    input:
+        FIRST_STAGE_CODE,
+        data="data/{dataset}/train.npy",
+    params:
+        vqgan=section("vqgan"),
+    log:
+        "logs/vqgan/{dataset}_vqgan_k{k}.log",
+    benchmark:
+        "benchmarks/vqgan/{dataset}_vqgan_k{k}.tsv"
+    threads: 1
+    retries: 2
+    resources:
+        mem_mb=4000,
+        runtime=2880,
+        gpu=1,
+    shell:
+        "vqddm vqgan train --data {input.data} --params {params.vqgan:q} --codebook-size {wildcards.k}"
+        " --state state/{wildcards.dataset}/vqgan_k{wildcards.k} --out {output.checkpoint}"
+        " --curve {output.curve} --threads {threads} > {log} 2>&1"
