@@ -1,0 +1,381 @@
+"""The twelve figures, drawn from synthetic files: sizes, bytes, pixels, numbers, and what is said when files lack."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from vqddm.artifacts import UserError, write_array, write_json
+from vqddm.paper.figures import FIGURES, diagrams, draw, galleries, inputs, style
+from vqddm.paper.figures.pictures import draw_sheet, fitted, hatched
+from vqddm.paper.figures.pipeline import code_map_picture
+from vqddm.paper.plan import Plan
+
+STEPS = (2, 5, 10, 25, 50, 100)
+GIVEN = ("lower", "corner", "centre", "left", "right", "top", "random")
+
+
+def plan_of(church: str | None = "fashion", imagenet: str | None = "fashion") -> Plan:
+    stages = ["vqgan_k256", "refit_k256_p20000", "refit_k256_p4000", "refit_k128_p4000"]
+    about = {"source": "folder", "resolution": 32, "first_stages": stages, "timesteps": 100, "step_sweep": STEPS}
+    priors = {"faces": ["refit_k256_p4000", "refit_k128_p4000", "vqgan_k256"], "fashion": ["refit_k256_p4000"]}
+    names = dict.fromkeys(n for n in ("faces", church, imagenet) if n)
+    return Plan.model_validate(
+        {
+            "suite": "mini",
+            "title": "synthetic",
+            "roles": {"celebahq": "faces", "lsun_church": church, "imagenet": imagenet},
+            "datasets": {n: {"title": n.title(), "priors": priors[n], **about} for n in names},
+        }
+    )
+
+
+def faces(count: int, seed: int, size: int = 32) -> np.ndarray:
+    """Round heads with hair and eyes on shaded backgrounds, uint8 (count, size, size, 3)."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size] / size - 0.5
+    pictures = []
+    for _ in range(count):
+        back, skin, hair = random.integers(40, 230, (3, 3))
+        picture = back * (0.7 + 0.6 * (y + 0.5))[..., None]
+        dx, dy = random.uniform(-0.06, 0.06, 2)
+        rx, ry = random.uniform(0.2, 0.3, 2)
+        picture[((x - dx) / (rx + 0.07)) ** 2 + ((y - dy + 0.08) / (ry + 0.08)) ** 2 < 1] = hair
+        picture[((x - dx) / rx) ** 2 + ((y - dy) / ry) ** 2 < 1] = skin
+        for eye in (-0.1, 0.1):
+            picture[(x - dx - eye) ** 2 + (y - dy) ** 2 < 0.0016] = 15
+        pictures.append(np.clip(picture, 0, 255))
+    return np.stack(pictures).astype(np.uint8)
+
+
+def distance_of(value: float) -> dict[str, Any]:
+    rest = {"kid": 0.01, "kid_std": 0.001, "precision": 0.5, "recall": 0.4, "images": 96, "reference_images": 96}
+    return {"name": "FD (EfficientNet-Lite0)", "frechet": value, **rest}
+
+
+def write_npz(path: Path, **arrays: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **arrays)
+
+
+def noisy(pictures: np.ndarray, seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 12, pictures.shape)
+    return np.clip(pictures + noise, 0, 255).astype(np.uint8)
+
+
+def masks() -> np.ndarray:
+    row, column = np.mgrid[:8, :8]
+    middle = (abs(row - 3.5) < 2) & (abs(column - 3.5) < 2)
+    scattered = np.random.default_rng(3).random((8, 8)) < 0.3
+    halves = (column < 4, column >= 4, row < 4)
+    return np.stack([row >= 5, (row >= 4) & (column >= 4), middle, *halves, scattered])
+
+
+def write_prior_pictures(folder: Path) -> None:
+    """The pictures of the prior that the figures show."""
+    image = faces(1, 11)[0]
+    random = np.random.default_rng(4)
+    clean = random.integers(0, 256, (8, 8))
+    lost, noise = random.random((8, 8)), random.integers(0, 256, (8, 8))
+    codes = np.stack([np.where(lost < a, noise, clean) for a in (0, 0.15, 0.5, 0.85, 1)])
+    bars = random.dirichlet(np.full(8, 0.4), 5)
+    decoded = np.stack([noisy(image[None], i)[0] // (i + 1) * (i + 1) for i in range(5)])
+    write_npz(
+        folder / "chain.npz",
+        image=image,
+        reconstruction=noisy(image[None], 1)[0],
+        timesteps=np.array([0, 25, 50, 75, 100]),
+        codes=codes,
+        decoded=decoded,
+        position=np.array([4, 4]),
+        bar_codes=np.arange(8) * 29,
+        forward=bars,
+        predicted=bars[::-1],
+        codebook_size=256,
+    )
+    given = masks()
+    originals = np.stack([faces(6, 20)] * len(GIVEN))
+    wide = given.repeat(4, axis=1).repeat(4, axis=2)[:, None, :, :, None]
+    masked = np.where(wide, originals, 127).astype(np.uint8)
+    completed = np.where(wide, originals, noisy(originals, 2)).astype(np.uint8)
+    write_npz(
+        folder / "inpainting.npz",
+        names=np.array(GIVEN),
+        masks=given,
+        originals=originals,
+        masked=masked,
+        completed=completed,
+    )
+    neighbours = np.stack([faces(10, 40 + i) for i in range(8)])
+    distances = np.sort(np.random.default_rng(5).uniform(0.1, 0.9, (8, 10)), axis=1)
+    write_npz(folder / "neighbours.npz", samples=faces(8, 30), neighbours=neighbours, distances=distances)
+
+
+def write_suite(plan: Plan, place: Path) -> tuple[Path, Path]:
+    """All files that the figures of `plan` read; returns (results/{suite}, models)."""
+    root, models = place / "results" / plan.suite, place / "models"
+    for i, (dataset, about) in enumerate(plan.datasets.items()):
+        metrics = root / "metrics" / dataset
+        write_json(metrics / "floor.json", {"distance": distance_of(4.2)})
+        speed = {
+            "device": "x86_64",
+            "threads": 2,
+            "batch_size": 64,
+            "seconds_per_step": 0.0018,
+            "seconds_decode": 0.004,
+        }
+        write_json(metrics / "speed.json", {**speed, "first_stage": about.main_prior, "timesteps": 100})
+        for j, name in enumerate(about.first_stages):
+            originals = faces(12, 60 + i)
+            pair = {"originals": originals, "reconstructions": noisy(originals, j)}
+            write_npz(models / dataset / name / "reconstructions.npz", **pair)
+        for j, name in enumerate(about.priors):
+            size = 3.6e6 * (1 + j)
+            counts = {"prior": {"parameters": size}, "macs_per_image": 2.1e9 * (1 + 0.2 * j + 2 * i)}
+            write_json(metrics / name / "counts.json", counts)
+            for steps in about.steps:
+                value = {"steps": steps, "samples": 96, "temperature": 1.0}
+                distance = distance_of(20 + 10 * j + 8 * i + 90 / steps)
+                write_json(metrics / name / f"samples_{steps}.json", {**value, "distance": distance})
+            write_array(models / dataset / name / "samples_100.npy", faces(96, 70 + i))
+        write_prior_pictures(models / dataset / about.main_prior)
+    return root, models
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, Path]:
+    place = tmp_path_factory.mktemp("suite")
+    return plan_of(), *write_suite(plan_of(), place)
+
+
+@pytest.fixture(scope="module")
+def redrawn(suite: tuple[Plan, Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All figures, drawn by another process with another hash seed."""
+    plan, root, models = suite
+    place = tmp_path_factory.mktemp("redrawn")
+    code = (
+        "import sys; from pathlib import Path; from vqddm.paper.figures import FIGURES, draw\n"
+        "from vqddm.paper.plan import Plan\n"
+        "plan, root, models, out = Plan.model_validate_json(sys.argv[1]), *map(Path, sys.argv[2:])\n"
+        "for n in FIGURES: draw(n, plan, root, models, out / f'figure{n}')\n"
+        "assert 'torch' not in sys.modules"
+    )
+    arguments = [plan.model_dump_json(), str(root), str(models), str(place)]
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, env=environment)
+    return place
+
+
+@pytest.fixture(scope="module")
+def figures(suite: tuple[Plan, Path, Path]) -> dict[int, Figure]:
+    """All figures, drawn but not written."""
+    found: list[Figure] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (diagrams, galleries):
+            patch.setattr(module, "save", lambda figure, stem: found.append(figure))
+        for number in FIGURES:
+            draw(number, *suite, Path("unused"))
+    return dict(zip(FIGURES, found, strict=True))
+
+
+def texts(figure: Figure) -> list[str]:
+    return [t.get_text() for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
+
+
+@pytest.mark.parametrize("number", FIGURES)
+def test_figure_needs_only_its_inputs_and_gives_the_same_bytes_anywhere(
+    number: int, suite: tuple[Plan, Path, Path], redrawn: Path, tmp_path: Path
+) -> None:
+    plan, root, _ = suite
+    for name in inputs(plan, number):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).symlink_to(root.parents[1] / name)
+    stem = tmp_path / f"figure{number}"
+    draw(number, plan, tmp_path / "results" / "mini", tmp_path / "models", stem)
+    for suffix in (".png", ".pdf"):
+        again = (redrawn / stem.name).with_suffix(suffix).read_bytes()
+        assert stem.with_suffix(suffix).read_bytes() == again
+    assert b"CreationDate" not in stem.with_suffix(".pdf").read_bytes()
+    with Image.open(stem.with_suffix(".png")) as image:
+        assert 700 <= image.width <= 960
+        assert image.height > 600
+        assert round(image.info["dpi"][0]) == 200
+    assert stem.with_suffix(".png").stat().st_size < 400_000
+
+
+@pytest.mark.parametrize("number", FIGURES)
+def test_every_input_is_read_and_a_missing_one_is_named(
+    number: int, suite: tuple[Plan, Path, Path], tmp_path: Path
+) -> None:
+    plan, root, models = suite
+    assert inputs(plan, number)
+    for name in inputs(plan, number):
+        path = root.parents[1] / name
+        path.rename(tmp_path / "aside")
+        try:
+            with pytest.raises(UserError, match=name):
+                draw(number, plan, root, models, tmp_path / "figure")
+        finally:
+            (tmp_path / "aside").rename(path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", FIGURES)
+def test_no_word_is_cut_off(number: int, figures: dict[int, Figure]) -> None:
+    figure = figures[number]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    width, height = figure.get_size_inches() * figure.dpi
+    words = [*figure.texts]
+    for axes in figure.axes:
+        words += [*axes.texts, axes.xaxis.label, axes.yaxis.label]
+        words += [axes.title, axes._left_title]
+    for text in words:
+        if text.get_text():
+            box = text.get_window_extent(renderer)
+            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text.get_text()
+
+
+@pytest.mark.parametrize("number", [1, 5, 6])
+def test_labels_lie_inside_and_apart(number: int, figures: dict[int, Figure]) -> None:
+    renderer = FigureCanvasAgg(figures[number]).get_renderer()
+    for axes in figures[number].axes:
+        boxes = [label.get_window_extent(renderer) for label in axes.texts]
+        frame = axes.get_window_extent(renderer)
+        for i, box in enumerate(boxes):
+            assert not box.count_overlaps(boxes[:i])
+            assert frame.x0 <= box.x0 + 1 and box.x1 <= frame.x1 + 1
+
+
+def test_samples_appear_pixel_for_pixel(suite: tuple[Plan, Path, Path], redrawn: Path) -> None:
+    _, _, models = suite
+    samples = np.load(models / "faces" / "refit_k256_p4000" / "samples_100.npy")
+    page = np.asarray(Image.open(redrawn / "figure10.png"))
+    for number, left in ((32, 24), (41, 24 + 104)):  # the first after Figure 7's 32; the second row's second
+        large = np.asarray(Image.fromarray(samples[number]).resize((96, 96), Image.Resampling.NEAREST))
+        column = page[:, left : left + 96]
+        assert any(np.array_equal(column[y : y + 96], large) for y in range(len(column) - 95))
+
+
+def test_figure_1_shows_the_metrics(figures: dict[int, Figure]) -> None:
+    upper, lower = figures[1].axes
+    places = np.asarray(lower.collections[0].get_offsets())
+    expected = [(2.1e9, 20.9), (2.1e9 * 1.2, 30.9), (2.1e9 * 1.4, 40.9), (2.1e9 * 3, 28.9)]
+    np.testing.assert_allclose(places, expected)
+    assert "Faces, ReFiT, K = 128, P = 4 000\n30.9 with 7.2 M parameters" in texts(figures[1])
+    assert lower.get_ylabel() == "FD (EfficientNet-Lite0)"
+    assert upper.get_ylabel() == "FID"
+    sizes = dict(zip([t.get_text() for t in upper.texts], upper.collections[0].get_sizes(), strict=True))
+    assert sizes["NVAE"] / sizes["GLOW"] == pytest.approx(1.26e9 / 220e6)
+    assert len(sizes) == 9  # Table 2 without DC-VAE, which prints no cost
+
+
+def test_figures_5_and_6_show_the_metrics(figures: dict[int, Figure]) -> None:
+    curve, floor = figures[5].axes[0].lines
+    np.testing.assert_allclose(curve.get_xydata(), [(n, 20 + 90 / n) for n in STEPS])
+    assert list(floor.get_ydata()) == [4.2, 4.2]
+    # 50,000 x steps x 0.0018 s is 0.025 h for each step
+    assert {"0.05 h", "0.12 h", "0.25 h", "0.62 h", "1.2 h", "2.5 h"} <= set(texts(figures[5]))
+    images, maps, told = figures[6].axes[0].lines
+    np.testing.assert_allclose(maps.get_xydata(), [(n, n * 0.025) for n in STEPS])
+    np.testing.assert_allclose(images.get_ydata(), [n * 0.025 + 50_000 * 0.004 / 3600 for n in STEPS])
+    assert told.get_xydata().tolist() == [[1000, 1000], [100, 100], [1000, 10]]
+    assert any("DDPM measured on this machine is missing" in " ".join(t.split()) for t in texts(figures[6]))
+
+
+def test_numbers_of_the_other_figures(suite: tuple[Plan, Path, Path], figures: dict[int, Figure]) -> None:
+    assert "(a)  Faces, T = 100:  FD (EfficientNet-Lite0) = 20.9" in texts(figures[7])
+    assert "(b)  Fashion, T = 100:  FD (EfficientNet-Lite0) = 28.9" in texts(figures[7])
+    for figure in (figures[8], figures[11]):
+        assert {"lower part given: 24 of 64 codes", "centre given: 16 of 64 codes"} <= set(texts(figure))
+    assert "left half given: 32 of 64 codes" in texts(figures[11])
+    distances = np.load(suite[2] / "faces" / "refit_k256_p4000" / "neighbours.npz")["distances"]
+    shown = [float(t) for t in texts(figures[12]) if t.startswith("0.")]
+    np.testing.assert_allclose(shown, distances.ravel(), atol=5e-4)
+
+
+@pytest.mark.parametrize("number", [3, 7, 9])
+def test_a_role_without_dataset_is_told_in_words(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of(church=None, imagenet=None)
+    root, models = write_suite(plan, tmp_path)
+    role = "imagenet" if number == 3 else "lsun_church"
+    assert not any(role in name or "fashion" in name for name in inputs(plan, number))
+    if number != 7:
+        assert inputs(plan, number) == []
+    written: list[Figure] = []
+    for module in (galleries, style):  # a placeholder is written by the style's own `save`
+        monkeypatch.setattr(module, "save", lambda figure, stem: written.append(figure))
+    draw(number, plan, root, models, tmp_path / "figure")
+    words = " ".join(" ".join(texts(written[0])).split())
+    assert f"name a dataset under suites.mini.datasets.{role} in params.yaml" in words
+
+
+def test_placeholder_is_written(tmp_path: Path) -> None:
+    style.placeholder(tmp_path / "figure9", "Figure 9", "Nothing was trained for it.")
+    assert (tmp_path / "figure9.pdf").read_bytes().startswith(b"%PDF")
+    with Image.open(tmp_path / "figure9.png") as image:
+        assert image.width == 960
+
+
+def test_wrong_files_are_named(tmp_path: Path) -> None:
+    plan = plan_of()
+    root, models = write_suite(plan, tmp_path)
+    folder = models / "faces" / "refit_k256_p4000"
+    pictures = faces(12, 99)
+    write_npz(folder / "reconstructions.npz", originals=pictures, reconstructions=pictures)
+    with pytest.raises(UserError, match=r"refit_k256_p4000/reconstructions.npz: shows other pictures"):
+        draw(4, plan, root, models, tmp_path / "figure")
+    whole = (folder / "chain.npz").read_bytes()
+    (folder / "chain.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"chain.npz: not a whole .npz"):
+        draw(2, plan, root, models, tmp_path / "figure")
+    write_npz(folder / "neighbours.npz", samples=pictures)
+    with pytest.raises(UserError, match=r"neighbours.npz: lacks an array"):
+        draw(12, plan, root, models, tmp_path / "figure")
+    with pytest.raises(UserError, match="figure 13"):
+        inputs(plan, 13)
+
+
+def test_hatching_covers_exactly_what_is_not_given() -> None:
+    picture = np.full((40, 40, 3), (10, 200, 30), dtype=np.uint8)
+    given = np.zeros((4, 4), dtype=bool)
+    given[3, 1:] = True
+    kept = (hatched(picture, given) == picture).all(-1)
+    np.testing.assert_array_equal(kept, given.repeat(10, 0).repeat(10, 1))
+
+
+def test_pictures_grow_by_whole_factors_and_shrink_to_fit() -> None:
+    small, large = faces(1, 1)[0], faces(1, 2, size=256)[0]
+    np.testing.assert_array_equal(fitted(small, 100)[::3, ::3], small)
+    assert fitted(small, 100).shape == (96, 96, 3)
+    assert fitted(large, 100).shape == (100, 100, 3)
+    np.testing.assert_allclose(fitted(large, 100).mean((0, 1)), large.mean((0, 1)), atol=1)
+
+
+def test_a_code_keeps_its_colour_and_noise_is_dark() -> None:
+    clean = np.arange(64).reshape(8, 8)
+    noisy_codes = clean.copy()
+    noisy_codes[0, 0] = 63
+    picture = code_map_picture(noisy_codes, clean)
+    assert picture[0, 0].max() < 60
+    np.testing.assert_array_equal(picture[1:], code_map_picture(clean, clean)[1:])
+    assert len(np.unique(code_map_picture(clean, clean).reshape(-1, 3), axis=0)) == 64
+    assert picture[1:].max(-1).min() > 180
+
+
+def test_a_noisy_page_stays_below_400_kb(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (700, 960, 3), dtype=np.uint8)
+    figure = style.new_figure(960, 700)
+    draw_sheet(figure, noise, 0, 0)
+    style.save(figure, tmp_path / "noise")
+    assert 50_000 < (tmp_path / "noise.png").stat().st_size <= 400_000
