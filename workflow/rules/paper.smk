@@ -8,6 +8,7 @@ from vqddm.paper.figures import inputs as figure_inputs
 PLAN_JSON = to_json(PLAN.model_dump(mode="json"))
 TABLES = ["table1", "table2", "table3", "likelihood", "speed"]
 FIGURES = range(1, 13)
+PAPER_CODE = code("paper") + ["vqddm/paper/reported.yaml", "vqddm/paper/captions.yaml"]
 
 
 def metrics(name, kinds=("first_stages",)):
@@ -60,8 +61,7 @@ rule table:
             labels={"table": "{table}"},
         ),
     input:
-        code("paper"),
-        "vqddm/paper/reported.yaml",
+        PAPER_CODE,
         metrics=lambda wildcards: TABLE_INPUTS[wildcards.table],
     wildcard_constraints:
         table="|".join(TABLES),
@@ -91,7 +91,7 @@ rule figure:
             labels={"figure": "{number}"},
         ),
     input:
-        code("paper/figures", "paper/plan.py"),
+        code("paper/figures", "paper/plan.py", "paper/reported.py"),
         "vqddm/paper/reported.yaml",
         "vqddm/paper/captions.yaml",
         made=lambda wildcards: figure_inputs(PLAN, int(wildcards.number)),
@@ -120,8 +120,7 @@ rule judge_claims:
             f"{RESULTS}/claims.csv", caption="../captions/claims.rst", category="Claims"
         ),
     input:
-        code("paper"),
-        "vqddm/paper/reported.yaml",
+        PAPER_CODE,
         metrics=metrics("reconstruction")
         + SAMPLES
         + SWEEP
@@ -149,12 +148,11 @@ rule page:
     output:
         f"{RESULTS}/index.html",
     input:
-        code("paper"),
-        "vqddm/paper/captions.yaml",
+        PAPER_CODE,
         "vqddm/paper/templates/index.html.j2",
         f"{RESULTS}/claims.csv",
-        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES),
-        figures=expand(f"{RESULTS}/figures/figure{{number}}.png", number=FIGURES),
+        tables=expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=TABLES, kind=["csv", "md", "tex"]),
+        figures=expand(f"{RESULTS}/figures/figure{{number}}.{{kind}}", number=FIGURES, kind=["png", "pdf"]),
     params:
         plan=PLAN_JSON,
         results=RESULTS,

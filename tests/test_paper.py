@@ -1,0 +1,613 @@
+"""Tables, claims and the page: held against numbers typed here from the paper, and against flipped metrics."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vqddm.artifacts import UserError
+from vqddm.paper.claims import claims, judge
+from vqddm.paper.page import page
+from vqddm.paper.plan import Plan, paper_rows, plan_from
+from vqddm.paper.render import escape, read_table, short
+from vqddm.paper.tables import TABLES
+from vqddm.params import load, parse
+
+ROOT = Path(__file__).parents[1]
+FD = "FD (EfficientNet-Lite0)"
+STAGES = ("vqgan_k256", "refit_k256_p20000", "refit_k256_p4000", "refit_k128_p4000")
+PRIORS = {"faces": ("refit_k256_p4000", "refit_k128_p4000", "vqgan_k256"), "fashion": ("refit_k256_p4000",)}
+T = 100
+
+
+def make_plan() -> Plan:
+    dataset = {"first_stages": STAGES, "timesteps": T, "step_sweep": (2, 5, 10, 25, 50)}
+    faces = dataset | {"title": "Faces", "source": "faces", "resolution": 32, "priors": PRIORS["faces"]}
+    fashion = dataset | {"title": "Fashion", "source": "fashion", "resolution": 32, "priors": PRIORS["fashion"]}
+    return parse(
+        Plan,
+        {
+            "suite": "mini",
+            "title": "two small datasets on a laptop",
+            "roles": {"celebahq": "faces", "lsun_church": "fashion", "imagenet": "fashion"},
+            "datasets": {"faces": faces, "fashion": fashion},
+        },
+    )
+
+
+def distance(frechet: float, images: int = 1000) -> dict[str, Any]:
+    return {
+        "name": FD,
+        "frechet": frechet,
+        "kid": frechet / 40,
+        "kid_std": 0.01,
+        "precision": 0.7,
+        "recall": 0.5,
+        "images": images,
+        "reference_images": 4000,
+    }
+
+
+def counts(k: int, paper: bool) -> dict[str, Any]:
+    """Sizes as a network would have them; the paper's are the published ones of the notes."""
+    layers = [
+        ["encoder", "conv_in", 64, 12, 3],
+        ["encoder", "down.0.block.0.conv1", 64, 64, 3],
+        ["encoder", "down.0.block.0.conv2", 64, 64, 3],
+        ["encoder", "down.0.downsample.conv", 64, 64, 3],
+        ["encoder", "down.1.block.0.conv1", 128, 64, 3],
+        ["encoder", "down.1.block.0.conv2", 128, 128, 3],
+        ["encoder", "down.1.block.0.nin_shortcut", 128, 64, 1],
+        ["encoder", "down.1.attn.0.q", 128, 128, 1],
+        ["encoder", "mid.block_1.conv1", 128, 128, 3],
+        ["encoder", "mid.attn_1.q", 128, 128, 1],
+        ["encoder", "mid.block_2.conv2", 128, 128, 3],
+        ["encoder", "conv_out", 64, 128, 3],
+        ["decoder", "conv_in", 128, 64, 3],
+        ["decoder", "mid.block_1.conv1", 128, 128, 3],
+        ["decoder", "up.0.block.0.conv1", 64, 128, 3],
+        ["decoder", "up.1.block.0.conv1", 128, 128, 3],
+        ["decoder", "up.1.upsample.conv", 128, 128, 3],
+        ["decoder", "conv_out", 12, 64, 3],
+    ]
+    if paper:
+        step, as_paper, parameters = {
+            512: (1_094_090_752, 1_043_759_104, 117_455_000),
+            1024: (1_110_867_968, 1_060_536_320, 117_586_568),
+            16384: (1_614_184_448, 1_563_852_800, 121_500_000),
+        }[k]
+        sizes = {"parameters": 72_141_699, "encoder_parameters": 29_298_176, "decoder_parameters": 42_449_795}
+        sizes |= {"encoder_macs": 69_197_627_392, "decoder_macs": 126_357_602_304}
+    else:
+        step, as_paper, parameters = 25_000_000 + 8192 * k, 24_000_000 + 8192 * k, 3_600_000 + 128 * k
+        sizes = {"parameters": 2_400_000, "encoder_parameters": 1_000_000, "decoder_parameters": 1_300_000}
+        sizes |= {"encoder_macs": 90_000_000, "decoder_macs": 150_000_000}
+    timesteps = 4000 if paper else T
+    return {
+        "codebook_size": k,
+        "resolution": 256 if paper else 32,
+        "autoencoder": sizes | {"layers": layers},
+        "prior": {"parameters": parameters, "macs_per_step": step, "macs_per_step_as_paper": as_paper},
+        "timesteps": timesteps,
+        "macs_per_image": timesteps * step + sizes["decoder_macs"],
+    }
+
+
+def reconstruction(stage: str) -> dict[str, Any]:
+    seen, frechet = {
+        "vqgan_k256": (0.34375, 31.5),
+        "refit_k256_p20000": (1.0, 18.2),
+        "refit_k256_p4000": (0.99609375, 21.0),
+        "refit_k128_p4000": (1.0, 24.25),
+    }[stage]
+    return {
+        "codebook_size": int(stage.split("_")[1][1:]),
+        "sampled_features": int(stage.split("_p")[1]) if "_p" in stage else None,
+        "latent_size": [8, 8],
+        "images": 1000,
+        "usage": {
+            "train": {"seen": seen, "seen10": 0.95 * seen},
+            "test": {"seen": 0.99 * seen, "seen10": 0.9 * seen},
+        },
+        "distance": distance(frechet),
+        "psnr": 22.75,
+        "perceptual": {"name": "perceptual distance (EfficientNet-Lite0)", "value": 0.31},
+    }
+
+
+SAMPLES = {"refit_k256_p4000": 40.5, "refit_k128_p4000": 47.0, "vqgan_k256": 66.0}
+
+
+def make_metrics() -> dict[str, Any]:
+    """Every metric of the plausible suite, by its path under `metrics/`."""
+    made: dict[str, Any] = {"paper_counts": {str(k): counts(k, paper=True) for k in (512, 1024, 16384)}}
+    for dataset, priors in PRIORS.items():
+        made[f"{dataset}/floor"] = {"distance": distance(6.5)}
+        made[f"{dataset}/speed"] = {
+            "device": "x86_64",
+            "threads": 2,
+            "batch_size": 64,
+            "first_stage": priors[0],
+            "seconds_per_step": 0.002,
+            "seconds_decode": 0.004,
+            "timesteps": T,
+            "prior_parameters": 3_632_768,
+        }
+        for stage in STAGES:
+            made[f"{dataset}/{stage}/reconstruction"] = reconstruction(stage)
+        for stage in priors:
+            made[f"{dataset}/{stage}/samples_{T}"] = samples(T, SAMPLES[stage])
+            made[f"{dataset}/{stage}/counts"] = counts(int(stage.split("_")[1][1:]), paper=False)
+        made[f"{dataset}/{priors[0]}/likelihood"] = {
+            "train": {"bits_per_code": 2.41, "standard_error": 0.02, "images": 128},
+            "test": {"bits_per_code": 2.45, "standard_error": 0.02, "images": 128},
+            "ceiling": 8.0,
+            "timesteps": T,
+        }
+        given = {"lower": 0.375, "corner": 0.25, "centre": 0.25, "left": 0.5, "right": 0.5, "top": 0.375}
+        masks = {
+            name: {"given_fraction": f, "codes_kept": 1.0, "agreement": 0.4, "chance": 0.6, "images": 32}
+            for name, f in (given | {"random": 0.3}).items()
+        }
+        made[f"{dataset}/{priors[0]}/inpainting"] = {"metric": "perceptual", "masks": masks}
+    for steps, frechet in ((2, 160.0), (5, 95.0), (10, 66.0), (25, 49.0), (50, 43.0)):
+        made[f"faces/refit_k256_p4000/samples_{steps}"] = samples(steps, frechet)
+    return made
+
+
+def samples(steps: int, frechet: float) -> dict[str, Any]:
+    return {"steps": steps, "samples": 1000, "temperature": 1.0, "distance": distance(frechet)}
+
+
+def lay(root: Path, metrics: dict[str, Any]) -> Path:
+    for name, value in metrics.items():
+        path = root / "metrics" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value))
+    return root
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return make_plan()
+
+
+@pytest.fixture
+def metrics() -> dict[str, Any]:
+    return make_metrics()
+
+
+def build(plan: Plan, root: Path) -> None:
+    """Everything that the page is made of but the figures."""
+    for name, table in TABLES.items():
+        table(plan, root, root / "tables" / name)
+    claims(plan, root, root / "claims")
+
+
+def row(frame: pd.DataFrame, **wanted: Any) -> pd.Series:
+    found = frame
+    for column, value in wanted.items():
+        found = found[found[column] == value]
+    assert len(found) == 1, wanted
+    return found.iloc[0]
+
+
+def verdicts(plan: Plan, root: Path) -> dict[str, str]:
+    found = judge(plan, root)
+    return dict(zip(found["id"], found["verdict"], strict=True))
+
+
+# --- the plan -------------------------------------------------------------------------------------------------
+
+
+def test_paper_rows_are_found_by_value_not_by_place() -> None:
+    found = {
+        "vqgan": "vqgan_k256",
+        "refit_larger_p": "refit_k256_p20000",
+        "refit": "refit_k256_p4000",
+        "refit_smaller_k": "refit_k128_p4000",
+    }
+    for order in (STAGES, STAGES[::-1], STAGES[2:] + STAGES[:2]):
+        assert paper_rows(order) == found
+    assert paper_rows(("vqgan_k16384", "vqgan_k1024", "refit_k512_p20000", "refit_k1024_p20000")) == {
+        "vqgan_larger": "vqgan_k16384",
+        "vqgan": "vqgan_k1024",
+        "refit": "refit_k1024_p20000",
+        "refit_smaller_k": "refit_k512_p20000",
+    }
+    # 9 < 1024 as numbers, not as text
+    assert paper_rows(("vqgan_k9", "refit_k9_p50", "refit_k1024_p60"))["refit"] == "refit_k1024_p60"
+
+
+def test_every_suite_of_params_has_a_plan_that_survives_json() -> None:
+    params = load(ROOT / "params.yaml")
+    for suite in params.suites:
+        made = plan_from(params, suite)
+        assert parse(Plan, made.model_dump_json()) == made
+        main = made.role("celebahq")
+        assert main is not None
+        assert made.datasets[main].steps[-1] == params.datasets[main].prior.diffusion.timesteps
+    with pytest.raises(UserError, match="nowhere"):
+        plan_from(params, "nowhere")
+
+
+def test_a_missing_metric_is_none_and_a_damaged_one_an_error(plan: Plan, tmp_path: Path) -> None:
+    assert plan.metrics(tmp_path, "faces", "vqgan_k256", "reconstruction") is None
+    for text in ("{", "[1]"):
+        path = plan.metrics_path(tmp_path, "faces", "vqgan_k256", "reconstruction")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"reconstruction\.json"):
+            plan.metrics(tmp_path, "faces", "vqgan_k256", "reconstruction")
+
+
+def test_paper_imports_neither_torch_nor_the_models() -> None:
+    code = (
+        "import sys, vqddm.paper.page, vqddm.paper.claims, vqddm.paper.tables, vqddm.paper.plan;"
+        "bad = {'torch', 'accelerate', 'vqddm.training', 'vqddm.vqgan', 'vqddm.prior', 'vqddm.refit'};"
+        "print(sorted(bad & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.strip() == "[]"
+
+
+# --- the tables -----------------------------------------------------------------------------------------------
+
+
+def test_table1_holds_the_paper_and_the_measured(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
+    found = TABLES["table1"].rows(plan, lay(tmp_path, metrics))
+    paper = [  # typed from Table 1: role, id, usage, FID
+        ("celebahq", "vqvae2", 0.65, None),
+        ("imagenet", "vqvae2", None, 10),
+        ("imagenet", "dalle", None, 32.01),
+        ("imagenet", "vqgan_16384", 0.0596, 4.98),
+        ("celebahq", "vqgan_1024", 0.3185, 10.18),
+        ("imagenet", "vqgan_1024", 0.3367, 7.94),
+        ("celebahq", "refit_1024_100k", None, None),
+        ("imagenet", "refit_1024_100k", 1.0, 4.98),
+        ("celebahq", "refit_1024_20k", 0.9707, 5.59),
+        ("imagenet", "refit_1024_20k", 1.0, 5.99),
+        ("celebahq", "refit_512_20k", 0.9306, 5.64),
+        ("imagenet", "refit_512_20k", 1.0, 6.95),
+    ]
+    assert len(found) == len(paper)
+    for role, name, usage, fid in paper:
+        cells = row(found, role=role, id=name)
+        for cell, wanted in ((cells["reported_usage"], usage), (cells["reported_fid"], fid)):
+            assert math.isnan(cell) if wanted is None else cell == wanted, (role, name)
+    mine = row(found, role="celebahq", id="refit_512_20k")
+    assert (mine["first_stage"], mine["usage_train_seen"]) == ("refit_k128_p4000", 1.0)
+    assert (mine["distance"], mine["distance_name"], mine["floor"]) == (24.25, FD, 6.5)
+    assert pd.isna(row(found, role="imagenet", id="dalle")["distance"])
+    assert "not trained" in row(found, role="imagenet", id="dalle")["why"]
+
+
+def test_table2_holds_the_paper_and_both_ways_to_count(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
+    found = TABLES["table2"].rows(plan, lay(tmp_path, metrics)).set_index("id")
+    paper = {  # typed from Table 2: FID, parameters in M, operations in G
+        "glow": (60.9, 220, 540),
+        "nvae": (40.3, 1260, 185),
+        "vqddm_1024_without_refit": (22.6, 117, 1.06),
+        "vaebm": (20.4, 127, 8.22),
+        "vqddm_512": (18.8, 117, 1.04),
+        "dcvae": (15.8, None, None),
+        "vqddm_1024": (13.2, 117, 1.06),
+        "ddim": (10.9, 114, 124),
+        "vqgan_transformer": (10.2, 802, 102),
+        "pggan": (8.0, 46.1, 14.1),
+    }
+    for name, (fid, millions, giga) in paper.items():
+        assert found.at[name, "reported_fid"] == fid
+        for column, wanted, unit in (("parameters", millions, 1e6), ("flops", giga, 1e9)):
+            cell = found.at[name, f"reported_{column}"]
+            assert math.isnan(cell) if wanted is None else cell == pytest.approx(wanted * unit, rel=1e-12)
+    assert set(found.index) == {*paper, "lsun_church"}
+    assert found.at["lsun_church", "reported_fid"] == 16.9
+    assert found.at["lsun_church", "dataset"] == "fashion"
+    rows = {"vqddm_1024": 40.5, "vqddm_512": 47.0, "vqddm_1024_without_refit": 66.0}
+    assert {name: found.at[name, "distance"] for name in rows} == rows
+    assert found.at["vqddm_1024", "paper_macs_per_image"] == 4000 * 1_110_867_968 + 126_357_602_304
+    assert found.at["vqddm_1024", "macs_per_image"] == 100 * (25_000_000 + 8192 * 256) + 150_000_000
+    assert found.at["vqgan_transformer", "paper_macs_per_step"] == 0.399e9  # the footnote
+    assert math.isnan(found.at["vaebm", "paper_macs_per_image"])  # its steps are not in the paper
+
+
+def test_no_other_distance_stands_in_a_column_of_fid(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
+    lay(tmp_path, metrics)
+    for name in ("table1", "table2"):
+        tidy = TABLES[name].rows(plan, tmp_path)
+        shown = TABLES[name].display(tidy)
+        reported = set(shown["paper", "FID"]) - {"–"}
+        measured = set(shown["measured here", FD]) - {"–"}
+        assert len(reported) >= 7 and len(measured) >= 3
+        assert measured == {f"{x:.2f}" for x in tidy["distance"].dropna()}
+        assert not measured & reported
+        assert ("measured here", "FID") not in shown.columns
+
+
+def test_two_measures_get_two_columns(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
+    for stage in STAGES:
+        metrics[f"fashion/{stage}/reconstruction"]["distance"]["name"] = "FID"
+    shown = TABLES["table1"].display(TABLES["table1"].rows(plan, lay(tmp_path, metrics)))
+    mine = shown["measured here"]
+    assert all((fd == "–") or (fid == "–") for fd, fid in zip(mine[FD], mine["FID"], strict=True))
+    assert set(mine["FID"]) - {"–"} and set(mine[FD]) - {"–"}
+
+
+def test_table3_reads_the_layers_and_runs_the_decoder_downward(
+    plan: Plan, metrics: dict[str, Any], tmp_path: Path
+) -> None:
+    shown = TABLES["table3"].display(TABLES["table3"].rows(plan, lay(tmp_path, metrics)))
+    decoder = shown[shown["", "Part"] == "decoder"]
+    assert list(decoder["", "Stage"]) == ["conv_in", "mid", "up.1", "up.0", "conv_out", "whole"]
+    encoder = shown[shown["", "Part"] == "encoder"].set_index(("", "Stage"))["read off the model", "in this suite"]
+    assert encoder["conv_in"] == "conv 3×3, 12 → 64"
+    assert encoder["down.0"] == "1 residual block, 64 → 64; downsampling"
+    assert encoder["down.1"] == "1 residual block, 64 → 128; 1 attention"
+    assert encoder["mid"] == "2 residual blocks, 128 → 128; 1 attention"
+    assert list(shown["paper", "Table 3"][:2]) == ["Conv2D", "4×{ResDown}"]
+
+
+def test_likelihood_and_speed(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
+    lay(tmp_path, metrics)
+    found = TABLES["likelihood"].rows(plan, tmp_path)
+    paper = {("celebahq", "train"): 1.258, ("celebahq", "test"): 1.286}
+    paper |= {("lsun_church", "train"): 1.803, ("lsun_church", "test"): 1.756}
+    assert {(r.role, r.split): r.reported_nll for r in found.itertuples()} == paper
+    assert list(found["bits_per_code"]) == [2.41, 2.45] * 2 and set(found["ceiling"]) == {8.0}
+    speed = TABLES["speed"].rows(plan, tmp_path)
+    reported = speed[speed["source"] == "paper"]
+    assert list(zip(reported["steps"], reported["hours"], strict=True)) == [(1000, 1000), (100, 100), (1000, 10)]
+    ours = row(speed, dataset="faces", steps=100)
+    assert ours["hours"] == pytest.approx(50_000 * (100 * 0.002 + 0.004) / 3600)
+
+
+def test_files_of_a_table(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
+    build(plan, lay(tmp_path, metrics))
+    for name, table in TABLES.items():
+        stem = tmp_path / "tables" / name
+        again = read_table(stem.with_suffix(".csv"))
+        whole = table.rows(plan, tmp_path)
+        for column in whole.select_dtypes("number"):
+            np.testing.assert_array_equal(again[column], whole[column])
+        shown = table.display(whole)
+        pd.testing.assert_frame_equal(table.display(again), shown)
+        tex = stem.with_suffix(".tex").read_text()
+        assert all(rule in tex for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+        assert tex.count(r"\\") == len(shown) + 2  # rows, and the two lines of the head
+        assert not re.search(r"(?<!\\)[_%#]", tex.split(r"\midrule")[1]), name
+        lines = stem.with_suffix(".md").read_text().splitlines()
+        assert len(lines) == len(shown) + 2 and {line.count("|") for line in lines} == {shown.shape[1] + 1}
+
+
+def test_without_metrics_the_tables_hold_the_reported_alone(plan: Plan, tmp_path: Path) -> None:
+    build(plan, tmp_path)
+    for name in ("table1", "table2"):
+        tidy = read_table(tmp_path / "tables" / f"{name}.csv")
+        assert tidy["reported_fid"].notna().sum() >= 9
+        assert tidy["distance"].isna().all() and tidy["why"].notna().all()
+    assert "1.258" in (tmp_path / "tables" / "likelihood.md").read_text()
+    assert set(read_table(tmp_path / "claims.csv")["verdict"]) == {"not testable at this scale"}
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0"), (999, "999"), (1000, "1.00 k"), (117_586_568, "118 M"), (999_999, "1.00 M"), (4.5698e12, "4.57 T")],
+)
+def test_short_counts(count: float, shown: str) -> None:
+    assert short(count) == shown
+
+
+def test_latex_survives_anything() -> None:
+    assert escape("a_b & 50% ~x \\ {y}") == r"a\_b \& 50\% \textasciitilde{}x \textbackslash{} \{y\}"
+
+
+# --- the claims -----------------------------------------------------------------------------------------------
+
+OPEN = {"capacity", "quality", "speed", "few_parameters", "inpainting_transformer"}
+
+
+def test_claims_of_a_suite_that_agrees(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
+    found = verdicts(plan, lay(tmp_path, metrics))
+    assert {name for name, verdict in found.items() if verdict == "not testable at this scale"} == OPEN
+    assert {found[name] for name in set(found) - OPEN} == {"reproduced"}
+
+
+def _usage(m: dict[str, Any]) -> None:
+    m["fashion/vqgan_k256/reconstruction"]["usage"]["train"]["seen"] = 0.51  # 0.996 / 0.51 < 2
+
+
+def _unused(m: dict[str, Any]) -> None:
+    m["faces/refit_k128_p4000/reconstruction"]["usage"]["train"]["seen"] = 0.89
+
+
+def _swap(first: str, second: str) -> Any:
+    def flip(m: dict[str, Any]) -> None:
+        m[first]["distance"], m[second]["distance"] = m[second]["distance"], m[first]["distance"]
+
+    return flip
+
+
+def _within_noise(m: dict[str, Any]) -> None:
+    for name in ("vqgan_k256", "refit_k256_p4000"):
+        m[f"faces/{name}/samples_{T}"]["distance"]["kid_std"] = 1.0  # KIDs differ by 0.64
+
+
+def _dear(m: dict[str, Any]) -> None:
+    m["faces/refit_k128_p4000/reconstruction"]["distance"]["frechet"] = 27.0  # costs 6 of a gain of 10.5
+
+
+def _kink(m: dict[str, Any]) -> None:
+    m["faces/refit_k256_p4000/samples_5"]["distance"]["frechet"] = 41.0
+
+
+def _overfit(m: dict[str, Any]) -> None:
+    m["fashion/refit_k256_p4000/likelihood"]["test"]["bits_per_code"] = 2.6
+
+
+def _chance(m: dict[str, Any]) -> None:
+    m["faces/refit_k256_p4000/inpainting"]["masks"]["top"]["agreement"] = 0.61
+
+
+def _lost(m: dict[str, Any]) -> None:
+    m["faces/refit_k256_p4000/inpainting"]["masks"]["left"]["codes_kept"] = 0.999
+
+
+def _parameters(m: dict[str, Any]) -> None:
+    m["paper_counts"]["1024"]["prior"]["parameters"] = 119_000_000
+
+
+def _operations(m: dict[str, Any]) -> None:
+    m["paper_counts"]["512"]["prior"]["macs_per_step_as_paper"] = 1_060_000_000
+
+
+RECONSTRUCTIONS = [f"faces/{stage}/reconstruction" for stage in STAGES]
+
+
+@pytest.mark.parametrize(
+    ("claim", "flip"),
+    [
+        ("usage_ratio", _usage),
+        ("usage_near_full", _unused),
+        ("reconstruction", _swap(RECONSTRUCTIONS[0], RECONSTRUCTIONS[2])),
+        ("fewer_codes", _dear),
+        ("larger_p", _swap(RECONSTRUCTIONS[1], RECONSTRUCTIONS[2])),
+        ("generation_refit", _swap(f"faces/vqgan_k256/samples_{T}", f"faces/refit_k256_p4000/samples_{T}")),
+        ("generation_refit", _within_noise),
+        ("larger_k", _swap(f"faces/refit_k128_p4000/samples_{T}", f"faces/refit_k256_p4000/samples_{T}")),
+        ("steps", _kink),
+        ("overfitting", _overfit),
+        ("inpainting_any_side", _chance),
+        ("inpainting_any_side", _lost),
+        ("network_parameters", _parameters),
+        ("network_operations", _operations),
+    ],
+)
+def test_a_verdict_turns_with_its_metric(
+    plan: Plan, metrics: dict[str, Any], tmp_path: Path, claim: str, flip: Any
+) -> None:
+    changed = copy.deepcopy(metrics)
+    flip(changed)
+    before = verdicts(plan, lay(tmp_path / "before", metrics))[claim]
+    assert (before, verdicts(plan, lay(tmp_path / "after", changed))[claim]) == ("reproduced", "not reproduced")
+
+
+def test_evidence_is_what_was_read_and_timings_are_not(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
+    found = judge(plan, lay(tmp_path, metrics))
+    files = {file for cell in found["evidence"] for file in cell.split("; ") if file}
+    assert files and all((tmp_path / file).is_file() for file in files)
+    assert not any("speed" in file for file in files)
+    metrics["faces/speed"]["seconds_per_step"] = 9.0
+    pd.testing.assert_frame_equal(judge(plan, lay(tmp_path, metrics)), found)
+
+
+def test_a_larger_vqgan_makes_capacity_testable(metrics: dict[str, Any], tmp_path: Path) -> None:
+    base = make_plan().model_dump(mode="json")
+    base["datasets"]["faces"]["first_stages"] = [*STAGES, "vqgan_k4096"]
+    large = reconstruction("vqgan_k256") | {"codebook_size": 4096, "distance": distance(24.0)}
+    plan = parse(Plan, base)
+    lay(tmp_path, metrics | {"faces/vqgan_k4096/reconstruction": large})
+    assert verdicts(plan, tmp_path)["capacity"] == "reproduced"  # 24.00 against 24.25 lies within the noise
+    lay(tmp_path, {"faces/vqgan_k4096/reconstruction": large | {"distance": distance(12.0)}})
+    assert verdicts(plan, tmp_path)["capacity"] == "not reproduced"
+
+
+# --- the page -------------------------------------------------------------------------------------------------
+
+
+class Links(HTMLParser):
+    """What a page points to, what it loads, and its headings."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.ids: set[str] = set()
+        self.alts: list[str] = []
+        self.lang = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        if tag == "a":
+            self.links.append(found["href"])
+        elif tag in ("img", "script", "iframe", "source", "link"):
+            self.loads.append(found.get("src") or found.get("href") or "")
+        if tag == "img":
+            self.alts.append(found.get("alt", ""))
+        if tag == "html":
+            self.lang = found.get("lang", "")
+        self.ids |= {found["id"]} if "id" in found else set()
+
+
+def paint(root: Path) -> None:
+    from PIL import Image
+
+    (root / "figures").mkdir()
+    for number in range(1, 13):
+        Image.new("RGB", (30, 20), "white").save(root / "figures" / f"figure{number}.png")
+        (root / "figures" / f"figure{number}.pdf").write_bytes(b"%PDF-1.4")
+
+
+def test_the_page_holds_everything_and_needs_no_network(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
+    build(plan, lay(tmp_path, metrics))
+    paint(tmp_path)
+    page(plan, tmp_path, tmp_path / "index.html")
+    text = (tmp_path / "index.html").read_text()
+    found = Links(text)
+    assert found.lang == "en"
+    assert {f"figures/figure{n}.png" for n in range(1, 13)} <= set(found.loads)
+    assert len(found.alts) == 12 and all(found.alts)
+    wanted = {f"figure{n}" for n in range(1, 13)} | set(TABLES)
+    assert wanted | {"claims", "about"} <= found.ids
+    for link in found.links:
+        if link.startswith("#"):
+            assert link[1:] in found.ids, link
+        else:
+            assert (tmp_path / link).is_file(), link
+    assert {f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md", "tex")} <= set(found.links)
+    assert not re.search(r"https?://|url\(|@import|//cdn", text)
+    assert all(not load or load.startswith(("figures/", "data:")) for load in found.loads)
+    assert text.index('id="claims"') < text.index('id="about"') < text.index('id="table1"')
+    assert text.index('id="table1"') < text.index('id="table2"') < text.index('id="figure8"')
+    for shown in ("31.85%", "34.38%", "13.2", "40.50", "prefers-color-scheme", "drawn avatars", "is not FID"):
+        assert shown in text
+    assert text.count("Reproduced if:") == len(judge(plan, tmp_path))
+
+
+def test_the_page_before_anything_was_measured(plan: Plan, tmp_path: Path) -> None:
+    build(plan, tmp_path)
+    page(plan, tmp_path, tmp_path / "index.html")
+    text = (tmp_path / "index.html").read_text()
+    assert "Nothing of this suite was measured" in text and "97.07%" in text
+    assert text.count("Not made yet.") == 12
+    assert all((tmp_path / link).is_file() for link in Links(text).links if not link.startswith("#"))
+
+
+def test_the_page_escapes_what_the_files_hold(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
+    metrics["faces/speed"]["device"] = "<script>alert(1)</script>"
+    build(plan, lay(tmp_path, metrics))
+    page(plan, tmp_path, tmp_path / "index.html")
+    text = (tmp_path / "index.html").read_text()
+    assert "<script" not in text and "&lt;script&gt;" in text
+
+
+def test_the_same_metrics_give_the_same_bytes(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
+    made = []
+    for name in ("a", "b"):
+        root = lay(tmp_path / name, metrics)
+        build(plan, root)
+        page(plan, root, root / "index.html")
+        made.append({str(f.relative_to(root)): f.read_bytes() for f in root.rglob("*") if f.is_file()})
+    assert made[0] == made[1] and len(made[0]) > 18

@@ -1,0 +1,141 @@
+"""The page of a suite: the paper in its own order, claims first, reported beside measured, in one static file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from vqddm.artifacts import replacing
+from vqddm.paper.evidence import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
+from vqddm.paper.plan import Plan
+from vqddm.paper.render import DASH, read_table
+from vqddm.paper.reported import HERE, captions
+from vqddm.paper.tables import TABLES
+
+FIGURES = range(1, 13)
+SIGNS = {REPRODUCED: ("yes", "✓"), NOT_REPRODUCED: ("no", "✗"), NOT_TESTABLE: ("open", "○")}
+SECTIONS = (  # the paper's own order
+    ("1", "Introduction", ("figure1",)),
+    ("3", "Methods", ("figure2",)),
+    ("4.2", "Codebook quality", ("table1", "figure3", "figure4")),
+    ("4.3", "Generation quality", ("table2", "likelihood", "speed", "figure5", "figure6", "figure7")),
+    ("4.4", "Image inpainting", ("figure8",)),
+    ("A", "Appendix", ("table3", "figure9", "figure10", "figure11", "figure12")),
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table or a figure as the template shows it; `head`, `rows` or `size` are empty where it was not made."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    links: list[tuple[str, str]]
+    head: list[list[tuple[str, int, bool]]]
+    rows: list[list[tuple[str, bool]]]
+    size: tuple[int, int] | None
+
+
+def page(plan: Plan, root: Path, out: Path) -> None:
+    """Write the page from finished claims, tables and figures; what is not there yet is said to be missing.
+
+    Args:
+        plan: the suite.
+        root: the suite's results folder; the page's links are relative to it.
+        out: the page, in `root`.
+
+    Raises:
+        UserError: a CSV is damaged, or there are no claims.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    claims = read_table(root / "claims.csv").to_dict("records")
+    for claim in claims:
+        claim["css"], claim["sign"] = SIGNS[claim["verdict"]]
+        claim["files"] = claim["evidence"].split("; ") if isinstance(claim["evidence"], str) else []
+    html = environment.get_template("index.html.j2").render(
+        plan=plan,
+        claims=claims,
+        counts=[(verdict, *SIGNS[verdict], sum(c["verdict"] == verdict for c in claims)) for verdict in SIGNS],
+        notes=head_notes(plan, root),
+        sections=[(number, title, [_part(name, root) for name in names]) for number, title, names in SECTIONS],
+    )
+    with replacing(out) as aside:
+        aside.write_text(html, encoding="utf-8")
+
+
+def head_notes(plan: Plan, root: Path) -> list[str]:
+    """What a reader must know before any number: how small the suite is, whose distance it is, what is drawn."""
+    notes = []
+    names = _distance_names(root)
+    if not names:
+        notes.append("Nothing of this suite was measured here yet: what stands below is what the paper reports.")
+    elif plan.suite != "paper":
+        sizes = ", ".join(f"{dataset.title} at {dataset.resolution} px" for dataset in plan.datasets.values())
+        notes.append(f"This is a small suite ({sizes}), not the paper's: it can show directions, not its levels.")
+    notes += [
+        f"{name} is not FID: it uses another network, so it stands in columns of its own and is never to be "
+        "compared with a published FID. A Fréchet distance of few samples is biased upward; the floor beside it is "
+        "what held-out real images get."
+        for name in names
+        if name != "FID"
+    ]
+    notes += [
+        f"{dataset.title} are drawn avatars, not photographs."
+        for dataset in plan.datasets.values()
+        if dataset.source == "faces"
+    ]
+    return notes
+
+
+def _distance_names(root: Path) -> list[str]:
+    tables = [root / "tables" / f"{name}.csv" for name in ("table1", "table2")]
+    names = [read_table(path)["distance_name"].dropna() for path in tables if path.exists()]
+    return sorted(set(pd.concat(names))) if names else []
+
+
+def _part(name: str, root: Path) -> Part:
+    words = captions()[name]
+    is_table = name in TABLES
+    folder, suffixes = ("tables", ("csv", "md", "tex")) if is_table else ("figures", ("pdf", "png"))
+    links = [
+        (suffix.upper() if suffix != "tex" else "LaTeX", f"{folder}/{name}.{suffix}")
+        for suffix in suffixes
+        if (root / folder / f"{name}.{suffix}").exists()
+    ]
+    head: list[list[tuple[str, int, bool]]] = []
+    rows: list[list[tuple[str, bool]]] = []
+    size = None
+    if is_table and (path := root / "tables" / f"{name}.csv").exists():
+        display = TABLES[name].display(read_table(path))
+        numeric = [is_numeric(display.iloc[:, index]) for index in range(display.shape[1])]
+        head = header_rows(display.columns, numeric)
+        rows = [list(zip(row, numeric, strict=True)) for row in display.astype(str).to_numpy().tolist()]
+    elif (picture := root / "figures" / f"{name}.png").exists():
+        with Image.open(picture) as image:
+            size = image.size
+    return Part(name, words["title"], words["caption"], words.get("alt", ""), links, head, rows, size)
+
+
+def header_rows(columns: pd.Index, numeric: list[bool]) -> list[list[tuple[str, int, bool]]]:
+    """The two lines of a table's head, groups then names: text, columns spanned, set to the right or not."""
+    groups: list[tuple[str, int, bool]] = []
+    for group, _ in columns:
+        if groups and groups[-1][0] == group:
+            groups[-1] = (group, groups[-1][1] + 1, False)
+        else:
+            groups.append((group, 1, False))
+    return [groups, [(name, 1, number) for (_, name), number in zip(columns, numeric, strict=True)]]
+
+
+def is_numeric(cells: pd.Series) -> bool:
+    """Whether a column holds numbers (and dashes) only, and is set to the right."""
+    return all(cell == DASH or cell.lstrip("~-")[:1].isdigit() for cell in cells)

@@ -1,0 +1,143 @@
+"""Claims about the prior: generation, steps, size, likelihood and inpainting (sections 4.3 and 4.4)."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from vqddm.paper.evidence import (
+    NOT_REPRODUCED,
+    NOT_TESTABLE,
+    REPRODUCED,
+    Evidence,
+    Judgement,
+    lower,
+    on_every_dataset,
+)
+from vqddm.paper.plan import PaperRow, paper_rows
+from vqddm.paper.reported import reported
+from vqddm.params import codebook_size
+
+UNCOUNTED = Judgement(NOT_TESTABLE, "The paper's networks were not counted: metrics/paper_counts.json is missing.")
+PRIOR_ROWS = {512: "vqddm_512", 1024: "vqddm_1024"}
+
+
+def _lower_samples(evidence: Evidence, dataset: str, better: PaperRow, worse: PaperRow) -> tuple[bool, str] | None:
+    rows = paper_rows(evidence.plan.datasets[dataset].priors)
+    if worse == "vqgan" and len({codebook_size(rows[row]) for row in (better, worse) if row in rows}) > 1:
+        return None  # the claim is about one K
+    first, second = evidence.samples(dataset, better), evidence.samples(dataset, worse)
+    if not first or not second:
+        return None
+    holds, words = lower(first["distance"], second["distance"])
+    return holds, words + evidence.floor(dataset)
+
+
+def generation_refit(evidence: Evidence) -> Judgement:
+    """Samples with ReFiT against samples without."""
+    return on_every_dataset(
+        evidence, lambda e, d: _lower_samples(e, d, "refit", "vqgan"), "a prior with and one without ReFiT"
+    )
+
+
+def larger_k(evidence: Evidence) -> Judgement:
+    """Samples at the larger K against samples at the smaller."""
+    return on_every_dataset(evidence, lambda e, d: _lower_samples(e, d, "refit", "refit_smaller_k"), "priors at two K")
+
+
+def quality(evidence: Evidence) -> Judgement:
+    """Absolute quality: a distance of another kind on other data says nothing about a published FID."""
+    words = "The suite's data are not the paper's and its comparison methods are not trained here"
+    return Judgement(NOT_TESTABLE, f"{words}; Table 2 gives our distances under their own name.")
+
+
+def steps(evidence: Evidence) -> Judgement:
+    """Rank correlation of sampling steps and distance on the main dataset, and its two ends."""
+    main = evidence.plan.roles.celebahq
+    dataset = evidence.plan.datasets[main]
+    read = {n: evidence.read(main, dataset.main_prior, f"samples_{n}") for n in dataset.steps}
+    sweep = {n: found["distance"] for n, found in read.items() if found}
+    if len(sweep) < 3 or dataset.timesteps not in sweep:
+        return Judgement(NOT_TESTABLE, "Not measured in this suite: samples at three numbers of steps and at T.")
+    ranks = pd.Series(list(sweep)).rank()
+    correlation = ranks.corr(pd.Series([found["frechet"] for found in sweep.values()]).rank())
+    holds, words = lower(sweep[dataset.timesteps], sweep[min(sweep)])
+    words = f"{dataset.title}, {min(sweep)} to {dataset.timesteps} steps: rank correlation {correlation:.2f}; {words}"
+    verdict = REPRODUCED if holds and correlation <= -0.9 else NOT_REPRODUCED
+    return Judgement(verdict, words + evidence.floor(main) + ".")
+
+
+def speed(evidence: Evidence) -> Judgement:
+    """Needs a pixel diffusion baseline on the same machine."""
+    return Judgement(
+        NOT_TESTABLE, "No pixel diffusion baseline is in the suite yet; the speed table gives our own hours."
+    )
+
+
+def network_parameters(evidence: Evidence) -> Judgement:
+    """Parameters of the prior at the paper's sizes."""
+    counts = evidence.read(None, None, "paper_counts")
+    if counts is None:
+        return UNCOUNTED
+    paper = reported()["text"]["parameters"]["value"]
+    counted = {k: counts[str(k)]["prior"]["parameters"] for k in PRIOR_ROWS}
+    words = ", ".join(f"K = {k}: {n / 1e6:.2f} M" for k, n in counted.items())
+    holds = all(abs(n / paper - 1) <= 0.01 for n in counted.values())
+    return Judgement(REPRODUCED if holds else NOT_REPRODUCED, f"{words} (counted, not measured by training).")
+
+
+def network_operations(evidence: Evidence) -> Judgement:
+    """Multiply-accumulates of one step at the paper's sizes, as the paper counted them."""
+    counts = evidence.read(None, None, "paper_counts")
+    if counts is None:
+        return UNCOUNTED
+    rows = {row["id"]: row for row in reported()["table2"]["rows"]}
+    holds, words = True, []
+    for k, row in PRIOR_ROWS.items():
+        found = counts[str(k)]
+        as_paper, full = found["prior"]["macs_per_step_as_paper"], found["prior"]["macs_per_step"]
+        holds &= f"{as_paper / 1e9:.2f} G" == rows[row]["flops"]["text"]
+        whole = found["macs_per_image"] / 1e12
+        words.append(f"K = {k}: {as_paper / 1e9:.2f} G as counted, {full / 1e9:.2f} G in full, {whole:.2f} T an image")
+    return Judgement(REPRODUCED if holds else NOT_REPRODUCED, f"{'; '.join(words)}.")
+
+
+def few_parameters(evidence: Evidence) -> Judgement:
+    """Needs the large models trained on the same data."""
+    return Judgement(NOT_TESTABLE, "Neither VQ-VAE-2 nor VQ-GAN with its transformer is in the suite yet.")
+
+
+def overfitting(evidence: Evidence) -> Judgement:
+    """Bits per code of test against training code maps."""
+
+    def check(evidence: Evidence, dataset: str) -> tuple[bool, str] | None:
+        found = evidence.read(dataset, evidence.plan.datasets[dataset].main_prior, "likelihood")
+        if not found:
+            return None
+        train, test = found["train"]["bits_per_code"], found["test"]["bits_per_code"]
+        errors = [found[split]["standard_error"] for split in ("train", "test")]
+        shown = [f"{x:.3f}" + ("" if e is None else f" ± {e:.3f}") for x, e in zip((train, test), errors, strict=True)]
+        words = f"{shown[0]} bits per code in training, {shown[1]} in test ({test / train - 1:+.1%})"
+        return test <= 1.05 * train, f"{words}, ceiling {found['ceiling']:.2f}"
+
+    return on_every_dataset(evidence, check, "the likelihood of a prior")
+
+
+def inpainting_any_side(evidence: Evidence) -> Judgement:
+    """Agreement of the filled region with its own original against other images, for every mask."""
+
+    def check(evidence: Evidence, dataset: str) -> tuple[bool, str] | None:
+        found = evidence.read(dataset, evidence.plan.datasets[dataset].main_prior, "inpainting")
+        if not found or not found["masks"]:
+            return None
+        masks = found["masks"]
+        closer = all(mask["agreement"] < mask["chance"] for mask in masks.values())
+        kept = min(mask["codes_kept"] for mask in masks.values())
+        words = ", ".join(f"{name} {mask['agreement']:.3f} / {mask['chance']:.3f}" for name, mask in masks.items())
+        return kept == 1 and closer, f"{kept:.2%} of given codes kept; distance to own / to other images: {words}"
+
+    return on_every_dataset(evidence, check, "completions")
+
+
+def inpainting_transformer(evidence: Evidence) -> Judgement:
+    """Needs a transformer baseline."""
+    return Judgement(NOT_TESTABLE, "No autoregressive transformer is in the suite yet.")

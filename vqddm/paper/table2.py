@@ -1,0 +1,163 @@
+"""Table 2: generation with and without ReFiT, its size and its cost, reported beside measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vqddm.paper.plan import PaperRow, Plan, paper_rows
+from vqddm.paper.render import known, short, thousandths
+from vqddm.paper.reported import reported, text, value
+from vqddm.paper.table1 import distance_columns
+
+
+def table2_rows(plan: Plan, root: Path) -> pd.DataFrame:
+    """One row for each row of Table 2, for section 4.3's LSUN-Church, and for priors that the paper has not.
+
+    Args:
+        plan: the suite; the dataset in the role of CelebA-HQ fills Table 2.
+        root: the suite's results folder.
+
+    Returns:
+        Columns `reported_*`, `paper_*` (operations of the paper's networks, counted here or, for other methods,
+        worked out from what it prints) and measured ones. Operations are multiply-accumulates.
+    """
+    main = plan.roles.celebahq
+    ours = paper_rows(plan.datasets[main].priors)
+    rows = []
+    for paper in reported()["table2"]["rows"]:
+        stage = ours.get(paper["row"])
+        row = _reported(plan, root, paper) | _measured(plan, root, main if paper["row"] else None, stage)
+        rows.append(row | {"why": _why(plan, paper["row"], stage, row)})
+    rows += [_extra(plan, root, main, stage) for stage in plan.datasets[main].priors if stage not in ours.values()]
+    church = plan.role("lsun_church")
+    rows.append(_church(plan, root, church))
+    if church and church != main:
+        rows += [_extra(plan, root, church, stage) for stage in plan.datasets[church].priors[1:]]
+    return pd.DataFrame(rows)
+
+
+def _reported(plan: Plan, root: Path, paper: dict[str, Any]) -> dict[str, Any]:
+    """The paper's own columns, and what its operations come to for each step and each image."""
+    flops, steps = value(paper["flops"]), paper["steps"]
+    row: dict[str, Any] = {
+        "id": paper["id"],
+        "method": paper["method"],
+        "source": paper["source"],
+        "kind": paper["kind"],
+        "reported_fid": value(paper["fid"]),
+        "reported_fid_text": text(paper["fid"]),
+        "reported_parameters": value(paper["parameters"]),
+        "reported_parameters_text": text(paper["parameters"]),
+        "reported_flops": flops,
+        "reported_flops_text": text(paper["flops"]),
+    }
+    if paper["row"]:
+        return row | _paper_operations(plan, root, paper["capacity"])
+    if paper["id"] == "vqgan_transformer":  # the table's footnote: its column holds a whole image
+        each = reported()["table2"]["footnote_flops_per_index"]["value"]
+        return row | {"paper_counts": "a whole image", "paper_macs_per_step": each, "paper_macs_per_image": flops}
+    per_image = flops * steps if flops and steps else None
+    counts = None if flops is None else "a whole image" if steps == 1 else "one step"
+    return row | {"paper_counts": counts, "paper_macs_per_step": flops, "paper_macs_per_image": per_image}
+
+
+def _paper_operations(plan: Plan, root: Path, capacity: int) -> dict[str, Any]:
+    """The paper's networks, counted here in full (None before they are counted)."""
+    counts = (plan.metrics(root, None, None, "paper_counts") or {}).get(str(capacity))
+    return {
+        "paper_counts": "one step",
+        "paper_macs_per_step": counts["prior"]["macs_per_step"] if counts else None,
+        "paper_macs_per_image": counts["macs_per_image"] if counts else None,
+    }
+
+
+def _measured(plan: Plan, root: Path, dataset: str | None, stage: str | None) -> dict[str, Any]:
+    """The measured columns of one prior, None where nothing was measured."""
+    found = counts = floor = None
+    if dataset and stage:
+        found = plan.metrics(root, dataset, stage, f"samples_{plan.datasets[dataset].timesteps}")
+        counts = plan.metrics(root, dataset, stage, "counts")
+        floor = plan.metrics(root, dataset, None, "floor")
+    distance = found["distance"] if found else {}
+    return {
+        "dataset": dataset,
+        "first_stage": stage,
+        "samples": found["samples"] if found else None,
+        "distance_name": distance.get("name"),
+        "distance": distance.get("frechet"),
+        "floor": floor["distance"]["frechet"] if floor and found else None,
+        "kid": distance.get("kid"),
+        "kid_std": distance.get("kid_std"),
+        "floor_kid": floor["distance"]["kid"] if floor and found else None,
+        "precision": distance.get("precision"),
+        "recall": distance.get("recall"),
+        "prior_parameters": counts["prior"]["parameters"] if counts else None,
+        "first_stage_parameters": counts["autoencoder"]["parameters"] if counts else None,
+        "macs_per_step_as_paper": counts["prior"]["macs_per_step_as_paper"] if counts else None,
+        "macs_per_step": counts["prior"]["macs_per_step"] if counts else None,
+        "timesteps": counts["timesteps"] if counts else None,
+        "macs_per_image": counts["macs_per_image"] if counts else None,
+    }
+
+
+def _why(plan: Plan, row: PaperRow | None, stage: str | None, measured: dict[str, Any]) -> str | None:
+    """Why a row has no measured distance, None where it has one."""
+    if row is None:
+        return "reported only: not run here"
+    if stage is None:
+        return "no such prior in this suite"
+    return None if measured["distance"] is not None else "not measured yet"
+
+
+def _extra(plan: Plan, root: Path, dataset: str, stage: str) -> dict[str, Any]:
+    """A prior of ours that no row of the paper stands for."""
+    dash = text(None)
+    row = {"id": f"{dataset}_{stage}", "method": f"{stage} (not in the paper)", "source": "ours"}
+    row |= {"kind": "likelihood-based", "reported_fid_text": dash}
+    row |= {"reported_parameters_text": dash, "reported_flops_text": dash}
+    measured = _measured(plan, root, dataset, stage)
+    return row | measured | {"why": None if measured["distance"] is not None else "not measured yet"}
+
+
+def _church(plan: Plan, root: Path, dataset: str | None) -> dict[str, Any]:
+    """Section 4.3's LSUN-Church, which Table 2 leaves out: K = 1024 with ReFiT, FID 16.9."""
+    stage = plan.datasets[dataset].main_prior if dataset else None
+    paper = next(row for row in reported()["table2"]["rows"] if row["id"] == "vqddm_1024")
+    paper = paper | {"id": "lsun_church", "method": "ours on LSUN-Church (K = 1024, section 4.3)"}
+    paper |= {"fid": reported()["generation"]["fid"]["lsun_church"]}
+    row = _reported(plan, root, paper) | _measured(plan, root, dataset, stage)
+    return row | {"why": _why(plan, "refit", stage, row)}
+
+
+def table2_display(tidy: pd.DataFrame) -> pd.DataFrame:
+    """Table 2 as it is read: text, in column groups `paper` and `measured here`."""
+    here = "measured here"
+    return pd.DataFrame(
+        {
+            ("", "Method"): [
+                f"{method} {source}".removesuffix(" ours")
+                for method, source in zip(tidy["method"], tidy["source"], strict=True)
+            ],
+            ("paper", "FID"): list(tidy["reported_fid_text"]),
+            ("paper", "Params"): list(tidy["reported_parameters_text"]),
+            ("paper", "FLOPs"): list(tidy["reported_flops_text"]),
+            ("paper", "FLOPs are of"): [known(x) for x in tidy["paper_counts"]],
+            ("worked out from the paper", "MACs per step, in full"): [short(x) for x in tidy["paper_macs_per_step"]],
+            ("worked out from the paper", "MACs per image"): [short(x) for x in tidy["paper_macs_per_image"]],
+            (here, "Trained on"): [
+                " / ".join(x) if pd.notna(x[1]) else known(None)
+                for x in zip(tidy["dataset"], tidy["first_stage"], strict=True)
+            ],
+            **distance_columns(tidy),
+            (here, "KID × 10³"): [thousandths(*x) for x in zip(tidy["kid"], tidy["kid_std"], strict=True)],
+            (here, "Params"): [short(x) for x in tidy["prior_parameters"]],
+            (here, "MACs per step, as the paper counts"): [short(x) for x in tidy["macs_per_step_as_paper"]],
+            (here, "MACs per step, in full"): [short(x) for x in tidy["macs_per_step"]],
+            (here, "MACs per image"): [short(x) for x in tidy["macs_per_image"]],
+            ("", "Kind"): list(tidy["kind"]),
+            ("", "Note"): ["" if pd.isna(x) else x for x in tidy["why"]],
+        }
+    )
