@@ -7,7 +7,9 @@ from pathlib import Path
 from vqddm.artifacts import UserError
 from vqddm.paper.plan import plan_from
 from vqddm.params import Params, codebook_size, sampled_features, to_json
-from vqddm.params import parse as parse_section  # Snakemake runs this file beside a `parse` of its own
+from vqddm.params import (
+    parse as parse_section,
+)  # Snakemake runs this file beside a `parse` of its own
 
 # A rule's shell finds the `vqddm` of the environment that runs Snakemake, activated or not.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -61,4 +63,8 @@ def timesteps(dataset):
 
 def sampled_features_option(first_stage):
     """`--sampled-features P` for a ReFiT, nothing for a VQ-GAN."""
-    return f"--sampled-features {sampled_features(first_stage)}" if first_stage.startswith("refit") else ""
+    return (
+        f"--sampled-features {sampled_features(first_stage)}"
+        if first_stage.startswith("refit")
+        else ""
+    )

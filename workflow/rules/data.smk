@@ -2,15 +2,13 @@
 
 
 rule prepare_data:
+    input:
+        code("data"),
     output:
         train="data/{dataset}/train.npy",
         test="data/{dataset}/test.npy",
         train_manifest="data/{dataset}/train.json",
         test_manifest="data/{dataset}/test.json",
-    input:
-        code("data"),
-    params:
-        data=section("data"),
     log:
         "logs/data/{dataset}.log",
     benchmark:
@@ -19,5 +17,7 @@ rule prepare_data:
     resources:
         mem_mb=2000,
         runtime=120,
+    params:
+        data=section("data"),
     shell:
         "vqddm data prepare --params {params.data:q} --out data/{wildcards.dataset} --workers {threads} > {log} 2>&1"

@@ -3,21 +3,19 @@
 NETWORK = SUITE.evaluate.features
 SEED = SUITE.evaluate.seed
 DISTANCE_CODE = code(
-    "evaluate/measure.py", "evaluate/features.py", "evaluate/distances.py", "vqgan/perceptual.py"
+    "evaluate/measure.py",
+    "evaluate/features.py",
+    "evaluate/distances.py",
+    "vqgan/perceptual.py",
 )
 
 
 rule extract_features:
-    output:
-        "models/{dataset}/features_{split}.npy",
     input:
         code("evaluate/features.py", "vqgan/perceptual.py"),
         data="data/{dataset}/{split}.npy",
-    params:
-        network=NETWORK,
-        images=lambda wildcards: (
-            SUITE.evaluate.reference if wildcards.split == "train" else SUITE.evaluate.samples
-        ),
+    output:
+        "models/{dataset}/features_{split}.npy",
     log:
         "logs/evaluate/{dataset}_features_{split}.log",
     benchmark:
@@ -27,21 +25,25 @@ rule extract_features:
         mem_mb=2000,
         runtime=240,
         gpu=1,
+    params:
+        network=NETWORK,
+        images=lambda wildcards: (
+            SUITE.evaluate.reference
+            if wildcards.split == "train"
+            else SUITE.evaluate.samples
+        ),
     shell:
         "vqddm evaluate features --data {input.data} --network {params.network} --count {params.images}"
         " --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule measure_floor:
-    output:
-        f"{METRICS}/{{dataset}}/floor.json",
     input:
         code("evaluate/measure.py", "evaluate/distances.py"),
         train="models/{dataset}/features_train.npy",
         test="models/{dataset}/features_test.npy",
-    params:
-        network=NETWORK,
-        seed=SEED,
+    output:
+        f"{METRICS}/{{dataset}}/floor.json",
     log:
         "logs/evaluate/{dataset}_floor.log",
     benchmark:
@@ -50,15 +52,15 @@ rule measure_floor:
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        network=NETWORK,
+        seed=SEED,
     shell:
         "vqddm evaluate floor --train {input.train} --test {input.test} --network {params.network}"
         " --seed {params.seed} --out {output} > {log} 2>&1"
 
 
 rule measure_reconstruction:
-    output:
-        metrics=f"{METRICS}/{{dataset}}/{{first_stage}}/reconstruction.json",
-        pictures=f"{MODEL}/reconstructions.npz",
     input:
         DISTANCE_CODE,
         first_stage=f"{MODEL}/first_stage.safetensors",
@@ -66,11 +68,9 @@ rule measure_reconstruction:
         codes_test=f"{MODEL}/codes_test.npy",
         test="data/{dataset}/test.npy",
         reference="models/{dataset}/features_train.npy",
-    params:
-        images=SUITE.evaluate.reconstructions,
-        network=NETWORK,
-        seed=SEED,
-        sampled=lambda wildcards: sampled_features_option(wildcards.first_stage),
+    output:
+        metrics=f"{METRICS}/{{dataset}}/{{first_stage}}/reconstruction.json",
+        pictures=f"{MODEL}/reconstructions.npz",
     log:
         "logs/evaluate/{dataset}_{first_stage}_reconstruction.log",
     benchmark:
@@ -80,6 +80,11 @@ rule measure_reconstruction:
         mem_mb=4000,
         runtime=240,
         gpu=1,
+    params:
+        images=SUITE.evaluate.reconstructions,
+        network=NETWORK,
+        seed=SEED,
+        sampled=lambda wildcards: sampled_features_option(wildcards.first_stage),
     shell:
         "vqddm evaluate reconstruction --first-stage {input.first_stage} --codes-train {input.codes_train}"
         " --codes-test {input.codes_test} --test {input.test} --reference {input.reference} {params.sampled}"
@@ -88,16 +93,12 @@ rule measure_reconstruction:
 
 
 rule measure_samples:
-    output:
-        f"{METRICS}/{{dataset}}/{{first_stage}}/samples_{{steps}}.json",
     input:
         DISTANCE_CODE,
         samples=f"{MODEL}/samples_{{steps}}.npy",
         reference="models/{dataset}/features_train.npy",
-    params:
-        network=NETWORK,
-        seed=SEED,
-        temperature=SUITE.evaluate.temperature,
+    output:
+        f"{METRICS}/{{dataset}}/{{first_stage}}/samples_{{steps}}.json",
     log:
         "logs/evaluate/{dataset}_{first_stage}_samples_{steps}.log",
     benchmark:
@@ -107,6 +108,10 @@ rule measure_samples:
         mem_mb=4000,
         runtime=240,
         gpu=1,
+    params:
+        network=NETWORK,
+        seed=SEED,
+        temperature=SUITE.evaluate.temperature,
     shell:
         "vqddm evaluate samples --samples {input.samples} --reference {input.reference} --steps {wildcards.steps}"
         " --temperature {params.temperature} --network {params.network} --seed {params.seed}"
@@ -114,8 +119,6 @@ rule measure_samples:
 
 
 rule measure_likelihood:
-    output:
-        f"{METRICS}/{{dataset}}/{{first_stage}}/likelihood.json",
     input:
         code(
             "evaluate/likelihood.py",
@@ -127,9 +130,8 @@ rule measure_likelihood:
         prior=f"{MODEL}/prior.safetensors",
         codes_train=f"{MODEL}/codes_train.npy",
         codes_test=f"{MODEL}/codes_test.npy",
-    params:
-        images=SUITE.evaluate.nll_images,
-        seed=SEED,
+    output:
+        f"{METRICS}/{{dataset}}/{{first_stage}}/likelihood.json",
     log:
         "logs/evaluate/{dataset}_{first_stage}_likelihood.log",
     benchmark:
@@ -139,6 +141,9 @@ rule measure_likelihood:
         mem_mb=4000,
         runtime=1440,
         gpu=1,
+    params:
+        images=SUITE.evaluate.nll_images,
+        seed=SEED,
     shell:
         "vqddm evaluate likelihood --prior {input.prior} --codes-train {input.codes_train}"
         " --codes-test {input.codes_test} --images {params.images} --seed {params.seed}"
@@ -146,14 +151,16 @@ rule measure_likelihood:
 
 
 rule count_networks:
+    input:
+        code(
+            "evaluate/networks.py",
+            "evaluate/counts.py",
+            "vqgan/layers.py",
+            "vqgan/model.py",
+            "prior/unet.py",
+        ),
     output:
         f"{METRICS}/{{dataset}}/{{first_stage}}/counts.json",
-    input:
-        code("evaluate/networks.py", "evaluate/counts.py", "vqgan/layers.py", "vqgan/model.py", "prior/unet.py"),
-    params:
-        vqgan=section("vqgan"),
-        prior=section("prior"),
-        codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
     log:
         "logs/evaluate/{dataset}_{first_stage}_counts.log",
     benchmark:
@@ -162,16 +169,26 @@ rule count_networks:
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        vqgan=section("vqgan"),
+        prior=section("prior"),
+        codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
     shell:
         "vqddm evaluate counts --vqgan {params.vqgan:q} --prior {params.prior:q}"
         " --codebook-size {params.codebook_size} --out {output} > {log} 2>&1"
 
 
 rule count_paper_networks:
+    input:
+        code(
+            "evaluate/networks.py",
+            "evaluate/counts.py",
+            "vqgan/layers.py",
+            "vqgan/model.py",
+            "prior/unet.py",
+        ),
     output:
         f"{METRICS}/paper_counts.json",
-    input:
-        code("evaluate/networks.py", "evaluate/counts.py", "vqgan/layers.py", "vqgan/model.py", "prior/unet.py"),
     log:
         "logs/evaluate/paper_counts.log",
     benchmark:
@@ -185,14 +202,17 @@ rule count_paper_networks:
 
 
 rule measure_speed:
-    output:
-        f"{METRICS}/{{dataset}}/speed.json",
     input:
-        code("evaluate/speed.py", "prior/sample.py", "prior/diffusion.py", "prior/unet.py"),
+        code(
+            "evaluate/speed.py",
+            "prior/sample.py",
+            "prior/diffusion.py",
+            "prior/unet.py",
+        ),
         prior=lambda wildcards: f"models/{wildcards.dataset}/{main_prior_of(wildcards.dataset)}/prior.safetensors",
         first_stage=lambda wildcards: f"models/{wildcards.dataset}/{main_prior_of(wildcards.dataset)}/first_stage.safetensors",
-    params:
-        name=lambda wildcards: main_prior_of(wildcards.dataset),
+    output:
+        f"{METRICS}/{{dataset}}/speed.json",
     log:
         "logs/evaluate/{dataset}_speed.log",
     benchmark:
@@ -202,21 +222,26 @@ rule measure_speed:
         mem_mb=4000,
         runtime=60,
         gpu=1,
+    params:
+        name=lambda wildcards: main_prior_of(wildcards.dataset),
     shell:
         "vqddm evaluate speed --prior {input.prior} --first-stage {input.first_stage} --name {params.name}"
         " --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule draw_chain:
-    output:
-        f"{MODEL}/chain.npz",
     input:
-        code("evaluate/chain.py", "prior/diffusion.py", "prior/schedule.py", "prior/unet.py"),
+        code(
+            "evaluate/chain.py",
+            "prior/diffusion.py",
+            "prior/schedule.py",
+            "prior/unet.py",
+        ),
         prior=f"{MODEL}/prior.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
         data="data/{dataset}/test.npy",
-    params:
-        seed=SEED,
+    output:
+        f"{MODEL}/chain.npz",
     log:
         "logs/evaluate/{dataset}_{first_stage}_chain.log",
     benchmark:
@@ -226,17 +251,19 @@ rule draw_chain:
         mem_mb=4000,
         runtime=30,
         gpu=1,
+    params:
+        seed=SEED,
     shell:
         "vqddm evaluate chain --prior {input.prior} --first-stage {input.first_stage} --data {input.data}"
         " --seed {params.seed} --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule measure_inpainting:
-    output:
-        f"{METRICS}/{{dataset}}/{{first_stage}}/inpainting.json",
     input:
         code("evaluate/inpainting.py", "evaluate/agreement.py", "vqgan/perceptual.py"),
         pictures=f"{MODEL}/inpainting.npz",
+    output:
+        f"{METRICS}/{{dataset}}/{{first_stage}}/inpainting.json",
     log:
         "logs/evaluate/{dataset}_{first_stage}_inpainting.log",
     benchmark:
@@ -251,15 +278,12 @@ rule measure_inpainting:
 
 
 rule find_neighbours:
-    output:
-        f"{MODEL}/neighbours.npz",
     input:
         code("evaluate/neighbours.py", "vqgan/perceptual.py"),
         samples=lambda wildcards: f"models/{wildcards.dataset}/{wildcards.first_stage}/samples_{timesteps(wildcards.dataset)}.npy",
         train="data/{dataset}/train.npy",
-    params:
-        samples=SUITE.evaluate.neighbour_samples,
-        neighbours=SUITE.evaluate.neighbours,
+    output:
+        f"{MODEL}/neighbours.npz",
     log:
         "logs/evaluate/{dataset}_{first_stage}_neighbours.log",
     benchmark:
@@ -269,6 +293,9 @@ rule find_neighbours:
         mem_mb=4000,
         runtime=240,
         gpu=1,
+    params:
+        samples=SUITE.evaluate.neighbour_samples,
+        neighbours=SUITE.evaluate.neighbours,
     shell:
         "vqddm evaluate neighbours --samples {input.samples} --train {input.train}"
         " --count {params.samples} --neighbours {params.neighbours} --out {output} --threads {threads} > {log} 2>&1"

@@ -52,6 +52,9 @@ TABLE_INPUTS = {
 
 
 rule table:
+    input:
+        PAPER_CODE,
+        metrics=lambda wildcards: TABLE_INPUTS[wildcards.table],
     output:
         multiext(f"{RESULTS}/tables/{{table}}", ".md", ".tex"),
         csv=report(
@@ -60,28 +63,30 @@ rule table:
             category="Tables",
             labels={"table": "{table}"},
         ),
-    input:
-        PAPER_CODE,
-        metrics=lambda wildcards: TABLE_INPUTS[wildcards.table],
-    wildcard_constraints:
-        table="|".join(TABLES),
-    params:
-        plan=PLAN_JSON,
-        results=RESULTS,
     log:
         f"{LOGS}/paper/{{table}}.log",
     benchmark:
         f"{BENCHMARKS}/paper/{{table}}.tsv"
+    wildcard_constraints:
+        table="|".join(TABLES),
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        plan=PLAN_JSON,
+        results=RESULTS,
     shell:
         "vqddm paper table {wildcards.table} --plan {params.plan:q} --root {params.results}"
         " --out {params.results}/tables/{wildcards.table} > {log} 2>&1"
 
 
 rule figure:
+    input:
+        code("paper/figures", "paper/plan.py", "paper/reported.py"),
+        "vqddm/paper/reported.yaml",
+        "vqddm/paper/captions.yaml",
+        made=lambda wildcards: figure_inputs(PLAN, int(wildcards.number)),
     output:
         pdf=f"{RESULTS}/figures/figure{{number}}.pdf",
         png=report(
@@ -90,35 +95,25 @@ rule figure:
             category="Figures",
             labels={"figure": "{number}"},
         ),
-    input:
-        code("paper/figures", "paper/plan.py", "paper/reported.py"),
-        "vqddm/paper/reported.yaml",
-        "vqddm/paper/captions.yaml",
-        made=lambda wildcards: figure_inputs(PLAN, int(wildcards.number)),
-    wildcard_constraints:
-        number=r"\d+",
-    params:
-        plan=PLAN_JSON,
-        results=RESULTS,
     log:
         f"{LOGS}/paper/figure{{number}}.log",
     benchmark:
         f"{BENCHMARKS}/paper/figure{{number}}.tsv"
+    wildcard_constraints:
+        number=r"\d+",
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        plan=PLAN_JSON,
+        results=RESULTS,
     shell:
         "vqddm paper figure {wildcards.number} --plan {params.plan:q} --root {params.results}"
         " --out {params.results}/figures/figure{wildcards.number} > {log} 2>&1"
 
 
 rule judge_claims:
-    output:
-        md=f"{RESULTS}/claims.md",
-        csv=report(
-            f"{RESULTS}/claims.csv", caption="../captions/claims.rst", category="Claims"
-        ),
     input:
         PAPER_CODE,
         metrics=metrics("reconstruction")
@@ -128,9 +123,13 @@ rule judge_claims:
         + FLOORS
         + LIKELIHOODS
         + INPAINTINGS,
-    params:
-        plan=PLAN_JSON,
-        results=RESULTS,
+    output:
+        md=f"{RESULTS}/claims.md",
+        csv=report(
+            f"{RESULTS}/claims.csv",
+            caption="../captions/claims.rst",
+            category="Claims",
+        ),
     log:
         f"{LOGS}/paper/claims.log",
     benchmark:
@@ -139,23 +138,31 @@ rule judge_claims:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        plan=PLAN_JSON,
+        results=RESULTS,
     shell:
         "vqddm paper claims --plan {params.plan:q} --root {params.results}"
         " --out {params.results}/claims > {log} 2>&1"
 
 
 rule page:
-    output:
-        f"{RESULTS}/index.html",
     input:
         PAPER_CODE,
         "vqddm/paper/templates/index.html.j2",
         f"{RESULTS}/claims.csv",
-        tables=expand(f"{RESULTS}/tables/{{table}}.{{kind}}", table=TABLES, kind=["csv", "md", "tex"]),
-        figures=expand(f"{RESULTS}/figures/figure{{number}}.{{kind}}", number=FIGURES, kind=["png", "pdf"]),
-    params:
-        plan=PLAN_JSON,
-        results=RESULTS,
+        tables=expand(
+            f"{RESULTS}/tables/{{table}}.{{kind}}",
+            table=TABLES,
+            kind=["csv", "md", "tex"],
+        ),
+        figures=expand(
+            f"{RESULTS}/figures/figure{{number}}.{{kind}}",
+            number=FIGURES,
+            kind=["png", "pdf"],
+        ),
+    output:
+        f"{RESULTS}/index.html",
     log:
         f"{LOGS}/paper/page.log",
     benchmark:
@@ -164,6 +171,9 @@ rule page:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        plan=PLAN_JSON,
+        results=RESULTS,
     shell:
         "vqddm paper page --plan {params.plan:q} --root {params.results} --out {output} > {log} 2>&1"
 

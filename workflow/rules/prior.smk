@@ -1,11 +1,7 @@
 """Step `prior`: the discrete diffusion prior, its samples and inpaintings."""
 
 
-
 rule train_prior:
-    output:
-        checkpoint=f"{MODEL}/prior.safetensors",
-        curve=f"{MODEL}/prior.csv",
     input:
         code(
             "prior/train.py",
@@ -16,20 +12,23 @@ rule train_prior:
             "training.py",
         ),
         codes=f"{MODEL}/codes_train.npy",
-    params:
-        prior=section("prior"),
-        codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
+    output:
+        checkpoint=f"{MODEL}/prior.safetensors",
+        curve=f"{MODEL}/prior.csv",
     log:
         "logs/prior/{dataset}_{first_stage}_train.log",
     benchmark:
         "benchmarks/prior/{dataset}_{first_stage}_train.tsv"
-    threads: 1
-    retries: 2
     priority: 10
+    retries: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=4320,
         gpu=1,
+    params:
+        prior=section("prior"),
+        codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
     shell:
         "vqddm prior train --codes {input.codes} --params {params.prior:q} --codebook-size {params.codebook_size}"
         " --state state/{wildcards.dataset}/{wildcards.first_stage}_prior --out {output.checkpoint}"
@@ -37,16 +36,17 @@ rule train_prior:
 
 
 rule sample_images:
-    output:
-        images=f"{MODEL}/samples_{{steps}}.npy",
     input:
-        code("prior/sample.py", "prior/diffusion.py", "prior/schedule.py", "prior/unet.py"),
+        code(
+            "prior/sample.py",
+            "prior/diffusion.py",
+            "prior/schedule.py",
+            "prior/unet.py",
+        ),
         prior=f"{MODEL}/prior.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
-    params:
-        images=SUITE.evaluate.samples,
-        seed=SUITE.evaluate.seed,
-        temperature=SUITE.evaluate.temperature,
+    output:
+        images=f"{MODEL}/samples_{{steps}}.npy",
     log:
         "logs/prior/{dataset}_{first_stage}_samples_{steps}.log",
     benchmark:
@@ -56,6 +56,10 @@ rule sample_images:
         mem_mb=4000,
         runtime=2880,
         gpu=1,
+    params:
+        images=SUITE.evaluate.samples,
+        seed=SUITE.evaluate.seed,
+        temperature=SUITE.evaluate.temperature,
     shell:
         "vqddm prior sample --prior {input.prior} --first-stage {input.first_stage} --steps {wildcards.steps}"
         " --count {params.images} --seed {params.seed} --temperature {params.temperature}"
@@ -64,17 +68,18 @@ rule sample_images:
 
 
 rule inpaint_images:
-    output:
-        f"{MODEL}/inpainting.npz",
     input:
-        code("prior/inpaint.py", "prior/diffusion.py", "prior/schedule.py", "prior/unet.py"),
+        code(
+            "prior/inpaint.py",
+            "prior/diffusion.py",
+            "prior/schedule.py",
+            "prior/unet.py",
+        ),
         prior=f"{MODEL}/prior.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
         data="data/{dataset}/test.npy",
-    params:
-        images=SUITE.evaluate.inpaintings,
-        seed=SUITE.evaluate.seed,
-        temperature=SUITE.evaluate.temperature,
+    output:
+        f"{MODEL}/inpainting.npz",
     log:
         "logs/prior/{dataset}_{first_stage}_inpainting.log",
     benchmark:
@@ -84,6 +89,10 @@ rule inpaint_images:
         mem_mb=4000,
         runtime=240,
         gpu=1,
+    params:
+        images=SUITE.evaluate.inpaintings,
+        seed=SUITE.evaluate.seed,
+        temperature=SUITE.evaluate.temperature,
     shell:
         "vqddm prior inpaint --prior {input.prior} --first-stage {input.first_stage} --data {input.data}"
         " --count {params.images} --seed {params.seed} --temperature {params.temperature} --out {output} --threads {threads} > {log} 2>&1"

@@ -8,14 +8,12 @@ def refit_source(wildcards):
 
 
 rule rebuild_codebook:
-    output:
-        "models/{dataset}/refit_k{k}_p{p}/centres.npy",
     input:
         code("refit/rebuild.py", "refit/features.py", "refit/kmeans.py"),
         source=refit_source,
         data="data/{dataset}/train.npy",
-    params:
-        refit=section("refit"),
+    output:
+        "models/{dataset}/refit_k{k}_p{p}/centres.npy",
     log:
         "logs/refit/{dataset}_refit_k{k}_p{p}_rebuild.log",
     benchmark:
@@ -25,32 +23,34 @@ rule rebuild_codebook:
         mem_mb=4000,
         runtime=240,
         gpu=1,
+    params:
+        refit=section("refit"),
     shell:
         "vqddm refit rebuild --source {input.source} --data {input.data} --params {params.refit:q}"
         " --codebook-size {wildcards.k} --features {wildcards.p} --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule finetune_first_stage:
-    output:
-        checkpoint="models/{dataset}/refit_k{k}_p{p}/first_stage.safetensors",
-        curve="models/{dataset}/refit_k{k}_p{p}/first_stage.csv",
     input:
         FIRST_STAGE_CODE + code("refit/finetune.py"),
         source=refit_source,
         centres="models/{dataset}/refit_k{k}_p{p}/centres.npy",
         data="data/{dataset}/train.npy",
-    params:
-        refit=section("refit"),
+    output:
+        checkpoint="models/{dataset}/refit_k{k}_p{p}/first_stage.safetensors",
+        curve="models/{dataset}/refit_k{k}_p{p}/first_stage.csv",
     log:
         "logs/refit/{dataset}_refit_k{k}_p{p}_finetune.log",
     benchmark:
         "benchmarks/refit/{dataset}_refit_k{k}_p{p}_finetune.tsv"
-    threads: 1
     retries: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=2880,
         gpu=1,
+    params:
+        refit=section("refit"),
     shell:
         "vqddm refit finetune --source {input.source} --centres {input.centres} --data {input.data}"
         " --params {params.refit:q} --state state/{wildcards.dataset}/refit_k{wildcards.k}_p{wildcards.p}"
@@ -58,14 +58,14 @@ rule finetune_first_stage:
 
 
 rule encode_codes:
-    output:
-        train=f"{MODEL}/codes_train.npy",
-        test=f"{MODEL}/codes_test.npy",
     input:
         code("refit/codes.py", "vqgan/codec.py", "vqgan/model.py", "vqgan/layers.py"),
         first_stage=f"{MODEL}/first_stage.safetensors",
         train="data/{dataset}/train.npy",
         test="data/{dataset}/test.npy",
+    output:
+        train=f"{MODEL}/codes_train.npy",
+        test=f"{MODEL}/codes_test.npy",
     log:
         "logs/refit/{dataset}_{first_stage}_codes.log",
     benchmark:

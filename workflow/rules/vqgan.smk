@@ -11,24 +11,24 @@ FIRST_STAGE_CODE = code(
 
 
 rule train_vqgan:
-    output:
-        checkpoint="models/{dataset}/vqgan_k{k}/first_stage.safetensors",
-        curve="models/{dataset}/vqgan_k{k}/first_stage.csv",
     input:
         FIRST_STAGE_CODE,
         data="data/{dataset}/train.npy",
-    params:
-        vqgan=section("vqgan"),
+    output:
+        checkpoint="models/{dataset}/vqgan_k{k}/first_stage.safetensors",
+        curve="models/{dataset}/vqgan_k{k}/first_stage.csv",
     log:
         "logs/vqgan/{dataset}_vqgan_k{k}.log",
     benchmark:
         "benchmarks/vqgan/{dataset}_vqgan_k{k}.tsv"
-    threads: 1
     retries: 2
+    threads: 1
     resources:
         mem_mb=4000,
         runtime=2880,
         gpu=1,
+    params:
+        vqgan=section("vqgan"),
     shell:
         "vqddm vqgan train --data {input.data} --params {params.vqgan:q} --codebook-size {wildcards.k}"
         " --state state/{wildcards.dataset}/vqgan_k{wildcards.k} --out {output.checkpoint}"
