@@ -1,28 +1,49 @@
-"""`fashion`: Fashion-MNIST, 70,000 real photographs of clothes (Xiao, Rasul, Vollgraf 2017; MIT)."""
+"""`fashion`: Fashion-MNIST, 70,000 real photographs of clothes (Xiao, Rasul, Vollgraf 2017; MIT).
+
+The files come from the user's own folder, from Debian's package or from the public server, whichever is there. All
+three hold the same content, which the checksums below pin.
+"""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
+import math
 import shutil
 import struct
 import subprocess
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from vqddm.artifacts import UserError, replacing
+from vqddm.data.progress import progress
 
-ABOUT = {"source": "Fashion-MNIST, photographs of clothes by Zalando Research", "licence": "MIT"}
-SERVER = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+SOURCE = "Fashion-MNIST: photographs of clothes by Zalando Research, its 60,000 + 10,000 taken together"
+LICENCE = "MIT"
+NOTE = (
+    "a seeded order of all pictures; a picture equal to an earlier one is left out; "
+    "`originals` are the SHA-256 of what the .gz files hold"
+)
+
+SERVERS = (
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+)
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
-TIMEOUT = 10.0  # seconds without an answer
-# SHA-256 of what the files hold: mirrors compress them anew, so the .gz files themselves differ.
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+TIMEOUT = 5.0  # seconds without a byte
+TRIES = 3
+BLOCK = 1 << 18
+
+# SHA-256 of what the files hold, not of the .gz around it: Debian's files have another header than the public ones.
 CONTENT = {
     "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
@@ -30,21 +51,24 @@ CONTENT = {
 
 
 def read_idx(content: bytes, where: Path) -> np.ndarray:
-    """Parse the IDX format of unsigned bytes with three dimensions: uint8 (N, rows, columns).
+    """Parse an IDX file of unsigned bytes with three dimensions: uint8 (N, rows, columns).
 
     Raises:
-        UserError: another format, or cut short.
+        UserError: another format, cut short or too long.
     """
     if len(content) < 16 or content[:4] != b"\x00\x00\x08\x03":
-        raise UserError(f"{where}: not an IDX file of pictures")
+        raise UserError(f"{where}: not an IDX file of grey pictures; delete it and try again")
     shape = struct.unpack(">3I", content[4:16])
-    if len(content) != 16 + int(np.prod(shape)):
-        raise UserError(f"{where}: cut short; delete it and try again")
+    if len(content) != 16 + math.prod(shape):
+        raise UserError(
+            f"{where}: its header promises {math.prod(shape)} pixels, but {len(content) - 16} follow; "
+            "delete it and try again"
+        )
     return np.frombuffer(content, np.uint8, offset=16).reshape(shape)
 
 
-def checked(path: Path) -> bytes:
-    """The content of a .gz file whose checksum is right.
+def read_checked(path: Path, digest: str) -> bytes:
+    """What a .gz file holds, if that has the SHA-256 `digest`.
 
     Raises:
         UserError: missing, not gzip, cut short, or another content.
@@ -52,108 +76,139 @@ def checked(path: Path) -> bytes:
     try:
         content = gzip.decompress(path.read_bytes())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the folder should hold {' and '.join(CONTENT)}") from None
-    except (OSError, EOFError) as error:
-        raise UserError(f"{path}: not a whole .gz file ({error})") from None
-    if hashlib.sha256(content).hexdigest() != CONTENT[path.name]:
-        raise UserError(f"{path}: its checksum is wrong: not Fashion-MNIST, or damaged")
+        raise UserError(f"{path}: no such file; the folder must hold {' and '.join(CONTENT)}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: not a whole .gz file ({error}); replace it") from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise UserError(f"{path}: its checksum is wrong: damaged, or not Fashion-MNIST; replace it")
     return content
 
 
-def from_server(folder: Path, server: str = SERVER, tries: int = 3) -> None:
-    """Download the public files; a damaged download is thrown away and tried again.
+def from_server(folder: Path, server: str) -> None:
+    """Download the public files; a damaged or broken download is thrown away and tried again.
 
     Raises:
-        UserError: no answer, or a wrong checksum at every try.
+        UserError: no connection, or no whole file in `TRIES` tries.
     """
-    for name in CONTENT:
-        problem = ""
-        for _ in range(tries):
+    for name, digest in CONTENT.items():
+        for remaining in reversed(range(TRIES)):
             try:
-                with (
-                    replacing(folder / name) as aside,
-                    urllib.request.urlopen(server + name, timeout=TIMEOUT) as answer,
-                    aside.open("wb") as file,
-                ):
-                    shutil.copyfileobj(answer, file)
-                checked(folder / name)
+                with replacing(folder / name) as aside:
+                    _download(server + name, aside)
+                    read_checked(aside, digest)
                 break
-            except (urllib.error.URLError, TimeoutError, ConnectionError, UserError) as error:
-                (folder / name).unlink(missing_ok=True)
-                problem = str(error)
-        else:
-            raise UserError(f"{server}{name}: {problem}")
+            except urllib.error.URLError as error:  # no connection, no such file: trying again takes long
+                raise UserError(f"{server}{name}: {error.reason}") from None
+            except (OSError, http.client.HTTPException, UserError) as error:
+                if not remaining:
+                    raise UserError(f"{server}{name}: no whole file in {TRIES} tries ({error})") from None
+            finally:
+                for partial in folder.glob(f".{Path(name).stem}.*.partial.gz"):
+                    partial.unlink()
+
+
+def _download(url: str, path: Path) -> None:
+    """Raises urllib.error.URLError without a connection, another OSError if it breaks or ends too soon."""
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, path.open("wb") as file:
+        length = answer.headers.get("Content-Length")
+        total = int(length) if length else None
+        with progress(path.name.split(".")[1], total, "B", scale=True) as bar:
+            while block := answer.read(BLOCK):
+                file.write(block)
+                bar.update(len(block))
+            if total is not None and bar.n != total:
+                raise ConnectionError(f"ended after {bar.n} of {total} bytes")
 
 
 def from_debian(folder: Path) -> None:
-    """Take the files out of Debian's package. Needs apt-get and dpkg-deb, but no root.
+    """Take the files out of Debian's package, installed or downloaded for that. Needs no root.
 
     Raises:
-        UserError: no such tools or no such package here.
+        UserError: no such tools, no network or no such package here.
     """
-    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise UserError("no apt-get and dpkg-deb on this machine")
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        for command in (
-            ["apt-get", "download", DEBIAN_PACKAGE],
-            ["sh", "-c", "exec dpkg-deb -x ./*.deb ."],
-        ):
-            done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False, timeout=300)
-            if done.returncode:
-                raise UserError(f"`{' '.join(command)}`: {done.stderr.strip().splitlines()[-1:]}")
-        for name in CONTENT:
-            found = next(Path(scratch).rglob(name), None)
-            if found is None:
-                raise UserError(f"Debian's package {DEBIAN_PACKAGE} holds no {name}")
-            checked(found)
-            found.replace(folder / name)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".debian-") as scratch:
+        unpacked = DEBIAN_FOLDER
+        if not all((unpacked / name).exists() for name in CONTENT):
+            if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+                raise UserError("no apt-get and dpkg-deb on this machine")
+            unpacked = _unpack_package(Path(scratch)) / DEBIAN_FOLDER.relative_to("/")
+        for name, digest in CONTENT.items():
+            read_checked(unpacked / name, digest)
+            with replacing(folder / name) as aside:
+                shutil.copyfile(unpacked / name, aside)
 
 
-def locate(path: str | None, downloads: Path) -> Path:
-    """The folder that holds the checked files: the user's, or the downloads, fetched where they are missing.
+def _unpack_package(scratch: Path) -> Path:
+    apt = ["apt-get", "-q", f"-oAcquire::http::Timeout={TIMEOUT:.0f}", "-oAcquire::Retries=1"]
+    apt += ["-oAPT::Sandbox::User="]  # apt's own user cannot write into this folder
+    if subprocess.run([*apt, "download", DEBIAN_PACKAGE], cwd=scratch, capture_output=True, check=False).returncode:
+        # No lists of packages here, or old ones: fetch them into the scratch folder, which needs no root.
+        for part in ("state/lists/partial", "cache/archives/partial"):
+            (scratch / part).mkdir(parents=True)
+        apt += [f"-oDir::State={scratch.resolve()}/state", f"-oDir::Cache={scratch.resolve()}/cache"]
+        _call([*apt, "update"], scratch)
+        _call([*apt, "download", DEBIAN_PACKAGE], scratch)
+    _call(["dpkg-deb", "-x", *(path.name for path in scratch.glob("*.deb")), "unpacked"], scratch)
+    return scratch / "unpacked"
+
+
+def _call(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise UserError(f"`{command[0]} … {command[-1]}`: {said[-1]}")
+
+
+def find_originals(path: Path | None, downloads: Path) -> Path:
+    """The folder that holds the files: the user's `path`, or `downloads`, which is filled if it must be.
 
     Raises:
-        UserError: no source could be reached; says what was tried and how to bring the files by hand.
+        UserError: they can be had nowhere. It says what was tried, and how to bring them by hand.
     """
     if path is not None:
-        return Path(path)
-    downloads.mkdir(parents=True, exist_ok=True)
-    if all((downloads / name).exists() for name in CONTENT):
+        return path
+    try:
+        for name, digest in CONTENT.items():
+            read_checked(downloads / name, digest)
         return downloads
+    except UserError:  # not there yet, or damaged since
+        downloads.mkdir(parents=True, exist_ok=True)
+    ways: dict[str, Callable[[Path], None]] = {f"Debian's package {DEBIAN_PACKAGE}": from_debian}
+    for server in SERVERS:
+        ways[server] = lambda folder, server=server: from_server(folder, server)  # type: ignore[misc]
     problems = []
-    sources: tuple[Callable[[Path], None], ...] = (from_debian, from_server)
-    for source in sources:
+    for name, way in ways.items():
         try:
-            source(downloads)
+            way(downloads)
             return downloads
-        except (UserError, OSError, subprocess.TimeoutExpired) as error:
-            problems.append(f"  {source.__name__.replace('_', ' ')}: {error}")
+        except UserError as error:
+            problems.append(f"  {name}: {error}")
     raise UserError(
-        "Fashion-MNIST could not be fetched:\n"
-        + "\n".join(problems)
-        + f"\nput {' and '.join(CONTENT)} into a folder and name it as `path` in params.yaml"
+        "\n".join(["Fashion-MNIST could not be had:", *problems])
+        + f"\nput {' and '.join(CONTENT)} into a folder and let the dataset's `data.path` name it"
     )
 
 
-def fit(pictures: np.ndarray, resolution: int) -> np.ndarray:
-    """Grey pictures uint8 (N, 28, 28) to (N, resolution, resolution, 3).
+def fit(picture: np.ndarray, resolution: int) -> np.ndarray:
+    """A grey picture uint8 (28, 28), padded with black to 32 x 32 and resized if that is not the resolution.
 
-    Padded with their black ground where there is room (28 to 32 pixels), else resized.
+    Returns:
+        uint8 (resolution, resolution, 3).
     """
-    spare = resolution - pictures.shape[1]
-    if 0 <= spare <= pictures.shape[1] // 4:
-        before, after = spare // 2, spare - spare // 2
-        sized = np.pad(pictures, ((0, 0), (before, after), (before, after)))
-    else:
-        size = (resolution, resolution)
-        sized = np.stack([np.asarray(Image.fromarray(p).resize(size, Image.Resampling.LANCZOS)) for p in pictures])
-    return np.repeat(sized[..., None], 3, axis=-1)
+    framed = Image.fromarray(np.pad(picture, 2))
+    if framed.width != resolution:
+        framed = framed.resize((resolution, resolution), Image.Resampling.LANCZOS)
+    return np.asarray(framed.convert("RGB"))
 
 
-def fashion(path: str | None, downloads: Path) -> tuple[np.ndarray, dict[str, str]]:
-    """All different pictures of Fashion-MNIST, uint8 (N, 28, 28), and the SHA-256 of the files they come from."""
-    folder = locate(path, downloads)
-    parts = [read_idx(checked(folder / name), folder / name) for name in CONTENT]
-    pictures = np.concatenate(parts)
-    _, first = np.unique(pictures.reshape(len(pictures), -1), axis=0, return_index=True)
-    return pictures[np.sort(first)], dict(CONTENT)
+def read_fashion(path: Path | None, downloads: Path, resolution: int, seed: int) -> Iterator[np.ndarray]:
+    """All photographs in one seeded order, each uint8 (resolution, resolution, 3).
+
+    Raises:
+        UserError: as `find_originals` and `read_checked` say.
+    """
+    folder = find_originals(path, downloads)
+    files = {folder / name: digest for name, digest in CONTENT.items()}
+    pictures = np.concatenate([read_idx(read_checked(file, digest), file) for file, digest in files.items()])
+    order = np.random.default_rng(seed).permutation(len(pictures))
+    return (fit(pictures[i], resolution) for i in order)

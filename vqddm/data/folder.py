@@ -12,6 +12,9 @@ from PIL import Image, ImageOps
 from vqddm.artifacts import UserError
 from vqddm.data.pool import map_in_pool
 
+LICENCE = "as the pictures' owner says"
+NOTE = "a seeded order of all pictures; the central square of each; a picture equal to an earlier one is left out"
+
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 

@@ -63,9 +63,7 @@ def map_in_pool(work: Work[Item], items: Iterable[Item], workers: int | None = N
         pool.shutdown(cancel_futures=True)
 
 
-def _in_order(
-    pool: ProcessPoolExecutor, work: Work[Item], items: Iterator[Item], ahead: int
-) -> Iterator[np.ndarray]:
+def _in_order(pool: ProcessPoolExecutor, work: Work[Item], items: Iterator[Item], ahead: int) -> Iterator[np.ndarray]:
     pending: deque[Future[list[np.ndarray]]] = deque()
     while chunk := list(islice(items, CHUNK)):
         pending.append(pool.submit(_work_on, work, chunk))

@@ -69,10 +69,10 @@ def _open(params: DataParams, downloads: Path, workers: int | None) -> Pictures:
     path = Path(params.path).expanduser() if params.path else None
     if params.source == "fashion":
         photographs = fashion.read_fashion(path, downloads / "fashion", side, seed)
-        return Pictures(photographs, fashion.SOURCE, fashion.LICENCE, fashion.NOTE, dict(fashion.CHECKSUMS))
+        return Pictures(photographs, fashion.SOURCE, fashion.LICENCE, fashion.NOTE, dict(fashion.CONTENT))
     assert path is not None  # DataParams demands it
     own = folder.read_pictures(path, params.train + params.test, side, seed, workers)
-    return Pictures(own, f"pictures under {params.path}", "as their owner says", folder.NOTE, {})
+    return Pictures(own, f"pictures under {params.path}", folder.LICENCE, folder.NOTE, {})
 
 
 def _write_splits(pictures: Pictures, counts: dict[str, int], side: int, out: Path) -> dict[str, str]:

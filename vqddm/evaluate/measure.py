@@ -28,7 +28,7 @@ def enough(images: np.ndarray, wanted: int, where: Path) -> np.ndarray:
     """
     if len(images) < wanted:
         raise UserError(f"{where}: {len(images)} images, but the suite's `evaluate` asks for {wanted}")
-    return images[:images]
+    return images[:wanted]
 
 
 def extract_features(data: Path, network: str, count: int, out: Path, threads: int | None = None) -> None:

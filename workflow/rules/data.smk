@@ -13,6 +13,8 @@ rule prepare_data:
         "logs/data/{dataset}.log",
     benchmark:
         "benchmarks/data/{dataset}.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 2
     resources:
         mem_mb=2000,

@@ -20,6 +20,8 @@ rule extract_features:
         "logs/evaluate/{dataset}_features_{split}.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_features_{split}.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -48,6 +50,8 @@ rule measure_floor:
         "logs/evaluate/{dataset}_floor.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_floor.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -75,6 +79,8 @@ rule measure_reconstruction:
         "logs/evaluate/{dataset}_{first_stage}_reconstruction.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_{first_stage}_reconstruction.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -103,6 +109,8 @@ rule measure_samples:
         "logs/evaluate/{dataset}_{first_stage}_samples_{steps}.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_{first_stage}_samples_{steps}.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -136,6 +144,8 @@ rule measure_likelihood:
         "logs/evaluate/{dataset}_{first_stage}_likelihood.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_{first_stage}_likelihood.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -165,6 +175,8 @@ rule count_networks:
         "logs/evaluate/{dataset}_{first_stage}_counts.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_{first_stage}_counts.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -193,6 +205,8 @@ rule count_paper_networks:
         "logs/evaluate/paper_counts.log",
     benchmark:
         "benchmarks/evaluate/paper_counts.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -217,6 +231,8 @@ rule measure_speed:
         "logs/evaluate/{dataset}_speed.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_speed.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: workflow.cores  # alone on the machine, so that nothing disturbs the clock
     resources:
         mem_mb=4000,
@@ -246,6 +262,8 @@ rule draw_chain:
         "logs/evaluate/{dataset}_{first_stage}_chain.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_{first_stage}_chain.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -268,6 +286,8 @@ rule measure_inpainting:
         "logs/evaluate/{dataset}_{first_stage}_inpainting.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_{first_stage}_inpainting.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -288,6 +308,8 @@ rule find_neighbours:
         "logs/evaluate/{dataset}_{first_stage}_neighbours.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_{first_stage}_neighbours.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,

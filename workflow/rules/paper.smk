@@ -11,16 +11,6 @@ FIGURES = range(1, 13)
 PAPER_CODE = code("paper") + ["vqddm/paper/reported.yaml", "vqddm/paper/captions.yaml"]
 
 
-def metrics(name, kinds=("first_stages",)):
-    """The metrics `name` of all first stages or priors of the suite."""
-    return [
-        f"{METRICS}/{dataset}/{first_stage}/{name}.json"
-        for dataset in SUITE.dataset_names
-        for kind in kinds
-        for first_stage in getattr(PARAMS.datasets[dataset], kind)
-    ]
-
-
 FLOORS = [f"{METRICS}/{dataset}/floor.json" for dataset in SUITE.dataset_names]
 COUNTS = metrics("counts", ["priors"]) + [f"{METRICS}/paper_counts.json"]
 SAMPLES = [
@@ -69,16 +59,19 @@ rule table:
         f"{BENCHMARKS}/paper/{{table}}.tsv"
     wildcard_constraints:
         table="|".join(TABLES),
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         plan=PLAN_JSON,
-        results=RESULTS,
+        root=lambda wildcards, output: Path(output.csv).parents[1],
+        stem=lambda wildcards, output: Path(output.csv).with_suffix(""),
     shell:
-        "vqddm paper table {wildcards.table} --plan {params.plan:q} --root {params.results}"
-        " --out {params.results}/tables/{wildcards.table} > {log} 2>&1"
+        "vqddm paper table {wildcards.table} --plan {params.plan:q} --root {params.root}"
+        " --out {params.stem} > {log} 2>&1"
 
 
 rule figure:
@@ -101,16 +94,19 @@ rule figure:
         f"{BENCHMARKS}/paper/figure{{number}}.tsv"
     wildcard_constraints:
         number=r"\d+",
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         plan=PLAN_JSON,
-        results=RESULTS,
+        root=lambda wildcards, output: Path(output.png).parents[1],
+        stem=lambda wildcards, output: Path(output.png).with_suffix(""),
     shell:
-        "vqddm paper figure {wildcards.number} --plan {params.plan:q} --root {params.results}"
-        " --out {params.results}/figures/figure{wildcards.number} > {log} 2>&1"
+        "vqddm paper figure {wildcards.number} --plan {params.plan:q} --root {params.root}"
+        " --out {params.stem} > {log} 2>&1"
 
 
 rule judge_claims:
@@ -134,16 +130,19 @@ rule judge_claims:
         f"{LOGS}/paper/claims.log",
     benchmark:
         f"{BENCHMARKS}/paper/claims.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         plan=PLAN_JSON,
-        results=RESULTS,
+        root=lambda wildcards, output: Path(output.csv).parent,
+        stem=lambda wildcards, output: Path(output.csv).with_suffix(""),
     shell:
-        "vqddm paper claims --plan {params.plan:q} --root {params.results}"
-        " --out {params.results}/claims > {log} 2>&1"
+        "vqddm paper claims --plan {params.plan:q} --root {params.root}"
+        " --out {params.stem} > {log} 2>&1"
 
 
 rule page:
@@ -167,15 +166,17 @@ rule page:
         f"{LOGS}/paper/page.log",
     benchmark:
         f"{BENCHMARKS}/paper/page.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=10,
     params:
         plan=PLAN_JSON,
-        results=RESULTS,
+        root=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "vqddm paper page --plan {params.plan:q} --root {params.results} --out {output} > {log} 2>&1"
+        "vqddm paper page --plan {params.plan:q} --root {params.root} --out {output} > {log} 2>&1"
 
 
 # One target for each artefact.

@@ -21,6 +21,8 @@ rule train_prior:
         "benchmarks/prior/{dataset}_{first_stage}_train.tsv"
     priority: 10
     retries: 2
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -51,6 +53,8 @@ rule sample_images:
         "logs/prior/{dataset}_{first_stage}_samples_{steps}.log",
     benchmark:
         "benchmarks/prior/{dataset}_{first_stage}_samples_{steps}.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -84,6 +88,8 @@ rule inpaint_images:
         "logs/prior/{dataset}_{first_stage}_inpainting.log",
     benchmark:
         "benchmarks/prior/{dataset}_{first_stage}_inpainting.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,

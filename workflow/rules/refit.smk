@@ -1,12 +1,6 @@
 """Step `refit`: rebuilt codebooks, fine-tuned first stages, code maps."""
 
 
-def refit_source(wildcards):
-    """The VQ-GAN whose codebook is rebuilt, as `refit.source` names it."""
-    source = PARAMS.datasets[wildcards.dataset].refit.source
-    return f"models/{wildcards.dataset}/{source}/first_stage.safetensors"
-
-
 rule rebuild_codebook:
     input:
         code("refit/rebuild.py", "refit/features.py", "refit/kmeans.py"),
@@ -18,6 +12,8 @@ rule rebuild_codebook:
         "logs/refit/{dataset}_refit_k{k}_p{p}_rebuild.log",
     benchmark:
         "benchmarks/refit/{dataset}_refit_k{k}_p{p}_rebuild.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -44,6 +40,8 @@ rule finetune_first_stage:
     benchmark:
         "benchmarks/refit/{dataset}_refit_k{k}_p{p}_finetune.tsv"
     retries: 2
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -70,6 +68,8 @@ rule encode_codes:
         "logs/refit/{dataset}_{first_stage}_codes.log",
     benchmark:
         "benchmarks/refit/{dataset}_{first_stage}_codes.tsv"
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,

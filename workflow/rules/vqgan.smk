@@ -22,6 +22,8 @@ rule train_vqgan:
     benchmark:
         "benchmarks/vqgan/{dataset}_vqgan_k{k}.tsv"
     retries: 2
+    conda:
+        "../envs/vqddm.yaml"
     threads: 1
     resources:
         mem_mb=4000,

@@ -1,0 +1,368 @@
+"""The closed forms of the diffusion against brute-force transition matrices in float64."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom, chisquare
+from torch import Tensor, nn
+
+from vqddm.artifacts import UserError
+from vqddm.prior.diffusion import diffuse, draw, kl_terms, posterior, prior_kl, strided_timesteps
+from vqddm.prior.inpaint import inpaint_codes, paper_masks, random_mask
+from vqddm.prior.likelihood import exact_bits
+from vqddm.prior.sample import sample_codes
+from vqddm.prior.schedule import NoiseSchedule, Transition
+
+CASES = [(5, 4, "cosine"), (6, 10, "sqrt_cosine"), (7, 50, "cosine"), (5, 50, "sqrt_cosine")]
+
+
+def keeps(timesteps: int, kind: str) -> np.ndarray:
+    """Eq. 19 as printed, or its square root, for t = 0..T."""
+    f = np.cos((np.arange(timesteps + 1) / timesteps + 0.008) / 1.008 * np.pi / 2) ** 2
+    return f / f[0] if kind == "cosine" else np.sqrt(f / f[0])
+
+
+def matrices(codes: int, timesteps: int, kind: str) -> list[np.ndarray]:
+    """Q_1..Q_T of Eq. 15; entry [i, j] is the probability of j after i. Index 0 is the identity."""
+    keep = keeps(timesteps, kind)
+    alphas = [keep[t] / keep[t - 1] for t in range(1, timesteps + 1)]
+    return [np.eye(codes)] + [a * np.eye(codes) + (1 - a) / codes for a in alphas]
+
+
+def between(steps: list[np.ndarray], s: int, t: int) -> np.ndarray:
+    """The product Q_{s+1} ... Q_t."""
+    found = np.eye(len(steps[0]))
+    for step in steps[s + 1 : t + 1]:
+        found = found @ step
+    return found
+
+
+def brute_posterior(steps: list[np.ndarray], s: int, t: int, p0: np.ndarray) -> np.ndarray:
+    """Eqs. 20 to 22 by matrices: [z_t, z_s]."""
+    joint = between(steps, s, t).T * (p0 @ between(steps, 0, s))
+    return joint / joint.sum(1, keepdims=True)
+
+
+def parts(schedule: NoiseSchedule, s: int, t: int) -> tuple[Transition, Transition]:
+    """(late, early) in float64."""
+    return schedule.transition(s, t, torch.float64), schedule.transition(0, s, torch.float64)
+
+
+def strides(timesteps: int) -> list[tuple[int, int]]:
+    """Pairs s < t: neighbours, long jumps, from and to both ends."""
+    ends = {(0, 1), (1, 2), (timesteps - 1, timesteps), (0, timesteps), (1, timesteps)}
+    return sorted(ends | {(s, t) for s, t in product(range(0, timesteps, 7), range(1, timesteps + 1, 5)) if s < t})
+
+
+@pytest.mark.parametrize("timesteps", [2, 100, 4000])
+@pytest.mark.parametrize("kind", ["cosine", "sqrt_cosine"])
+def test_schedule_is_eq_19_and_finite(timesteps: int, kind: str) -> None:
+    schedule = NoiseSchedule(timesteps, kind)
+    for dtype in (torch.float32, torch.float64):
+        whole = schedule.transition(0, torch.arange(timesteps + 1), dtype)
+        single = schedule.transition(torch.arange(timesteps), torch.arange(1, timesteps + 1), dtype)
+        for part in (*whole, *single):
+            assert part.dtype == dtype
+            assert part.isfinite().all() and (part >= 0).all() and (part <= 1).all()
+        assert (single.keep > 0).all() and (single.noise > 0).all()
+    np.testing.assert_allclose(whole.keep, keeps(timesteps, kind), rtol=1e-9, atol=1e-15)
+    assert whole.keep[0] == 1 and whole.noise[0] == 0
+    if kind == "cosine":
+        assert 1e-33 < whole.keep[-1] < 1e-32
+
+
+def test_small_noise_survives_float32() -> None:
+    """1 - alpha_1 at T = 4000 to full float32 precision, against cos^2 x0 - cos^2 x1 as a product of sines."""
+    x0, x1 = (0.008 / 1.008 * math.pi / 2, (1 / 4000 + 0.008) / 1.008 * math.pi / 2)
+    exact = math.sin(x1 - x0) * math.sin(x1 + x0) / math.cos(x0) ** 2
+    assert float(NoiseSchedule(4000, "cosine").transition(0, 1).noise) == pytest.approx(exact, rel=2e-7)
+    assert float(NoiseSchedule(4000, "sqrt_cosine").transition(0, 1).noise) == pytest.approx(4.9e-6, rel=0.01)
+
+
+@pytest.mark.parametrize(("codes", "timesteps", "kind"), CASES)
+def test_posterior_is_the_matrix_product(codes: int, timesteps: int, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    steps, schedule = matrices(codes, timesteps, kind), NoiseSchedule(timesteps, kind)
+    for s, t in strides(timesteps):
+        p0 = rng.dirichlet(np.ones(codes))
+        late, early = parts(schedule, s, t)
+        ours = posterior(torch.arange(codes)[None], torch.tensor(p0).expand(1, codes, -1), late, early)[0]
+        np.testing.assert_allclose(ours, brute_posterior(steps, s, t, p0), rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize(("codes", "timesteps", "kind"), CASES)
+def test_kl_is_the_sum_of_eq_24(codes: int, timesteps: int, kind: str) -> None:
+    rng = np.random.default_rng(1)
+    steps, schedule = matrices(codes, timesteps, kind), NoiseSchedule(timesteps, kind)
+    z0, z_t = (torch.tensor(z) for z in zip(*product(range(codes), repeat=2), strict=True))
+    for s, t in strides(timesteps):
+        logits = rng.normal(size=codes) * 3
+        p0 = np.exp(logits) / np.exp(logits).sum()
+        rows = torch.tensor(logits).expand(len(z0), 1, -1)
+        ours = kl_terms(z0[:, None], z_t[:, None], rows, *parts(schedule, s, t))
+        p = brute_posterior(steps, s, t, p0) if s else np.tile(p0, (codes, 1))
+        for i, (a, b) in enumerate(zip(z0.tolist(), z_t.tolist(), strict=True)):
+            if s == 0:
+                expected = -np.log(p0[a])
+            else:
+                q = brute_posterior(steps, s, t, np.eye(codes)[a])[b]
+                expected = np.sum(q * np.log(q / p[b]))
+            assert float(ours[i]) == pytest.approx(expected, rel=1e-7, abs=1e-12)
+
+
+def test_prior_kl_is_the_sum() -> None:
+    for codes, timesteps, kind in CASES:
+        schedule = NoiseSchedule(timesteps, kind)
+        for t in (1, 2, timesteps // 2, timesteps):
+            q = between(matrices(codes, timesteps, kind), 0, t)[0]
+            ours = prior_kl(schedule.transition(0, t, torch.float64), codes)
+            assert ours == pytest.approx(np.sum(q * np.log(q * codes)), rel=1e-8, abs=1e-14)
+
+
+def test_diffuse_has_the_marginals_of_the_matrices() -> None:
+    codes, timesteps, count = 6, 10, 20_000
+    generator = torch.Generator().manual_seed(0)
+    schedule = NoiseSchedule(timesteps, "cosine")
+    t = torch.tensor([0, 1, 3, 5, 9, 10])
+    z = diffuse(torch.full((6, count), 2), schedule.transition(0, t), codes, generator)
+    assert (z[0] == 2).all()
+    for row, step in zip(z[1:], t[1:].tolist(), strict=True):
+        expected = between(matrices(codes, timesteps, "cosine"), 0, step)[2] * count
+        assert chisquare(row.bincount(minlength=codes).numpy(), expected).pvalue > 1e-4
+
+
+def test_a_batch_of_timesteps_equals_one_at_a_time() -> None:
+    generator = torch.Generator().manual_seed(0)
+    schedule = NoiseSchedule(20, "cosine")
+    z0, z_t = torch.randint(7, (2, 5, 2, 3), generator=generator)
+    logits = torch.randn(5, 2, 3, 7, dtype=torch.float64, generator=generator)
+    t = torch.tensor([1, 2, 7, 19, 20])
+    early, late = (schedule.transition(a, b, torch.float64) for a, b in ((0, t - 1), (t - 1, t)))
+    kl, post = kl_terms(z0, z_t, logits, late, early), posterior(z_t, logits.softmax(-1), late, early)
+    for i, step in enumerate(t.tolist()):
+        one = slice(i, i + 1)
+        apart = parts(schedule, step - 1, step)
+        torch.testing.assert_close(kl_terms(z0[one], z_t[one], logits[one], *apart), kl[one])
+        torch.testing.assert_close(posterior(z_t[one], logits[one].softmax(-1), *apart), post[one])
+
+
+def test_float32_terms_of_a_long_chain() -> None:
+    """T = 4000, K = 1024, every t: finite, with finite gradients, and near float64."""
+    schedule, codes = NoiseSchedule(4000, "cosine"), 1024
+    generator = torch.Generator().manual_seed(0)
+    t = torch.cat([torch.tensor([1, 2, 3, 3999, 4000]), torch.randint(1, 4001, (59,), generator=generator)])
+    z0 = torch.randint(codes, (64, 4), generator=generator)
+    z_t = diffuse(z0, schedule.transition(0, t), codes, generator)
+    logits = (30 * torch.randn(64, 4, codes, generator=generator)).requires_grad_()
+    single = kl_terms(z0, z_t, logits, schedule.transition(t - 1, t), schedule.transition(0, t - 1))
+    single.sum().backward()
+    assert logits.grad is not None and logits.grad.isfinite().all()
+    late, early = (schedule.transition(a, b, torch.float64) for a, b in ((t - 1, t), (0, t - 1)))
+    double = kl_terms(z0, z_t, logits.detach().double(), late, early)
+    torch.testing.assert_close(single.detach().double(), double, rtol=1e-3, atol=1e-5)
+
+
+PROBABILITIES = st.lists(st.floats(1e-6, 1), min_size=5, max_size=7)
+
+
+@given(weights=PROBABILITIES, ends=st.tuples(st.integers(0, 99), st.integers(0, 99)), code=st.integers(0, 4))
+@settings(max_examples=60, deadline=None)
+def test_properties(weights: list[float], ends: tuple[int, int], code: int) -> None:
+    s, t = min(ends), max(ends) + 1
+    p0 = torch.tensor(weights, dtype=torch.float64)[None, None]
+    p0 = p0 / p0.sum()
+    late, early = parts(NoiseSchedule(100, "cosine"), s, t)
+    z_t, z0 = torch.tensor([[code]]), torch.tensor([[1]])
+    found = posterior(z_t, p0, late, early)
+    assert (found >= 0).all() and float(found.sum()) == pytest.approx(1, abs=1e-12)
+    assert float(kl_terms(z0, z_t, p0.log(), late, early)) >= -1e-12
+    true = torch.zeros_like(p0).scatter(-1, z0.unsqueeze(-1), 1)
+    if s > 0:  # the true z_0 as prediction leaves no divergence
+        assert float(kl_terms(z0, z_t, (true + 1e-300).log(), late, early)) == pytest.approx(0, abs=1e-9)
+    else:  # z_t is evidence beside p0
+        rest = [c for c in range(len(weights)) if c != code]
+        torch.testing.assert_close(found[..., rest] / found[..., rest].sum(), p0[..., rest] / p0[..., rest].sum())
+        assert found[0, 0, code] >= p0[0, 0, code]
+
+
+def test_draw_has_the_probabilities() -> None:
+    generator = torch.Generator().manual_seed(0)
+    probs = torch.softmax(2 * torch.randn(300, generator=generator), 0)
+    counts = draw(probs.expand(200_000, -1), generator).bincount(minlength=300).numpy()
+    expected = probs.double().numpy() * 200_000
+    common = expected > 5
+    observed, wanted = counts[common], expected[common]
+    assert chisquare(observed, wanted * observed.sum() / wanted.sum()).pvalue > 1e-4
+
+
+def test_draw_keeps_rare_codes_and_never_an_impossible_one() -> None:
+    """A code of 1e-5 after one that takes nearly all, as in a late step of a long chain."""
+    generator = torch.Generator().manual_seed(0)
+    probs = torch.tensor([0, 1 - 2e-5, 0, 1e-5, 1e-5, 0])
+    counts = draw(probs.expand(4_000_000, -1), generator).bincount(minlength=6)
+    assert counts[[0, 2, 5]].sum() == 0 and len(counts) == 6
+    for rare in counts[3:5].tolist():
+        assert 1e-5 < binom.cdf(rare, 4_000_000, 1e-5) < 1 - 1e-5
+
+
+def test_draw_spreads_jumps_over_codes_too_rare_for_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1023 codes of 5e-9 behind one of nearly 1: evenly spaced levels of the CDF's end find each of them."""
+    probs = torch.full((1024,), 5e-9)
+    probs[0] = 1.0
+    rare, total = 1023 * 5e-9, 1 + 1023 * 5e-9
+    levels = 1 - rare / total * (torch.arange(1023, dtype=torch.float64) + 0.5) / 1023
+    monkeypatch.setattr(torch, "rand", lambda *shape, dtype, **_: levels.to(dtype))
+    found = draw(probs.expand(1023, -1), torch.Generator())
+    assert sorted(found.tolist()) == list(range(1, 1024))
+
+
+def test_strided_timesteps() -> None:
+    assert strided_timesteps(10, 10) == list(range(10, 0, -1))
+    assert strided_timesteps(4000, 1) == [4000]
+    for timesteps, steps in ((10, 3), (100, 7), (4000, 999), (3, 2)):
+        found = [*strided_timesteps(timesteps, steps), 0]
+        gaps = {a - b for a, b in pairwise(found)}
+        assert len(found) == steps + 1 and found[0] == timesteps
+        assert gaps <= {timesteps // steps, -(-timesteps // steps)}
+    for steps in (0, 11):
+        with pytest.raises(UserError, match="1 to T = 10"):
+            strided_timesteps(10, steps)
+
+
+class Oracle(nn.Module):
+    """Knows the data distribution over maps of two codes, (K, K), and is the perfectly trained prior.
+
+    At t > 1 the best p0 is what the other position says, p(z_0 | other z_t), since Eq. 21 adds the evidence of
+    the own z_t; at t = 1 it is p(z_0 | z_1).
+    """
+
+    def __init__(self, joint: Tensor, schedule: NoiseSchedule) -> None:
+        super().__init__()
+        self.joint, self.schedule, self.codebook_size = joint.double(), schedule, len(joint)
+
+    def forward(self, z_t: Tensor, t: Tensor) -> Tensor:
+        keep, noise = self.schedule.transition(0, t, torch.float64)
+        same = torch.nn.functional.one_hot(z_t.flatten(1), self.codebook_size)
+        seen = keep[:, None, None] * same + noise[:, None, None] / self.codebook_size  # q(z_t | z_0)
+        others = torch.stack([seen[:, 1] @ self.joint.T, seen[:, 0] @ self.joint], 1)
+        return (others * torch.where(t[:, None, None] == 1, seen, 1))[:, None].log()
+
+
+JOINT = torch.tensor([[0.30, 0.02, 0.05], [0.01, 0.25, 0.02], [0.10, 0.05, 0.20]], dtype=torch.float64)
+
+
+def sampled(joint: Tensor, schedule: NoiseSchedule, steps: int, count: int) -> np.ndarray:
+    """How often each of the 9 maps is sampled."""
+    generator = torch.Generator().manual_seed(steps)
+    z = sample_codes(Oracle(joint, schedule), schedule, (count, 1, 2), steps, 1.0, generator).flatten(1)
+    return (3 * z[:, 0] + z[:, 1]).bincount(minlength=9).numpy()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 20])
+def test_independent_codes_are_sampled_right_at_any_stride(steps: int) -> None:
+    joint = torch.outer(JOINT.sum(1), JOINT.sum(0))
+    counts = sampled(joint, NoiseSchedule(20, "cosine"), steps, 10_000)
+    assert chisquare(counts, joint.flatten().numpy() * 10_000).pvalue > 1e-4
+
+
+def chain_output(joint: Tensor, schedule: NoiseSchedule, steps: int) -> np.ndarray:
+    """p(z_0) of the strided chain, by matrices from the joint alone: each position from its true p(z_s | z_t)."""
+    keep, codes = schedule.transition(0, torch.arange(schedule.timesteps + 1), torch.float64).keep.numpy(), 3
+    p = np.full((codes, codes), 1 / 9)
+    for t, s in pairwise([*strided_timesteps(schedule.timesteps, steps), 0]):
+        a = keep[t] / keep[s]
+        late, early = (k * np.eye(codes) + (1 - k) / codes for k in (a, keep[s]))
+        at_s = early.T @ joint.numpy() @ early  # the true joint of z_s
+        after = np.zeros_like(p)
+        for i, j in product(range(codes), repeat=2):
+            belief = at_s * np.outer(late[:, i], late[:, j])
+            belief = belief / belief.sum()
+            after += p[i, j] * np.outer(belief.sum(1), belief.sum(0))
+        p = after
+    return p
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10, 60])
+def test_coupled_codes_are_sampled_as_enumerated(steps: int) -> None:
+    """Each stride gives just the distribution of its chain, which nears the data as the steps grow."""
+    schedule = NoiseSchedule(60, "cosine")
+    expected = chain_output(JOINT, schedule, steps)
+    counts = sampled(JOINT, schedule, steps, 10_000)
+    assert chisquare(counts, expected.flatten() * 10_000).pvalue > 1e-4
+    distance = np.abs(expected - JOINT.numpy()).sum() / 2
+    assert distance < {1: 0.5, 3: 0.25, 10: 0.08, 60: 0.01}[steps]
+
+
+def test_feeding_z_t_as_if_it_were_one_step_from_s_is_wrong() -> None:
+    """The common strided sampler against the exact posterior, at T = 2000 and a skip of 40."""
+    schedule, codes = NoiseSchedule(2000, "cosine"), 1024
+    p0 = torch.full((1, 1, codes), 0.5 / (codes - 1), dtype=torch.float64)
+    p0[..., 7] = 0.5
+    z_t, s, t = torch.tensor([[3]]), 960, 1000
+    right = posterior(z_t, p0, *parts(schedule, s, t))[0, 0]
+    wrong = posterior(z_t, p0, *parts(schedule, s, s + 1))[0, 0]
+    keep = keeps(2000, "cosine")
+    a = keep[t] / keep[s]
+    second = keep[s] * p0[0, 0].numpy() + (1 - keep[s]) / codes
+    joint = (a * (np.arange(codes) == 3) + (1 - a) / codes) * second
+    assert float(right[7]) == pytest.approx(joint[7] / joint.sum(), rel=1e-9)
+    assert float(right[7]) > 20 * float(wrong[7])
+
+
+def test_the_bound_is_the_enumerated_one() -> None:
+    """Mean of `exact_bits` over its draws against every z_t enumerated, prior KL included."""
+    schedule = NoiseSchedule(6, "sqrt_cosine")
+    oracle, codes, z0 = Oracle(JOINT, schedule), 3, (0, 2)
+    steps = matrices(codes, 6, "sqrt_cosine")
+    last = between(steps, 0, 6)
+    nats = 2 * np.sum(last[0] * np.log(last[0] * codes))
+    for t in range(1, 7):
+        for z_t in product(range(codes), repeat=2):
+            logits = oracle(torch.tensor([[z_t]]), torch.tensor([t]))[0, 0]
+            chance = np.prod([between(steps, 0, t)[a, b] for a, b in zip(z0, z_t, strict=True)])
+            for position, (a, b) in enumerate(zip(z0, z_t, strict=True)):
+                p0 = logits[position].exp().numpy()
+                p0 = p0 / p0.sum()
+                p = brute_posterior(steps, t - 1, t, p0)[b] if t > 1 else p0
+                q = brute_posterior(steps, t - 1, t, np.eye(codes)[a])[b]
+                nats += chance * np.sum(q[q > 0] * np.log(q[q > 0] / p[q > 0]))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.tensor([[z0]]).expand(4000, 1, 2)
+    bits = exact_bits(oracle, schedule, images, generator, batch_size=5000)
+    assert bits.shape == (4000,) and bits.dtype == torch.float64
+    error = float(bits.std()) / math.sqrt(4000)
+    assert abs(float(bits.mean()) - nats / 2 / math.log(2)) < 4 * error
+    assert float(bits.mean()) > -math.log2(chain_output(JOINT, schedule, 6)[z0]) / 2  # it is an upper bound
+
+
+def test_inpainting_keeps_what_is_given_and_follows_it() -> None:
+    schedule = NoiseSchedule(60, "cosine")
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.stack([torch.full((3000,), 1), torch.zeros(3000, dtype=torch.int64)], 1)[:, None]
+    given_mask = torch.tensor([[True, False]])
+    found = inpaint_codes(Oracle(JOINT, schedule), schedule, codes, given_mask, 60, 1.0, generator)
+    assert (found[:, 0, 0] == 1).all()
+    share = float((found[:, 0, 1] == 1).double().mean())
+    conditional = float(JOINT[1, 1] / JOINT[1].sum())
+    marginal = float(JOINT[:, 1].sum())
+    assert abs(share - conditional) < 0.5 * (conditional - marginal)
+    per_image = torch.arange(3000)[:, None, None].expand(-1, 1, 2) % 2 == 0
+    kept = inpaint_codes(Oracle(JOINT, schedule), schedule, codes, per_image, 7, 1.0, generator)
+    assert torch.equal(kept[::2], codes[::2]) and not torch.equal(kept, codes)
+
+
+def test_masks() -> None:
+    masks = paper_masks(16, 16)
+    shares = {name: int(mask.sum()) for name, mask in masks.items()}
+    assert shares == {"lower": 96, "corner": 64, "centre": 64, "left": 128, "right": 128, "top": 128}
+    assert masks["lower"][10:].all() and masks["corner"][8:, 8:].all() and masks["centre"][4:12, 4:12].all()
+    assert torch.equal(masks["left"], ~masks["right"]) and masks["left"][:, :8].all() and masks["top"][:8].all()
+    scattered = random_mask(8, 6, 0.25, torch.Generator().manual_seed(0))
+    assert scattered.shape == (8, 6) and scattered.dtype == torch.bool and scattered.sum() == 12

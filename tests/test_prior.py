@@ -1,0 +1,216 @@
+"""Training and sampling of the prior: unbiased weights, resumption to the same bytes, learning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from vqddm import training
+from vqddm.artifacts import UserError, read_checkpoint, write_array
+from vqddm.params import DiffusionParams, PriorParams, TrainingParams, UNetParams
+from vqddm.prior import sample as sampling
+from vqddm.prior.likelihood import exact_bits
+from vqddm.prior.sample import sample, sample_codes
+from vqddm.prior.timesteps import SIZE, UNIFORM, LossHistory
+from vqddm.prior.train import load_prior, train_prior
+
+PARAMS = PriorParams(
+    diffusion=DiffusionParams(timesteps=12, schedule="cosine", residual=True),
+    unet=UNetParams(width=16, multipliers=(1, 2), groups=4, heads=2, head_dim=8),
+    learning_rate=3e-3,
+    importance_sampling=True,
+    ema_decay=0.9,
+    training=TrainingParams(steps=30, batch_size=32, precision="no", seed=3),
+)
+
+
+def write_maps(path: Path, count: int = 200) -> np.ndarray:
+    """Code maps (N, 4, 4) of 6 codes: each is one code all over, or, in its right half, the next."""
+    rng = np.random.default_rng(0)
+    code, turns = rng.integers(6, size=(count, 1, 1)), rng.integers(2, size=(count, 1, 1))
+    maps = ((code + turns * (np.arange(4) > 1)[None, None]) % 6 + np.zeros((1, 4, 1), int)).astype(np.uint16)
+    write_array(path, maps)
+    return maps
+
+
+def trained(folder: Path, params: PriorParams = PARAMS, save_seconds: float = 1e9) -> Path:
+    """Train in `folder` on maps written there; the checkpoint's path."""
+    out = folder / "prior.safetensors"
+    train_prior(folder / "codes.npy", 6, params, folder / "state", out, folder / "prior.csv", save_seconds, 1)
+    return out
+
+
+def filled_history(timesteps: int) -> LossHistory:
+    """A warm history with unequal losses."""
+    history = LossHistory(timesteps)
+    losses = torch.rand(SIZE, timesteps, generator=torch.Generator().manual_seed(0)) * torch.arange(timesteps)
+    for row in losses:
+        history.update(torch.arange(1, timesteps + 1), row)
+    return history
+
+
+def test_t_is_uniform_until_each_was_seen_ten_times() -> None:
+    history = filled_history(7)
+    cold = LossHistory(7)
+    for _ in range(SIZE + 5):
+        cold.update(torch.arange(2, 8), torch.arange(1, 7).float())
+    for _ in range(SIZE - 1):
+        cold.update(torch.tensor([1]), torch.tensor([1.0]))
+    t, weight = cold.draw(7000, torch.Generator().manual_seed(0))
+    assert chisquare(t.bincount(minlength=8)[1:].numpy()).pvalue > 1e-4
+    torch.testing.assert_close(weight, torch.ones(7000))
+    expected = history.losses.double().square().mean(1).sqrt()
+    expected = (1 - UNIFORM) * expected / expected.sum() + UNIFORM / 7
+    torch.testing.assert_close(history.distribution().double(), expected)
+
+
+def test_weights_make_the_loss_unbiased() -> None:
+    """Against the plain mean over t, for losses that are not those of the history; and exactly, by summing."""
+    history = filled_history(9)
+    losses = torch.linspace(5, 1, 9)
+    q = history.distribution().double()
+    t, weight = history.draw(200_000, torch.Generator().manual_seed(0))
+    assert t.min() == 1 and t.max() == 9
+    found = weight.double() * losses[t - 1]
+    error = float(found.std()) / 200_000**0.5
+    assert abs(float(found.mean()) - 3) < 4 * error
+    weight_of = torch.stack([weight[t == k][0] for k in range(1, 10)]).double()
+    assert float((q * weight_of * losses).sum()) == pytest.approx(3, rel=1e-6)
+
+
+def test_history_keeps_the_ten_most_recent_with_duplicates() -> None:
+    """Against lists, with more than 10 of the same t in one batch among the updates."""
+    rng = np.random.default_rng(0)
+    history, lists = LossHistory(3), {t: [] for t in range(1, 4)}
+    for size in (1, 4, 40, 7, 25, 2):
+        t, losses = rng.integers(1, 4, size=size), rng.random(size).astype(np.float32)
+        for a, b in zip(t.tolist(), losses.tolist(), strict=True):
+            lists[a].append(b)
+        history.update(torch.from_numpy(t), torch.from_numpy(losses))
+    for t, values in lists.items():
+        assert history.seen[t - 1] == len(values)
+        assert sorted(history.losses[t - 1].tolist()) == sorted(values[-SIZE:])
+    again = LossHistory(3)
+    again.load_state_dict(history.state_dict())
+    torch.testing.assert_close(again.distribution(), history.distribution(), rtol=0, atol=0)
+    for copy in (again, history):
+        copy.update(torch.tensor([2, 2]), torch.tensor([0.5, 0.25]))
+    assert torch.equal(again.losses, history.losses) and torch.equal(again.seen, history.seen)
+
+
+def test_training_learns_and_samples_look_like_the_data(tmp_path: Path) -> None:
+    maps = write_maps(tmp_path / "codes.npy")
+    longer = PARAMS.training.model_copy(update={"steps": 300})
+    path = trained(tmp_path, PARAMS.model_copy(update={"training": longer, "ema_decay": 0.98}))
+    prior, schedule, about = load_prior(path)
+    assert about["latent_size"] == [4, 4] and about["codebook_size"] == 6 and not prior.training
+    assert (tmp_path / "prior.csv").exists() and not (tmp_path / "state").exists()
+    codes = torch.from_numpy(maps[:50].astype(np.int64))
+    bits = float(exact_bits(prior, schedule, codes, torch.Generator().manual_seed(0)).mean())
+    ideal = np.log2(12) / 16  # 12 equally likely maps of 16 codes
+    assert ideal < bits < 0.5 * np.log2(6)
+    generator = torch.Generator().manual_seed(0)
+    shape = (400, 4, 4)
+    drawn = {steps: sample_codes(prior, schedule, shape, steps, 1.0, generator) for steps in (12, 4)}
+    known = {m.tobytes() for m in maps.astype(np.int64)}
+    shares = {steps: np.mean([m.numpy().tobytes() in known for m in z]) for steps, z in drawn.items()}
+    assert shares[12] > 0.35 and shares[4] > 0.05  # by chance it would be 4e-12
+
+
+def test_interrupted_training_gives_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after step 20, with the history warm; average and history go on as if nothing had happened."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for folder in (whole, parts):
+        write_maps(folder / "codes.npy")
+    expected, _ = read_checkpoint(trained(whole), "prior")
+    fetched = {"count": 0}
+    batch_indices = training.batch_indices
+
+    def stop_at_21(*args: int) -> np.ndarray:
+        fetched["count"] += 1
+        if fetched["count"] == 21:
+            raise KeyboardInterrupt
+        return batch_indices(*args)
+
+    monkeypatch.setattr(training, "batch_indices", stop_at_21)
+    with pytest.raises(KeyboardInterrupt):
+        trained(parts, save_seconds=0)
+    monkeypatch.setattr(training, "batch_indices", batch_indices)
+    assert not (parts / "prior.safetensors").exists()
+    found, _ = read_checkpoint(trained(parts), "prior")
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_the_average_is_what_is_kept(tmp_path: Path) -> None:
+    """With a decay of nearly 1 the kept weights stay nearer to the first ones than the last ones do."""
+    checkpoints = {}
+    for decay in (0.0, 0.999):
+        folder = tmp_path / str(decay)
+        write_maps(folder / "codes.npy")
+        checkpoints[decay], _ = read_checkpoint(
+            trained(folder, PARAMS.model_copy(update={"ema_decay": decay})), "prior"
+        )
+    gates = [name for name in checkpoints[0.0] if name.endswith("gate")]  # they start at 0
+    sizes = {decay: sum(float(c[name].abs().sum()) for name in gates) for decay, c in checkpoints.items()}
+    assert 0 < sizes[0.999] < 0.5 * sizes[0.0]
+
+
+def test_wrong_codes_are_user_errors(tmp_path: Path) -> None:
+    path = tmp_path / "codes.npy"
+    for array, message in (
+        (np.full((40, 4, 4), 6, np.uint16), "holds code 6, but the codebook has 6"),
+        (np.zeros((40, 4, 4), np.float32), "no code maps"),
+        (np.zeros((40, 4, 5), np.uint16), "multiples of 2"),
+    ):
+        write_array(path, array)
+        with pytest.raises(UserError, match=message):
+            trained(tmp_path)
+
+
+def test_killed_sampling_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_maps(tmp_path / "codes.npy")
+    prior = trained(tmp_path)
+
+    def run(name: str, seed: int = 0) -> bytes:
+        sample(prior, 10, 3, 4, seed, 1.0, tmp_path / f"{name}.partial", tmp_path / f"{name}.npy", threads=1)
+        return (tmp_path / f"{name}.npy").read_bytes()
+
+    calls = {"count": 0}
+
+    def killed(*args: object) -> torch.Tensor:
+        calls["count"] += 1
+        if calls["count"] == 3:
+            raise KeyboardInterrupt
+        return sample_codes(*args)  # type: ignore[arg-type]
+
+    whole = run("whole")
+    monkeypatch.setattr(sampling, "sample_codes", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run("parts")
+    assert not (tmp_path / "parts.npy").exists()
+    assert run("parts", seed=0) == whole and calls["count"] == 4  # two batches, the kill, the last batch
+    maps = np.load(tmp_path / "parts.npy")
+    assert maps.shape == (10, 4, 4) and maps.dtype == np.uint16 and maps.max() < 6
+    assert not (tmp_path / "parts.partial").exists()
+    assert run("other", seed=1) != whole
+    with pytest.raises(UserError, match="1 to T = 12"):
+        sample(prior, 10, 13, 4, 0, 1.0, tmp_path / "p", tmp_path / "o.npy", threads=1)
+
+
+def test_temperature_sharpens(tmp_path: Path) -> None:
+    """Nearly 0: the likeliest code only, so with one step from T all positions are functions of z_T."""
+    write_maps(tmp_path / "codes.npy")
+    prior, schedule, _ = load_prior(trained(tmp_path))
+    spread = {}
+    for temperature in (0.01, 1.0, 100.0):
+        generator = torch.Generator().manual_seed(0)
+        z = sample_codes(prior, schedule, (400, 4, 4), 12, temperature, generator)
+        shares = z.flatten().bincount(minlength=6) / z.numel()
+        agree = (z[:, :, 0] == z[:, :, 1]).double().mean()
+        spread[temperature] = (float(agree), float(shares.max()))
+    assert spread[0.01][0] > spread[1.0][0] > spread[100.0][0]
+    assert spread[100.0][0] == pytest.approx(1 / 6, abs=0.05)

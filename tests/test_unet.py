@@ -1,0 +1,111 @@
+"""The prior's network: published counts, shapes, and what reaches what."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from vqddm.artifacts import UserError
+from vqddm.params import DiffusionParams, UNetParams
+from vqddm.prior.unet import CodeUNet, LinearAttention, Prior
+
+PAPER = UNetParams(width=128, multipliers=(1, 2, 4, 8), groups=8, heads=4, head_dim=32)
+SMALL = UNetParams(width=8, multipliers=(1, 2, 2), groups=4, heads=2, head_dim=4)
+WITHOUT = DiffusionParams(timesteps=10, schedule="cosine", residual=False)
+
+
+def count_macs(codebook_size: int) -> tuple[int, float, float]:
+    """Parameters, MACs (convolutions, linear layers, attention products), MACs of transposed convolutions."""
+    with torch.device("meta"):
+        unet = CodeUNet(codebook_size, PAPER)
+        transposed: list[int] = []
+
+        def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            assert isinstance(module, nn.ConvTranspose2d)
+            transposed.append(module.weight.numel() * inputs[0].shape[2] * inputs[0].shape[3])
+
+        for module in unet.modules():
+            if isinstance(module, nn.ConvTranspose2d):
+                module.register_forward_hook(note)
+        with FlopCounterMode(display=False) as counter:
+            unet(torch.zeros(1, 16, 16, dtype=torch.int64), torch.zeros(1))
+    parameters = sum(p.numel() for p in unet.parameters())
+    return parameters, counter.get_total_flops() / 2, sum(transposed)
+
+
+@pytest.mark.parametrize(
+    ("codebook_size", "millions", "macs", "as_paper"), [(1024, 117.59, 1.1109, 1.0605), (512, 117.45, 1.0941, 1.0438)]
+)
+def test_counts_at_the_papers_setting(codebook_size: int, millions: float, macs: float, as_paper: float) -> None:
+    parameters, all_macs, transposed = count_macs(codebook_size)
+    assert round(parameters / 1e6, 2) == millions
+    assert round(all_macs / 1e9, 4) == macs
+    assert round((all_macs - transposed) / 1e9, 4) == as_paper
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 8), (1, 4, 12)])
+def test_logits_have_codes_last(shape: tuple[int, int, int]) -> None:
+    codes = torch.randint(7, shape, generator=torch.Generator().manual_seed(0))
+    logits = CodeUNet(7, SMALL)(codes, torch.ones(shape[0]))
+    assert logits.shape == (*shape, 7) and logits.is_contiguous()
+
+
+def test_sizes_that_do_not_fit_are_user_errors() -> None:
+    with pytest.raises(UserError, match="multiples of 4"):
+        CodeUNet(7, SMALL)(torch.zeros(1, 6, 8, dtype=torch.int64), torch.ones(1))
+    with pytest.raises(UserError, match="3 groups do not divide 8"):
+        CodeUNet(7, SMALL.model_copy(update={"groups": 3}))
+    with pytest.raises(UserError, match="odd"):
+        CodeUNet(7, SMALL.model_copy(update={"width": 9, "groups": 1}))
+
+
+def test_every_parameter_and_every_position_counts() -> None:
+    """One code changes the logits everywhere (global context), t changes them, and all weights get gradients."""
+    torch.manual_seed(0)
+    unet = CodeUNet(7, SMALL)
+    for module in unet.modules():
+        if isinstance(module, LinearAttention):
+            nn.init.constant_(module.gate, 0.5)
+    codes = torch.zeros(1, 8, 8, dtype=torch.int64)
+    other = codes.clone()
+    other[0, 7, 7] = 3
+    one = torch.ones(1, dtype=torch.int64)
+    logits = unet(codes, one)
+    assert ((unet(other, one) - logits).abs().amax(-1) > 0).all()
+    assert (unet(codes, 5 * one) - logits).abs().max() > 1e-3
+    torch.testing.assert_close(unet(codes.repeat(3, 1, 1), one.repeat(3))[2:], logits)
+    logits.square().sum().backward()
+    untouched = {name for name, p in unet.named_parameters() if p.grad is None or not p.grad.any()}
+    assert not untouched
+
+
+def test_linear_attention_is_the_sum_over_positions() -> None:
+    """Against the definition, position by position; at first the gate is shut."""
+    torch.manual_seed(0)
+    attention = LinearAttention(6, heads=2, head_dim=3).double()
+    x = torch.randn(1, 6, 2, 2, dtype=torch.float64)
+    assert torch.equal(attention(x), x)
+    nn.init.constant_(attention.gate, 2.0)
+    qkv = (attention.qkv.weight[:, :, 0, 0] @ x[0].flatten(1)).view(3, 2, 3, 4)  # which, head, channel, position
+    expected = torch.zeros(2, 3, 4, dtype=torch.float64)
+    for head in range(2):
+        query, key, value = qkv[:, head]
+        key = key.exp() / key.exp().sum(1, keepdim=True)
+        for n in range(4):
+            for m in range(4):
+                expected[head, :, n] += (query[:, n] @ key[:, m]) * value[:, m]
+    out = attention.out.weight[:, :, 0, 0] @ expected.view(6, 4) + attention.out.bias[:, None]
+    torch.testing.assert_close(attention(x), x + 2 * out.view(1, 6, 2, 2))
+
+
+def test_residual_adds_the_one_hot_of_z_t() -> None:
+    torch.manual_seed(0)
+    plain = Prior(7, SMALL, WITHOUT)
+    residual = Prior(7, SMALL, WITHOUT.model_copy(update={"residual": True}))
+    residual.load_state_dict(plain.state_dict())
+    codes = torch.randint(7, (2, 4, 4), generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([1, 9])
+    one_hot = torch.nn.functional.one_hot(codes, 7).float()
+    torch.testing.assert_close(residual(codes, t) - plain(codes, t), one_hot, rtol=0, atol=1e-6)

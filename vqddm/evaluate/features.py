@@ -1,0 +1,111 @@
+"""Feature networks of the Fréchet distance, registered with torch-fidelity, and features of image arrays."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+from torch_fidelity.registry import register_feature_extractor
+from torch_fidelity.utils import create_feature_extractor
+
+from vqddm.artifacts import UserError
+from vqddm.training import limit_threads
+from vqddm.vqgan.perceptual import load_efficientnet, require_weights
+
+EFFICIENTNET = "efficientnet-lite0"  # its name in torch-fidelity's registry
+INCEPTION = "inception-v3-compat"
+LABELS = {"efficientnet_lite0": "FD (EfficientNet-Lite0)", "inception": "FID"}
+SMALL, FULL = 112, 224
+
+
+class EfficientNetLite0(FeatureExtractorBase):
+    """1280 pooled features of EfficientNet-Lite0 for torch-fidelity; input uint8 (B,3,H,W), output float32 (B,1280).
+
+    Pictures are resized (bilinear, antialiased) to the network's 224 px; those of at most 112 px to 112 px, where
+    Fréchet distances rank damaged 32 px pictures nearly as at 224 px (rank correlation 0.98 on faces and on
+    fashion) in a quarter of the time.
+    """
+
+    def __init__(self, name: str, features_list: list[str], **_: Any) -> None:
+        super().__init__(name, features_list)
+        self.network: Any = load_efficientnet()
+
+    @staticmethod
+    def get_provided_features_list() -> tuple[str, ...]:
+        return ("1280",)
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric: str) -> str:
+        return "1280"
+
+    @staticmethod
+    def can_be_compiled() -> bool:
+        return False
+
+    def forward(self, images: Tensor) -> tuple[Tensor]:
+        side = SMALL if max(images.shape[-2:]) <= SMALL else FULL
+        resized = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True)
+        maps = self.network.extract_features(((resized - 127) / 128).contiguous(memory_format=torch.channels_last))
+        return (maps.mean((2, 3)),)
+
+
+register_feature_extractor(EFFICIENTNET, EfficientNetLite0)
+
+
+def feature_label(network: str) -> str:
+    """What the Fréchet distance is called with this network; only torch-fidelity's Inception makes it an FID."""
+    return LABELS[network]
+
+
+@lru_cache(maxsize=1)
+def feature_extractor(network: str) -> FeatureExtractorBase:
+    """The frozen feature network that `params.yaml` calls `network`, on the GPU where there is one.
+
+    Raises:
+        UserError: no such network, or Inception's weights are not on this machine.
+    """
+    if network not in LABELS:
+        raise UserError(f"evaluate.features: '{network}' is not one of {', '.join(LABELS)}")
+    if network == "inception":
+        require_weights(
+            "FID (torch-fidelity's Inception)",
+            [URL_INCEPTION_V3],
+            f"from torch_fidelity.utils import create_feature_extractor as c; c('{INCEPTION}', ['2048'], cuda=False)",
+        )
+    name, layer = {"efficientnet_lite0": (EFFICIENTNET, "1280"), "inception": (INCEPTION, "2048")}[network]
+    return create_feature_extractor(name, [layer], cuda=torch.cuda.is_available(), verbose=False)
+
+
+def extract(images: np.ndarray, network: str, batch_size: int = 16, threads: int | None = None) -> np.ndarray:
+    """Features of images, the same bits again for the same batch size, threads and kind of machine.
+
+    Args:
+        images: uint8 (N,H,W,3), memory-mapped or not; it is read a batch at a time.
+        network: `efficientnet_lite0` or `inception`.
+        batch_size: images at a time.
+        threads: CPU threads; None leaves torch's choice.
+
+    Returns:
+        float32 (N,D): D = 1280 for EfficientNet-Lite0, 2048 for Inception.
+
+    Raises:
+        UserError: not such an array, no such network, or its weights are missing.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
+        raise UserError(f"images to measure must be uint8 (N,H,W,3), not {images.dtype} {images.shape}")
+    limit_threads(threads)
+    extractor: Any = feature_extractor(network)
+    device = next(extractor.parameters()).device
+    out = []
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        for start in range(0, len(images), batch_size):
+            batch = torch.from_numpy(np.array(images[start : start + batch_size])).permute(0, 3, 1, 2)
+            (features,) = extractor(batch.to(device))
+            out.append(features.float().cpu().numpy())
+    return np.concatenate(out)

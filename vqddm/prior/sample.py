@@ -1,0 +1,118 @@
+"""Sampling code maps by the reverse process, with any number of steps up to T (section 4.3, Fig. 5)."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vqddm.artifacts import fingerprint, read_array, write_array
+from vqddm.params import to_json
+from vqddm.prior.diffusion import draw, posterior, strided_timesteps
+from vqddm.prior.schedule import NoiseSchedule
+from vqddm.prior.train import load_prior
+from vqddm.prior.unet import Prior
+from vqddm.training import limit_threads, step_generator
+
+
+def denoise(
+    prior: Prior,
+    schedule: NoiseSchedule,
+    z_t: Tensor,
+    t: int,
+    s: int,
+    temperature: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw z_s from p(z_s | z_t), s < t: one network evaluation (Eqs. 20 to 23, at t = 1 Cat(p0)).
+
+    The temperature divides the logits of p(z_0 | z_t), before the posterior is formed.
+    """
+    logits = prior(z_t, torch.full((len(z_t),), t, device=z_t.device))
+    p0 = torch.softmax(logits.float() / temperature, dim=-1)
+    if t == 1:
+        return draw(p0, generator)
+    return draw(posterior(z_t, p0, schedule.transition(s, t), schedule.transition(0, s)), generator)
+
+
+@torch.inference_mode()
+def sample_codes(
+    prior: Prior,
+    schedule: NoiseSchedule,
+    shape: tuple[int, int, int],
+    steps: int,
+    temperature: float,
+    generator: torch.Generator,
+    tick: Callable[[], object] = lambda: None,
+) -> Tensor:
+    """Draw code maps: int64 of the given shape (B, h, w), on the generator's device.
+
+    Args:
+        prior: on the generator's device.
+        steps: network evaluations, 1 to T.
+        generator: the only source of randomness.
+        tick: called after each step.
+
+    Raises:
+        UserError: `steps` is not in 1..T.
+    """
+    timesteps = strided_timesteps(schedule.timesteps, steps)
+    z = torch.randint(prior.codebook_size, shape, generator=generator, device=generator.device)
+    for t, s in pairwise([*timesteps, 0]):
+        z = denoise(prior, schedule, z, t, s, temperature, generator)
+        tick()
+    return z
+
+
+def sample(
+    prior: Path,
+    count: int,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    temperature: float,
+    partial: Path,
+    out: Path,
+    threads: int | None = None,
+    device: str | torch.device = "cpu",
+) -> None:
+    """Draw `count` code maps and write them as uint16 (count, h, w).
+
+    Each batch's generator is a function of (seed, number of the batch), and finished batches are kept in the
+    folder `partial` until the end, so a run that was killed goes on and writes the same bytes.
+
+    Raises:
+        UserError: no such prior, or `steps` is not in 1..T.
+    """
+    limit_threads(threads)
+    network, schedule, about = load_prior(prior, device)
+    strided_timesteps(schedule.timesteps, steps)
+    settings = [fingerprint(prior), count, steps, batch_size, seed, temperature, threads, str(device)]
+    kept = partial / hashlib.sha256(to_json(settings).encode()).hexdigest()[:16]
+    sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
+    files = [kept / f"{number:05d}.npy" for number in range(len(sizes))]
+    done = [file.exists() for file in files]
+    with tqdm(
+        total=len(files) * steps,
+        initial=sum(done) * steps,
+        unit="step",
+        mininterval=0.5 if sys.stderr.isatty() else 20,
+        maxinterval=30,
+    ) as progress:
+        for number, size in enumerate(sizes):
+            if done[number]:
+                continue
+            shape = (size, *about["latent_size"])
+            generator = step_generator(seed, number, 0, torch.device(device))
+            codes = sample_codes(network, schedule, shape, steps, temperature, generator, progress.update)
+            write_array(files[number], codes.cpu().numpy().astype(np.uint16))
+    write_array(out, np.concatenate([read_array(file) for file in files]))
+    shutil.rmtree(partial)
