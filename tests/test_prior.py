@@ -19,7 +19,7 @@ from vqddm.prior.timesteps import SIZE, UNIFORM, LossHistory
 from vqddm.prior.train import load_prior, train_prior
 
 PARAMS = PriorParams(
-    diffusion=DiffusionParams(timesteps=12, schedule="cosine", residual=True),
+    diffusion=DiffusionParams(timesteps=12, schedule="cosine", residual="one_hot"),
     unet=UNetParams(width=16, multipliers=(1, 2), groups=4, heads=2, head_dim=8),
     learning_rate=3e-3,
     importance_sampling=True,

@@ -58,9 +58,7 @@ def run(folder: Path, fetch=lambda i: DATA[i], identity=None, save_seconds: floa
 def test_every_epoch_shows_each_example_at_most_once(count, batch, epoch, seed):
     batch = min(batch, count)
     per_epoch = count // batch
-    seen = np.concatenate(
-        [batch_indices(count, batch, epoch * per_epoch + i, seed) for i in range(per_epoch)]
-    )
+    seen = np.concatenate([batch_indices(count, batch, epoch * per_epoch + i, seed) for i in range(per_epoch)])
     assert len(np.unique(seen)) == len(seen) == per_epoch * batch
     assert set(seen) <= set(range(count))
 

@@ -41,9 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
         aside.replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"{path}: the disk is full; free some space and run the same command again"
-            ) from None
+            raise UserError(f"{path}: the disk is full; free some space and run the same command again") from None
         if error.errno in (errno.EACCES, errno.EROFS):
             raise UserError(f"{path}: this folder cannot be written; check its permissions") from None
         raise
@@ -133,9 +131,7 @@ def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dic
             about = json.loads((file.metadata() or {}).get("about", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
-        raise UserError(
-            f"{path}: not a whole safetensors file ({error}); delete it and build it again"
-        ) from None
+        raise UserError(f"{path}: not a whole safetensors file ({error}); delete it and build it again") from None
     if about.get("kind") != kind:
         raise UserError(f"{path}: holds a {about.get('kind', 'foreign checkpoint')}, not a {kind}")
     return tensors, about

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -33,9 +34,7 @@ for name, sub in (
     app.add_typer(sub, name=name)
 
 ParamsJson = Annotated[str, typer.Option("--params", help="the step's section of params.yaml, as JSON")]
-Threads = Annotated[
-    int | None, typer.Option(help="CPU threads; last bits may differ between numbers of threads")
-]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; last bits may differ between numbers of threads")]
 SaveSeconds = Annotated[float, typer.Option(help="how often the resumable state is saved; changes no result")]
 Out = Annotated[Path, typer.Option(help="file to write")]
 Data = Annotated[Path, typer.Option(help="a prepared split, train.npy or test.npy")]
@@ -46,6 +45,13 @@ PriorPath = Annotated[Path, typer.Option("--prior", help="checkpoint of a prior"
 CodebookSize = Annotated[int, typer.Option(help="capacity K of the codebook")]
 Seed = Annotated[int, typer.Option()]
 Network = Annotated[str, typer.Option(help="feature network: efficientnet_lite0 or inception")]
+
+
+class Encode(StrEnum):
+    """The image that gives the known codes of an inpainting."""
+
+    masked = "masked"
+    full = "full"
 
 
 @app.command()
@@ -180,6 +186,7 @@ def sample(
     first_stage: FirstStagePath,
     steps: Annotated[int, typer.Option(help="sampling steps, from 1 to T")],
     state: State,
+    codes: Annotated[Path, typer.Option(help="the sampled code maps, to write")],
     out: Out,
     count: Annotated[int, typer.Option(help="number of images")] = 64,
     seed: Seed = 0,
@@ -189,7 +196,7 @@ def sample(
     """Sample code maps with any number of steps and decode them to images."""
     from vqddm.prior.sample import sample_images
 
-    sample_images(prior, first_stage, count, steps, seed, temperature, state, out, threads)
+    sample_images(prior, first_stage, count, steps, seed, temperature, state, codes, out, threads)
 
 
 @prior_app.command()
@@ -199,6 +206,7 @@ def inpaint(
     data: Data,
     out: Out,
     count: Annotated[int, typer.Option(help="number of images for each mask")] = 8,
+    encode: Annotated[Encode, typer.Option(help="the image that gives the known codes")] = Encode.masked,
     seed: Seed = 0,
     temperature: Annotated[float, typer.Option(help="temperature of the p(z0) logits")] = 1.0,
     threads: Threads = None,
@@ -206,7 +214,7 @@ def inpaint(
     """Complete images from the masks of section 4.4 and others."""
     from vqddm.prior.inpaint import inpaint_images
 
-    inpaint_images(prior, first_stage, data, count, seed, temperature, out, threads)
+    inpaint_images(prior, first_stage, data, count, encode.value, seed, temperature, out, threads)
 
 
 @evaluate_app.command()
@@ -246,9 +254,7 @@ def reconstruction(
     reference: Annotated[Path, typer.Option(help="features of the training images")],
     images: Annotated[int, typer.Option(help="images of each split to reconstruct")],
     out: Out,
-    pictures: Annotated[
-        Path, typer.Option(help=".npz of test images beside their reconstructions, to write")
-    ],
+    pictures: Annotated[Path, typer.Option(help=".npz of test images beside their reconstructions, to write")],
     sampled_features: Annotated[int | None, typer.Option(help="the number P of a ReFiT")] = None,
     network: Network = "efficientnet_lite0",
     seed: Seed = 0,
@@ -455,7 +461,5 @@ def main() -> None:
         sys.exit(f"vqddm: {error}")
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sys.exit(
-                f"vqddm: {error.filename or 'output'}: the disk is full; free some space and run it again"
-            )
+            sys.exit(f"vqddm: {error.filename or 'output'}: the disk is full; free some space and run it again")
         raise

@@ -42,9 +42,7 @@ class DataParams(Section):
     """One dataset: where its pictures come from and how they are split."""
 
     source: Literal["faces", "fashion", "folder"]
-    path: str | None = Field(
-        default=None, description="folder of pictures (`folder`); optional local copy (`fashion`)"
-    )
+    path: str | None = Field(default=None, description="folder of pictures (`folder`); optional local copy (`fashion`)")
     resolution: PositiveInt = Field(description="height and width in pixels")
     train: PositiveInt = Field(description="number of training images")
     test: PositiveInt = Field(description="number of test images, disjoint from the training images")
@@ -61,9 +59,7 @@ class AutoencoderParams(Section):
     """Encoder and decoder of the VQ-GAN (Table 3)."""
 
     resolution: PositiveInt = Field(description="height and width of the images in pixels")
-    patch: PositiveInt = Field(
-        description="pixels folded into channels before the first convolution; paper: 1"
-    )
+    patch: PositiveInt = Field(description="pixels folded into channels before the first convolution; paper: 1")
     width: PositiveInt = Field(description="channels at the first level")
     multipliers: tuple[PositiveInt, ...] = Field(description="channel multiplier of each level")
     blocks: PositiveInt = Field(description="residual blocks per encoder level; the decoder has one more")
@@ -126,7 +122,10 @@ class DiffusionParams(Section):
     schedule: Literal["cosine", "sqrt_cosine"] = Field(
         description="`cosine` is Eq. 19 as printed, `sqrt_cosine` the square root that public code uses"
     )
-    residual: bool = Field(description="Eq. 23: add the one-hot of Z_t to the logits")
+    residual: Literal["none", "one_hot", "evidence"] = Field(
+        description="what is added to the logits (Eq. 23): nothing, the one-hot of Z_t as printed, "
+        "or that and at t = 1 the log evidence of Z_t"
+    )
 
 
 class UNetParams(Section):
@@ -144,9 +143,7 @@ class PriorParams(Section):
 
     diffusion: DiffusionParams
     unet: UNetParams
-    learning_rate: float = Field(
-        gt=0, description="Adam's learning rate at the start of the cosine annealing"
-    )
+    learning_rate: float = Field(gt=0, description="Adam's learning rate at the start of the cosine annealing")
     importance_sampling: bool = Field(description="draw t with q(t) proportional to sqrt(E[L_t^2])")
     ema_decay: Fraction = Field(description="exponential moving average of the weights; 0 turns it off")
     training: TrainingParams
@@ -156,9 +153,7 @@ class EvaluateParams(Section):
     """Sizes of a suite's evaluation."""
 
     seed: int = Field(ge=0)
-    features: Literal["efficientnet_lite0", "inception"] = Field(
-        description="network of the Fréchet distance"
-    )
+    features: Literal["efficientnet_lite0", "inception"] = Field(description="network of the Fréchet distance")
     reconstructions: PositiveInt = Field(description="images reconstructed for Table 1")
     reference: PositiveInt = Field(description="training images that samples are measured against")
     samples: PositiveInt = Field(description="images sampled for each measured distance")
@@ -166,15 +161,16 @@ class EvaluateParams(Section):
     temperature: float = Field(gt=0, description="temperature of the p(z0) logits while sampling")
     nll_images: PositiveInt = Field(description="images whose exact NLL is summed, of train and of test")
     inpaintings: PositiveInt = Field(description="test images completed for each mask")
+    inpainting_encodes: Literal["masked", "full"] = Field(
+        description="the image that gives the known codes: the masked one, as in the paper, or the full one"
+    )
     neighbour_samples: PositiveInt = Field(description="samples whose training neighbours are shown")
     neighbours: PositiveInt = Field(description="training neighbours shown for each (Figure 12)")
 
     @model_validator(mode="after")
     def _reference_is_enough(self) -> Self:
         if self.reconstructions > self.reference:
-            raise ValueError(
-                "reconstructions are compared with as many training images: reference is smaller"
-            )
+            raise ValueError("reconstructions are compared with as many training images: reference is smaller")
         return self
 
 
@@ -238,9 +234,7 @@ class Params(Section):
         for name, suite in self.suites.items():
             for dataset in suite.dataset_names:
                 if dataset not in self.datasets:
-                    raise ValueError(
-                        f"suites.{name}.datasets: '{dataset}' is not one of {sorted(self.datasets)}"
-                    )
+                    raise ValueError(f"suites.{name}.datasets: '{dataset}' is not one of {sorted(self.datasets)}")
         return self
 
 

@@ -51,9 +51,7 @@ class Recipe(Protocol):
         """Factor on every optimiser's initial learning rate at `step` (from 0)."""
         ...
 
-    def step(
-        self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator
-    ) -> dict[str, Tensor]:
+    def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
         """Update the weights once; return each loss as a detached scalar."""
         ...
 
@@ -188,9 +186,7 @@ class StateFolder:
         try:
             accelerator.save_state(str(aside))
         except OSError as error:
-            raise UserError(
-                f"{aside}: the state could not be saved ({error}); the last one is kept"
-            ) from None
+            raise UserError(f"{aside}: the state could not be saved ({error}); the last one is kept") from None
         accelerator.wait_for_everyone()
         if accelerator.is_main_process and not final.exists():
             aside.replace(final)
@@ -206,9 +202,7 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """{'a': {'b': 1}} as {'a.b': 1}."""
     if not isinstance(value, dict):
         return {prefix: value}
-    return {
-        k: v for key, part in value.items() for k, v in _flatten(part, f"{prefix}.{key}".strip(".")).items()
-    }
+    return {k: v for key, part in value.items() for k, v in _flatten(part, f"{prefix}.{key}".strip(".")).items()}
 
 
 class _Signals:
@@ -216,9 +210,7 @@ class _Signals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._before = {
-            s: signal.signal(s, self._remember) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-        }
+        self._before = {s: signal.signal(s, self._remember) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.received = number
@@ -257,9 +249,7 @@ def train(
         raise UserError(f"{count} training examples are fewer than one batch of {params.batch_size}")
     accelerator = Accelerator(mixed_precision=params.precision)
     if params.batch_size % accelerator.num_processes:
-        raise UserError(
-            f"batch_size {params.batch_size} is not a multiple of {accelerator.num_processes} processes"
-        )
+        raise UserError(f"batch_size {params.batch_size} is not a multiple of {accelerator.num_processes} processes")
     recipe.modules = {name: accelerator.prepare(m) for name, m in recipe.modules.items()}
     recipe.optimizers = {name: accelerator.prepare(o) for name, o in recipe.optimizers.items()}
     curve = LossCurve(params.steps)
@@ -302,9 +292,7 @@ def train(
                 state.save(accelerator, step + 1)
                 saved_at = time.monotonic()
                 if signals.received:
-                    accelerator.print(
-                        f"signal {signals.received}: state saved, run again to go on", file=sys.stderr
-                    )
+                    accelerator.print(f"signal {signals.received}: state saved, run again to go on", file=sys.stderr)
                     raise Interrupted(128 + signals.received)
     finally:
         progress.close()

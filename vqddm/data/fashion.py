@@ -102,9 +102,6 @@ def from_server(folder: Path, server: str) -> None:
             except (OSError, http.client.HTTPException, UserError) as error:
                 if not remaining:
                     raise UserError(f"{server}{name}: no whole file in {TRIES} tries ({error})") from None
-            finally:
-                for partial in folder.glob(f".{Path(name).stem}.*.partial.gz"):
-                    partial.unlink()
 
 
 def _download(url: str, path: Path) -> None:

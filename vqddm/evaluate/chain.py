@@ -9,6 +9,7 @@ import torch
 
 from vqddm.artifacts import replacing
 from vqddm.data.arrays import load_split, to_bytes, to_unit
+from vqddm.prior.diffusion import posterior
 from vqddm.prior.train import load_prior
 from vqddm.training import limit_threads
 from vqddm.vqgan.model import load_first_stage
@@ -21,7 +22,7 @@ FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of T
 def draw_chain(
     prior: Path, first_stage: Path, data: Path, image: int, seed: int, out: Path, threads: int | None = None
 ) -> None:
-    """Diffuse one test image's codes (Eq. 17) and let the prior predict z_0 from each z_t (Eq. 23).
+    """Diffuse one test image's codes (Eq. 17) and let the prior predict z_0 from each z_t (Eqs. 20 to 23).
 
     Args:
         prior: the prior's checkpoint.
@@ -45,7 +46,8 @@ def draw_chain(
     noise = torch.randint(size, z0.shape, generator=generator)
     codes, forward, predicted = [], [], []
     for t in timesteps:
-        keep = float(schedule.keep(torch.tensor(t)))
+        early = schedule.transition(0, t)
+        keep = float(early.keep)
         z = torch.where(uniform < keep, z0, noise)  # the same noise at every t: a code once lost stays lost
         codes.append(z[0])
         q = torch.full((size,), (1 - keep) / size)
@@ -54,7 +56,8 @@ def draw_chain(
         if t == 0:
             predicted.append(torch.nn.functional.one_hot(z0[0, row, column], size).float())
         else:
-            predicted.append(model(z, torch.tensor([t]))[0, row, column].softmax(-1))
+            p0 = model(z, torch.tensor([t])).softmax(-1)
+            predicted.append(posterior(z, p0, early, schedule.transition(0, 0))[0, row, column])
     bars = torch.stack(predicted).amax(0).argsort(descending=True)[:BARS].sort().values
     maps = torch.stack(codes)
     with replacing(out) as aside:

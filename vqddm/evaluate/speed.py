@@ -37,9 +37,7 @@ def seconds(work: Callable[[], object], device: str) -> float:
     return statistics.median(timed() for _ in range(REPEATS))
 
 
-def measure_speed(
-    prior: Path, first_stage: Path, first_stage_name: str, out: Path, threads: int | None = None
-) -> None:
+def measure_speed(prior: Path, first_stage: Path, first_stage_name: str, out: Path, threads: int | None = None) -> None:
     """Time sampling steps of the prior and the decoder. These numbers differ from run to run.
 
     Args:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from vqddm.artifacts import UserError, replacing
+from vqddm.data.arrays import load_split, to_bytes, to_unit
 from vqddm.prior.diffusion import diffuse, strided_timesteps
-from vqddm.prior.sample import denoise
+from vqddm.prior.sample import check_pair, denoise
 from vqddm.prior.schedule import NoiseSchedule
+from vqddm.prior.train import load_prior
 from vqddm.prior.unet import Prior
+from vqddm.training import limit_threads
+from vqddm.vqgan.model import load_first_stage
+
+RANDOM_FRACTION = 0.4  # of the codes is given by the random mask
 
 
 @torch.inference_mode()
@@ -73,3 +84,72 @@ def random_mask(height: int, width: int, fraction: float, generator: torch.Gener
     mask = torch.zeros(height * width, dtype=torch.bool)
     mask[torch.randperm(height * width, generator=generator)[: round(fraction * height * width)]] = True
     return mask.view(height, width)
+
+
+def mask_pixels(images: Tensor, given: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1] with mid-grey where the code map's mask (h, w) gives nothing."""
+    scale = images.shape[-1] // given.shape[-1]
+    return images * given.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
+
+
+@torch.inference_mode()
+def inpaint_images(
+    prior: Path,
+    first_stage: Path,
+    data: Path,
+    count: int,
+    encode: Literal["masked", "full"],
+    seed: int,
+    temperature: float,
+    out: Path,
+    threads: int | None = None,
+) -> None:
+    """Complete the first images of a split from each mask, with all T steps.
+
+    Args:
+        prior: the prior's checkpoint.
+        first_stage: checkpoint of its first stage.
+        data: `test.npy` of the dataset.
+        count: images for each mask.
+        encode: which image gives the known codes: the `masked` one, as the paper does, or the `full` one.
+        seed: seed of the random mask and the sampling.
+        temperature: divides the logits of p(z_0 | z_t).
+        out: `.npz` with names (k,), masks (k, h, w) True = given, originals, masked and completed uint8
+            (k, count, H, W, 3), and kept (k,), the share of given codes that the completion kept.
+        threads: CPU threads.
+
+    Raises:
+        UserError: too few images, or prior and first stage do not belong together.
+    """
+    limit_threads(threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network, schedule, about_prior = load_prior(prior, device)
+    model, about = load_first_stage(first_stage, device)
+    check_pair(prior, about_prior, first_stage, about)
+    split = load_split(data)
+    if len(split) < count:
+        raise UserError(f"{data}: {len(split)} images, but {count} are to be completed")
+    pixels = np.array(split[:count])
+    images = to_unit(pixels).to(device)
+    height, width = about_prior["latent_size"]
+    masks = paper_masks(height, width)
+    masks["random"] = random_mask(height, width, RANDOM_FRACTION, torch.Generator().manual_seed(seed))
+    generator = torch.Generator(device).manual_seed(seed)
+    masked, completed, kept = [], [], []
+    for given in tqdm([m.to(device) for m in masks.values()], desc="inpaint", unit="mask", mininterval=10):
+        seen = mask_pixels(images, given)
+        known = model.encode(seen if encode == "masked" else images)
+        codes = inpaint_codes(network, schedule, known, given, schedule.timesteps, temperature, generator)
+        masked.append(to_bytes(seen))
+        completed.append(to_bytes(model.decode(codes)))
+        kept.append(float((codes == known)[:, given].double().mean()))
+    with replacing(out) as aside:
+        np.savez(
+            aside,
+            names=np.array(list(masks)),
+            masks=np.stack([m.numpy() for m in masks.values()]),
+            originals=np.repeat(pixels[None], len(masks), axis=0),
+            masked=np.stack(masked),
+            completed=np.stack(completed),
+            kept=np.array(kept),
+        )

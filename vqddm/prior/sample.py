@@ -8,19 +8,24 @@ import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vqddm.artifacts import fingerprint, read_array, write_array
+from vqddm.artifacts import UserError, fingerprint, read_array, write_array
 from vqddm.params import to_json
 from vqddm.prior.diffusion import draw, posterior, strided_timesteps
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.train import load_prior
 from vqddm.prior.unet import Prior
 from vqddm.training import limit_threads, step_generator
+from vqddm.vqgan.codec import decode_codes
+from vqddm.vqgan.model import load_first_stage
+
+BATCH = 250
 
 
 def denoise(
@@ -116,3 +121,52 @@ def sample(
             write_array(files[number], codes.cpu().numpy().astype(np.uint16))
     write_array(out, np.concatenate([read_array(file) for file in files]))
     shutil.rmtree(partial)
+
+
+def sample_images(
+    prior: Path,
+    first_stage: Path,
+    count: int,
+    steps: int,
+    seed: int,
+    temperature: float,
+    state: Path,
+    codes: Path,
+    out: Path,
+    threads: int | None = None,
+) -> None:
+    """Sample code maps and push them into the decoder.
+
+    Args:
+        prior: the prior's checkpoint.
+        first_stage: checkpoint of the first stage that it was trained on.
+        count: number of images.
+        steps: sampling steps, 1 to T.
+        seed: seed of the sampling.
+        temperature: divides the logits of p(z_0 | z_t).
+        state: folder of finished batches, deleted at the end.
+        codes: the code maps to write, uint16 (count, h, w).
+        out: the images to write, uint8 (count, H, W, 3).
+        threads: CPU threads.
+
+    Raises:
+        UserError: prior and first stage do not belong together, or `steps` is not in 1..T.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, about = load_first_stage(first_stage, device)
+    check_pair(prior, load_prior(prior)[2], first_stage, about)
+    sample(prior, count, steps, BATCH, seed, temperature, state, codes, threads, device)
+    write_array(out, decode_codes(model, read_array(codes)))
+
+
+def check_pair(prior: Path, about_prior: dict[str, Any], first_stage: Path, about: dict[str, Any]) -> None:
+    """Refuse a prior and a first stage whose codebooks have different sizes.
+
+    Raises:
+        UserError: names both files.
+    """
+    if about["codebook_size"] != about_prior["codebook_size"]:
+        raise UserError(
+            f"{prior} was trained on {about_prior['codebook_size']} codes, {first_stage} has "
+            f"{about['codebook_size']}; give the checkpoints of the same first stage"
+        )

@@ -29,9 +29,7 @@ def draw_positions(count: int, images: int, height: int, width: int, seed: int) 
 
 
 @torch.no_grad()
-def sample_features(
-    model: FirstStage, images: np.ndarray, count: int, seed: int, batch_size: int = 64
-) -> np.ndarray:
+def sample_features(model: FirstStage, images: np.ndarray, count: int, seed: int, batch_size: int = 64) -> np.ndarray:
     """Encode the drawn images and keep one feature of each draw.
 
     Args:

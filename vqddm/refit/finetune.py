@@ -57,9 +57,7 @@ def finetune(
     original, about = load_first_stage(source)
     codebook = torch.from_numpy(np.array(read_array(centres)))
     model = with_codebook(original, codebook)
-    discriminator = load_discriminator(
-        source, params.loss.discriminator_width, params.loss.discriminator_layers
-    )
+    discriminator = load_discriminator(source, params.loss.discriminator_width, params.loss.discriminator_layers)
     trained = [p for p in model.parameters() if p.requires_grad]
     recipe = FirstStageRecipe(
         model,

@@ -72,7 +72,8 @@ def rebuild_codebook(
     distinct = len(np.unique(features, axis=0))
     if distinct < codebook_size:
         raise UserError(
-            f"{distinct} distinct features cannot give {codebook_size} centres; sample more features (the p of refit_k…_p…)"
+            f"{distinct} distinct features cannot give {codebook_size} centres; "
+            "sample more features (the p of refit_k…_p…)"
         )
     points = features.astype(np.float64)
     seeds = afkmc2(points, codebook_size, chain_length, np.random.default_rng(seed))

@@ -75,7 +75,13 @@ class Upsample(nn.Module):
 
 
 class Level(nn.Module):
-    """The blocks at one resolution, each followed by attention where the map has the preset size."""
+    """The blocks at one resolution, each followed by attention where the map has the preset size.
+
+    Encoder and decoder add `downsample` or `upsample` where the resolution changes after the level.
+    """
+
+    downsample: Downsample
+    upsample: Upsample
 
     def __init__(self, channels_in: int, channels_out: int, blocks: int, attention: bool) -> None:
         super().__init__()
@@ -126,7 +132,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv_in(F.pixel_unshuffle(x, self.patch))
-        for level in self.down:
+        for level in self.down:  # type: Level
             h = level(h)
             if hasattr(level, "downsample"):
                 h = level.downsample(h)

@@ -145,7 +145,7 @@ def load_first_stage(path: Path, device: str | torch.device = "cpu") -> tuple[Fi
     tensors, about = read_checkpoint(path, "first stage")
     model = FirstStage(AutoencoderParams.model_validate(about["autoencoder"]), about["codebook_size"])
     load_state(model, {k: v for k, v in tensors.items() if not k.startswith(DISCRIMINATOR)}, path)
-    return model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last), about
+    return model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last), about
 
 
 def load_discriminator(path: Path, width: int, layers: int) -> Discriminator:

@@ -71,9 +71,7 @@ class FirstStageRecipe:
         """The learning rate is fixed (appendix, Discrete VAEs)."""
         return 1.0
 
-    def step(
-        self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator
-    ) -> dict[str, Tensor]:
+    def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
         """One update of the first stage and, from `discriminator_start` on, of the discriminator."""
         images = to_unit(batch).to(memory_format=torch.channels_last)
         self.perceptual.to(images.device)

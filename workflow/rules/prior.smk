@@ -68,7 +68,7 @@ rule sample_images:
         "vqddm prior sample --prior {input.prior} --first-stage {input.first_stage} --steps {wildcards.steps}"
         " --count {params.images} --seed {params.seed} --temperature {params.temperature}"
         " --state state/{wildcards.dataset}/{wildcards.first_stage}_samples_{wildcards.steps}"
-        " --out {output.images} --threads {threads} > {log} 2>&1"
+        " --codes {output.codes} --out {output.images} --threads {threads} > {log} 2>&1"
 
 
 rule inpaint_images:
@@ -97,8 +97,10 @@ rule inpaint_images:
         gpu=1,
     params:
         images=SUITE.evaluate.inpaintings,
+        encode=SUITE.evaluate.inpainting_encodes,
         seed=SUITE.evaluate.seed,
         temperature=SUITE.evaluate.temperature,
     shell:
         "vqddm prior inpaint --prior {input.prior} --first-stage {input.first_stage} --data {input.data}"
-        " --count {params.images} --seed {params.seed} --temperature {params.temperature} --out {output} --threads {threads} > {log} 2>&1"
+        " --count {params.images} --encode {params.encode} --seed {params.seed}"
+        " --temperature {params.temperature} --out {output} --threads {threads} > {log} 2>&1"
