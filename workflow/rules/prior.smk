@@ -49,6 +49,7 @@ rule sample_images:
         first_stage=f"{MODEL}/first_stage.safetensors",
     output:
         images=f"{MODEL}/samples_{{steps}}.npy",
+        codes=f"{MODEL}/sampled_codes_{{steps}}.npy",
     log:
         "logs/prior/{dataset}_{first_stage}_samples_{steps}.log",
     benchmark:

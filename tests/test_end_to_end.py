@@ -1,0 +1,183 @@
+"""The tiny end-to-end run: the whole DAG on a few small pictures, then what must hold of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from vqddm.params import to_json
+
+pytestmark = pytest.mark.slow
+BIN = Path(sys.executable).parent
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+
+def copy_of(root: Path, target: Path) -> Path:
+    """The project's own files, as a clone has them."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (root / name).is_file() and not name.startswith("results/"):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, target / name)
+    return target
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / "snakemake", "--configfile", "tests/tiny.yaml", *arguments],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def jobs(dry_run: str) -> set[str]:
+    """The rules in a dry run's job table."""
+    table = dry_run.split("Job stats:")[-1].split("\n\n")[0]
+    return {line.split()[0] for line in table.splitlines()[3:] if line.strip() and not line.startswith("total")}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which the tiny suite was built on two cores."""
+    folder = copy_of(Path(__file__).parent.parent, tmp_path_factory.mktemp("clone"))
+    done = snakemake(folder, "--cores", "2")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
+
+
+def test_every_artefact_is_there(built: Path) -> None:
+    results = built / "results/tiny"
+    for name in ("table1", "table2", "table3", "likelihood", "speed"):
+        assert all((results / f"tables/{name}.{kind}").stat().st_size for kind in ("csv", "md", "tex"))
+    for number in range(1, 13):
+        assert (results / f"figures/figure{number}.png").read_bytes().startswith(b"\x89PNG")
+        assert (results / f"figures/figure{number}.pdf").read_bytes().startswith(b"%PDF")
+    page = (results / "index.html").read_text()
+    links = re.findall(r'(?:href|src)="([^"#][^"]*)"', page)
+    assert len(links) > 40
+    assert not [link for link in links if not (results / link).exists()]
+    assert not list((built / "state").rglob("step-*")), "finished trainings leave no state"
+    assert not list(built.rglob("*.partial*")), "no half-written file is left"
+
+
+def test_a_second_run_has_nothing_to_do(built: Path) -> None:
+    again = snakemake(built, "--cores", "2")
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_a_changed_parameter_makes_what_depends_on_it_and_nothing_else(built: Path) -> None:
+    config = built / "tests/tiny.yaml"
+    before = config.read_text()
+    try:
+        config.write_text(
+            before.replace("learning_rate: 0.002\n      importance", "learning_rate: 0.003\n      importance")
+        )
+        assert config.read_text() != before
+        planned = jobs(snakemake(built, "-n").stdout)
+        assert {"train_prior", "sample_images", "measure_samples", "measure_likelihood", "page"} <= planned
+        assert not planned & {"prepare_data", "train_vqgan", "finetune_first_stage", "encode_codes", "measure_floor"}
+    finally:
+        config.write_text(before)
+    assert not jobs(snakemake(built, "-n").stdout), "put back, nothing is to be done"
+
+
+def test_a_run_on_one_core_gives_the_same_tables(built: Path, tmp_path: Path) -> None:
+    again = copy_of(Path(__file__).parent.parent, tmp_path)
+    done = snakemake(again, "--cores", "1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in ("table1", "table2", "table3", "likelihood"):  # `speed` holds the timings
+        for kind in ("csv", "md", "tex"):
+            path = f"results/tiny/tables/{name}.{kind}"
+            assert (built / path).read_bytes() == (again / path).read_bytes(), path
+    assert (built / "results/tiny/claims.csv").read_bytes() == (again / "results/tiny/claims.csv").read_bytes()
+
+
+def training_commands(dataset: dict, folder: Path) -> dict[str, list[str]]:
+    """Each training step's command line, as its rule calls it, but for the outputs."""
+    model = folder / "models/tinyfaces"
+    data = str(folder / "data/tinyfaces/train.npy")
+    return {
+        "vqgan_k16/first_stage": ["vqgan", "train", "--data", data, "--params", to_json(dataset["vqgan"]),
+                                  "--codebook-size", "16"],
+        "refit_k8_p100/first_stage": ["refit", "finetune", "--data", data, "--params", to_json(dataset["refit"]),
+                                      "--source", str(model / "vqgan_k16/first_stage.safetensors"),
+                                      "--centres", str(model / "refit_k8_p100/centres.npy")],
+        "refit_k8_p100/prior": ["prior", "train", "--params", to_json(dataset["prior"]), "--codebook-size", "8",
+                                "--codes", str(model / "refit_k8_p100/codes_train.npy")],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["vqgan_k16/first_stage", "refit_k8_p100/first_stage", "refit_k8_p100/prior"])
+def test_killed_in_each_training_and_started_again_the_checkpoint_is_the_same(
+    built: Path, tmp_path: Path, name: str
+) -> None:
+    dataset = yaml.safe_load((built / "tests/tiny.yaml").read_text())["datasets"]["tinyfaces"]
+    out, state = tmp_path / "out.safetensors", tmp_path / "state"
+    command = [str(BIN / "vqddm"), *training_commands(dataset, built)[name], "--threads", "1", "--save-seconds", "0",
+               "--state", str(state), "--out", str(out), "--curve", str(tmp_path / "curve.csv")]  # fmt: skip
+    started = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(state.glob("step-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    started.send_signal(signal.SIGKILL)
+    assert started.wait() == -signal.SIGKILL, "it was still training"
+    saved = list(state.glob("step-*"))
+    assert saved
+    assert not out.exists()
+    again = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert "resuming after step" in again.stderr
+    assert out.read_bytes() == (built / f"models/tinyfaces/{name}.safetensors").read_bytes()
+
+
+def test_samples_are_pictures_of_the_decoder(built: Path) -> None:
+    model = built / "models/tinyfaces/refit_k16_p100"
+    images, codes = np.load(model / "samples_10.npy"), np.load(model / "sampled_codes_10.npy")
+    assert images.shape == (24, 16, 16, 3)
+    assert codes.shape == (24, 4, 4)
+    assert codes.max() < 16
+    about = json.loads((built / "results/tiny/metrics/tinyfaces/refit_k16_p100/samples_10.json").read_text())
+    assert about["samples"] == 24
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("commitment: 0.25", "comitment: 0.25", "vqgan.loss.comitment"),
+        ("timesteps: 10", "timesteps: ten", "prior.diffusion.timesteps"),
+        ("celebahq: tinyfaces", "celebahq: nobody", "'nobody' is not one of"),
+        ("schedule: cosine", "schedule: linear", "'cosine' or 'sqrt_cosine'"),
+    ],
+)
+def test_a_wrong_setting_ends_with_its_key_and_what_is_allowed(built: Path, old: str, new: str, words: str) -> None:
+    config = built / "tests/tiny.yaml"
+    before = config.read_text()
+    try:
+        config.write_text(before.replace(old, new))
+        failed = snakemake(built, "-n")
+        assert failed.returncode != 0
+        assert words in failed.stderr
+        assert "Traceback" not in failed.stderr
+    finally:
+        config.write_text(before)

@@ -1,0 +1,96 @@
+"""params.yaml, its typed form, its schema, and files written aside."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqddm import params
+from vqddm.artifacts import UserError, read_array, read_json, replacing, write_array, write_json
+
+
+@pytest.fixture
+def values(root):
+    return yaml.safe_load((root / "params.yaml").read_text())
+
+
+def test_the_file_is_valid_and_its_schema_is_committed(root):
+    assert params.load(root / "params.yaml").suite == "mini"
+    committed = json.loads((root / "workflow/params.schema.json").read_text())
+    assert committed == json.loads(json.dumps(params.schema())), "run `make schema`"
+
+
+def test_a_wrong_key_is_named_with_what_is_allowed(values):
+    values["datasets"]["faces"]["prior"]["unet"]["widht"] = 3
+    with pytest.raises(UserError, match=r"faces\.prior\.unet\.widht: .*allowed here: width, multipliers"):
+        params.parse(params.Params, values)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v.update(suite="huge"), "'huge' is not one of"),
+        (lambda v: v["datasets"]["faces"].update(priors=["refit_k9_p9"]), "not among first_stages"),
+        (lambda v: v["datasets"]["faces"]["data"].update(source="folder"), "needs `path`"),
+        (lambda v: v["datasets"]["faces"]["data"].update(resolution=64), "differ"),
+        (lambda v: v["datasets"]["faces"]["vqgan"]["autoencoder"].update(width=33), "multiple of 32"),
+        (lambda v: v["datasets"]["faces"]["vqgan"]["autoencoder"].update(patch=5), "not a multiple of f = 5"),
+        (lambda v: v["datasets"]["faces"].update(first_stages=["vqgan-256"]), "should match pattern"),
+        (lambda v: v["suites"]["mini"]["evaluate"].update(reference=10), "reference is smaller"),
+    ],
+)
+def test_what_does_not_fit_together_is_said(values, change, words):
+    change(values)
+    with pytest.raises(UserError, match=words):
+        params.parse(params.Params, values)
+
+
+def test_names_hold_their_numbers():
+    assert params.codebook_size("vqgan_k256") == 256
+    assert params.codebook_size("refit_k128_p4000") == 128
+    assert params.sampled_features("refit_k128_p4000") == 4000
+    for wrong in ("vqgan_k256", "refit_k12"):
+        with pytest.raises(UserError):
+            params.sampled_features(wrong)
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans()))
+def test_json_of_a_section_does_not_depend_on_the_order(section):
+    assert params.to_json(section) == params.to_json(dict(reversed(section.items())))
+    assert json.loads(params.to_json(section)) == section
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match=r"(NaN|not JSON compliant)"):
+        write_json(path, {"a": float("nan")})
+    with pytest.raises(RuntimeError), replacing(path) as aside:
+        aside.write_text("half")
+        raise RuntimeError
+    assert read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="the disk is full"), replacing(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_cut_files_are_named(tmp_path):
+    array = tmp_path / "a.npy"
+    write_array(array, np.arange(1000))
+    array.write_bytes(array.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"a\.npy: not a whole \.npy file"):
+        read_array(array)
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(UserError, match=r"b\.json: not JSON"):
+        read_json(tmp_path / "b.json")
+    with pytest.raises(UserError, match="no such file"):
+        read_json(tmp_path / "c.json")
