@@ -122,10 +122,7 @@ class DiffusionParams(Section):
     schedule: Literal["cosine", "sqrt_cosine"] = Field(
         description="`cosine` is Eq. 19 as printed, `sqrt_cosine` the square root that public code uses"
     )
-    residual: Literal["none", "one_hot", "evidence"] = Field(
-        description="what is added to the logits (Eq. 23): nothing, the one-hot of Z_t as printed, "
-        "or that and at t = 1 the log evidence of Z_t"
-    )
+    residual: bool = Field(description="Eq. 23: add the one-hot of Z_t to the logits")
 
 
 class UNetParams(Section):

@@ -33,7 +33,7 @@ def measure_likelihood(
         codes_test: code maps of the test images.
         images: number of code maps of each split.
         seed: seed of the z_t.
-        out: JSON with mean and standard error in bits per code, and the ceiling log2 K.
+        out: JSON with mean and standard error in bits per code, the part of L_1, the ceiling log2 K.
         threads: CPU threads.
     """
     limit_threads(threads)
@@ -46,10 +46,11 @@ def measure_likelihood(
     for split, path in (("train", codes_train), ("test", codes_test)):
         codes = enough(read_array(path), images, path).astype(np.int64)
         generator = torch.Generator(device).manual_seed(seed)
-        bits = exact_bits(model, schedule, torch.from_numpy(codes).to(device), generator).double()
+        bits, terms = exact_bits(model, schedule, torch.from_numpy(codes).to(device), generator)
         found[split] = {
             "bits_per_code": float(bits.mean()),
             "standard_error": float(bits.std() / math.sqrt(len(bits))) if len(bits) > 1 else None,
+            "first_term": float(terms[0]),
             "images": len(bits),
         }
     write_json(out, found)

@@ -26,7 +26,7 @@ PAPER_AUTOENCODER = AutoencoderParams(
     embed_dim=256,
 )
 PAPER_UNET = UNetParams(width=128, multipliers=(1, 2, 4, 8), groups=8, heads=4, head_dim=32)
-PAPER_DIFFUSION = DiffusionParams(timesteps=4000, schedule="cosine", residual="one_hot")
+PAPER_DIFFUSION = DiffusionParams(timesteps=4000, schedule="cosine", residual=True)
 PAPER_CODEBOOKS = (512, 1024, 16384)
 
 

@@ -51,6 +51,7 @@ def _likelihood_of(
             "reported_nll_text": text(paper[split]) if paper else text(None),
             "bits_per_code": found[split]["bits_per_code"] if found else None,
             "standard_error": found[split]["standard_error"] if found else None,
+            "first_term": found[split]["first_term"] if found else None,
             "images": found[split]["images"] if found else None,
             "ceiling": found["ceiling"] if found else None,
             "timesteps": found["timesteps"] if found else None,
@@ -73,6 +74,7 @@ def likelihood_display(tidy: pd.DataFrame) -> pd.DataFrame:
                 f"{d} / {s}" if pd.notna(s) else DASH for d, s in zip(tidy["dataset"], tidy["first_stage"], strict=True)
             ],
             (here, "Bits per code"): [fixed(x, 3) if pd.isna(e) else f"{x:.3f} ± {e:.3f}" for x, e in pairs],
+            (here, "of which L_1"): [fixed(x, 3) for x in tidy["first_term"]],
             (here, "Ceiling"): [fixed(x, 2) for x in tidy["ceiling"]],
             (here, "Code maps"): [whole(x) for x in tidy["images"]],
             ("", "Note"): ["" if pd.isna(x) else x for x in tidy["note"]],

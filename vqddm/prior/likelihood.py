@@ -19,8 +19,8 @@ def exact_bits(
     codes: Tensor,
     generator: torch.Generator,
     batch_size: int = 256,
-) -> Tensor:
-    """The bound of Eq. 7 for each image in bits per code: an upper bound on -log2 p(z_0) / N.
+) -> tuple[Tensor, Tensor]:
+    """The bound of Eq. 7 in bits per code: an upper bound on -log2 p(z_0) / N.
 
     All T terms with a fresh z_t each, plus the prior KL, over N ln 2; N codes an image. Terms of different
     images and timesteps share a batch.
@@ -32,14 +32,18 @@ def exact_bits(
         batch_size: terms per network evaluation; it changes the noise, not the expectation.
 
     Returns:
-        float64 (B,).
+        the bound of each image, float64 (B,), and the mean over the images of each L_t, float64 (T,), t = 1 first.
     """
     timesteps = schedule.timesteps
     nats = torch.zeros(len(codes), dtype=torch.float64, device=codes.device)
+    of_term = torch.zeros(timesteps, dtype=torch.float64, device=codes.device)
     for terms in torch.arange(len(codes) * timesteps, device=codes.device).split(batch_size):
         image, t = terms // timesteps, terms % timesteps + 1
         z_t = diffuse(codes[image], schedule.transition(0, t), prior.codebook_size, generator)
         early, late = schedule.transition(0, t - 1), schedule.transition(t - 1, t)
-        nats.index_add_(0, image, kl_terms(codes[image], z_t, prior(z_t, t).float(), late, early).double())
+        found = kl_terms(codes[image], z_t, prior(z_t, t).float(), late, early).double()
+        nats.index_add_(0, image, found)
+        of_term.index_add_(0, t - 1, found)
     last = schedule.transition(0, timesteps, torch.float64)
-    return (nats / codes[0].numel() + prior_kl(last, prior.codebook_size)) / math.log(2)
+    bits = (nats / codes[0].numel() + prior_kl(last, prior.codebook_size)) / math.log(2)
+    return bits, of_term / codes.numel() / math.log(2)

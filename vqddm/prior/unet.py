@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from vqddm.artifacts import UserError
 from vqddm.params import DiffusionParams, UNetParams
-from vqddm.prior.schedule import NoiseSchedule
 
 PAPER_TIMESTEPS = 4000
 
@@ -164,29 +163,23 @@ class CodeUNet(nn.Module):
 
 
 class Prior(nn.Module):
-    """p0 for z_t: the network, and on top of its logits a multiple of the one-hot of Z_t (Eq. 23).
+    """p0 for z_t: the network, and with `residual` the one-hot of Z_t on top of its logits (Eq. 23).
 
-    `residual` says which multiple: 0 (`none`), 1 as printed (`one_hot`), or 1 and at t = 1 the log of how much
-    likelier z_1 is at z_0 than elsewhere (`evidence`). The last is for short trainings: Eq. 24 asks for a p0 that
-    leaves out what z_t itself says, and Eq. 22 at t = 1 for one that has it in, which else has to be learnt.
-
-    The network sees t on the paper's scale, 0..4000 whatever T is, so that t = 1 and t = 2 are easy to tell apart.
+    The network sees t on the paper's scale, 0..4000 whatever T is: at t = 1 Eq. 22 asks for another p0 than
+    Eq. 24 does at t = 2 (see `diffusion.posterior`), so neighbours must be easy to tell apart.
     """
 
     def __init__(self, codebook_size: int, unet: UNetParams, diffusion: DiffusionParams) -> None:
         super().__init__()
         self.codebook_size = codebook_size
+        self.residual = diffusion.residual
         self.time_scale = PAPER_TIMESTEPS / diffusion.timesteps
-        with torch.device("cpu"):  # a number, also where the network is only counted, on the meta device
-            keep, noise = NoiseSchedule(diffusion.timesteps, diffusion.schedule).transition(0, 1, torch.float64)
-        evidence = math.log1p(codebook_size * float(keep) / float(noise))
-        self.first, self.later = {"none": (0.0, 0.0), "one_hot": (1.0, 1.0), "evidence": (evidence, 1.0)}[
-            diffusion.residual
-        ]
         self.unet = CodeUNet(codebook_size, unet)
 
     def forward(self, codes: Tensor, t: Tensor) -> Tensor:
         """Logits of p0, (B, h, w, K), for z_t (B, h, w) int64 and t (B,) in 1..T."""
         logits = self.unet(codes, t * self.time_scale)
-        scale = torch.where(t == 1, self.first, self.later).to(logits.dtype)
-        return logits.scatter_add(-1, codes.unsqueeze(-1), scale.view(-1, 1, 1, 1).expand(*codes.shape, 1))
+        if not self.residual:
+            return logits
+        index = codes.unsqueeze(-1)
+        return logits.scatter_add(-1, index, torch.ones_like(index, dtype=logits.dtype))
