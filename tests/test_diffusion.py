@@ -337,6 +337,8 @@ def test_the_bound_is_the_enumerated_one() -> None:
     images = torch.tensor([[z0]]).expand(4000, 1, 2)
     bits, terms = exact_bits(oracle, schedule, images, generator, batch_size=5000)
     assert bits.shape == (4000,) and bits.dtype == torch.float64
+    assert terms.shape == (6,)
+    assert float(terms.sum()) == pytest.approx(float(bits.mean()), rel=1e-9)  # the prior KL is nothing at T
     error = float(bits.std()) / math.sqrt(4000)
     assert abs(float(bits.mean()) - nats / 2 / math.log(2)) < 4 * error
     assert float(bits.mean()) > -math.log2(chain_output(JOINT, schedule, 6)[z0]) / 2  # it is an upper bound

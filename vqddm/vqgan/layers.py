@@ -77,24 +77,23 @@ class Upsample(nn.Module):
 class Level(nn.Module):
     """The blocks at one resolution, each followed by attention where the map has the preset size.
 
-    Encoder and decoder add `downsample` or `upsample` where the resolution changes after the level.
+    Encoder and decoder put a `Downsample` or `Upsample` where the resolution changes after the level.
     """
-
-    downsample: Downsample
-    upsample: Upsample
 
     def __init__(self, channels_in: int, channels_out: int, blocks: int, attention: bool) -> None:
         super().__init__()
         inputs = [channels_in] + [channels_out] * (blocks - 1)
         self.block = nn.ModuleList(ResidualBlock(c, channels_out) for c in inputs)
         self.attn = nn.ModuleList(AttentionBlock(channels_out) for _ in inputs if attention)
+        self.downsample: nn.Module = nn.Identity()
+        self.upsample: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         for index, block in enumerate(self.block):
             x = block(x)
             if self.attn:
                 x = self.attn[index](x)
-        return x
+        return self.upsample(self.downsample(x))
 
 
 class Middle(nn.Module):
@@ -132,10 +131,8 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv_in(F.pixel_unshuffle(x, self.patch))
-        for level in self.down:  # type: Level
+        for level in self.down:
             h = level(h)
-            if hasattr(level, "downsample"):
-                h = level.downsample(h)
         return self.conv_out(F.silu(self.norm_out(self.mid(h))))
 
 
@@ -166,6 +163,4 @@ class Decoder(nn.Module):
         h = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             h = level(h)
-            if hasattr(level, "upsample"):
-                h = level.upsample(h)
         return F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(h))), self.patch)

@@ -4,10 +4,12 @@ Each artefact has a target of its own: `snakemake --cores all table1`, `… figu
 """
 
 from vqddm.paper.figures import inputs as figure_inputs
+from vqddm.paper.reported import captions
 
 PLAN_JSON = to_json(PLAN.model_dump(mode="json"))
 TABLES = ["table1", "table2", "table3", "likelihood", "speed"]
 FIGURES = range(1, 13)
+CAPTIONS = {name: about["caption"] for name, about in captions().items()}
 PAPER_CODE = code("paper") + ["vqddm/paper/reported.yaml", "vqddm/paper/captions.yaml"]
 
 
@@ -67,6 +69,7 @@ rule table:
         runtime=10,
     params:
         plan=PLAN_JSON,
+        caption=lambda wildcards: CAPTIONS[wildcards.table],
         root=lambda wildcards, output: Path(output.csv).parents[1],
         stem=lambda wildcards, output: Path(output.csv).with_suffix(""),
     shell:
@@ -102,6 +105,7 @@ rule figure:
         runtime=10,
     params:
         plan=PLAN_JSON,
+        caption=lambda wildcards: CAPTIONS[f"figure{wildcards.number}"],
         root=lambda wildcards, output: Path(output.png).parents[1],
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
     shell:
