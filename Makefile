@@ -7,7 +7,7 @@ SUITE ?= mini
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce test test-fast lint format schema lock clean
+.PHONY: help environment reproduce unlock test test-fast lint format schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ environment: $(VENV)/installed ## make the environment in .venv
 
 reproduce: environment ## run the whole pipeline into results/
 	$(BIN)/snakemake --cores $(CORES) --config suite=$(SUITE)
+
+unlock: environment ## after snakemake itself was killed with -9: take its lock away
+	$(BIN)/snakemake --unlock
 
 test: environment ## run all tests: fast ones first, then the tiny end-to-end run
 	$(BIN)/python -m pytest

@@ -157,7 +157,7 @@ def make_metrics() -> dict[str, Any]:
         }
         given = {"lower": 0.375, "corner": 0.25, "centre": 0.25, "left": 0.5, "right": 0.5, "top": 0.375}
         masks = {
-            name: {"given_fraction": f, "codes_kept": 1.0, "agreement": 0.4, "chance": 0.6, "images": 32}
+            name: {"given_fraction": f, "agreement": 0.4, "chance": 0.6, "images": 32}
             for name, f in (given | {"random": 0.3}).items()
         }
         made[f"{dataset}/{priors[0]}/inpainting"] = {"metric": "perceptual", "masks": masks}
@@ -460,10 +460,6 @@ def _chance(m: dict[str, Any]) -> None:
     m["faces/refit_k256_p4000/inpainting"]["masks"]["top"]["agreement"] = 0.61
 
 
-def _lost(m: dict[str, Any]) -> None:
-    m["faces/refit_k256_p4000/inpainting"]["masks"]["left"]["codes_kept"] = 0.999
-
-
 def _parameters(m: dict[str, Any]) -> None:
     m["paper_counts"]["1024"]["prior"]["parameters"] = 119_000_000
 
@@ -489,7 +485,6 @@ RECONSTRUCTIONS = [f"faces/{stage}/reconstruction" for stage in STAGES]
         ("steps", _kink),
         ("overfitting", _overfit),
         ("inpainting_any_side", _chance),
-        ("inpainting_any_side", _lost),
         ("network_parameters", _parameters),
         ("network_operations", _operations),
     ],

@@ -43,12 +43,32 @@ def test_a_wrong_key_is_named_with_what_is_allowed(values):
         (lambda v: v["datasets"]["faces"]["vqgan"]["autoencoder"].update(patch=5), "not a multiple of f = 5"),
         (lambda v: v["datasets"]["faces"].update(first_stages=["vqgan-256"]), "should match pattern"),
         (lambda v: v["suites"]["mini"]["evaluate"].update(reference=10), "reference is smaller"),
+        (lambda v: v["suites"]["mini"]["evaluate"].update(step_sweep=[500]), "more than the timesteps of faces"),
+        (lambda v: v["suites"]["mini"]["evaluate"].update(nll_images=5000), "nll_images: 5000, but faces has 2000"),
+        (lambda v: v["datasets"]["faces"]["refit"].update(source="refit_k2_p3"), "should match pattern"),
+        (lambda v: v["datasets"]["faces"]["prior"].update(ema_decay=1.0), "less than 1"),
     ],
 )
 def test_what_does_not_fit_together_is_said(values, change, words):
     change(values)
     with pytest.raises(UserError, match=words):
         params.parse(params.Params, values)
+
+
+def test_the_readmes_own_pictures_fit(root, values):
+    """The README's entry, copied as it says, is valid and asks no split for more than it has."""
+    block = (root / "README.md").read_text().split("```yaml\n")[1].split("```")[0]
+    values["datasets"]["holidays"] = values["datasets"]["faces"] | yaml.safe_load(block)
+    values["suites"]["mini"]["datasets"]["celebahq"] = "holidays"
+    assert params.parse(params.Params, values).datasets["holidays"].data.source == "folder"
+
+
+def test_a_missing_or_broken_file_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        params.load(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("a: [")
+    with pytest.raises(UserError, match="not YAML"):
+        params.load(tmp_path / "params.yaml")
 
 
 def test_names_hold_their_numbers():

@@ -9,8 +9,8 @@ import torch
 from sklearn.cluster import KMeans
 
 from vqddm.artifacts import UserError
+from vqddm.evaluate.measure import usage
 from vqddm.params import AutoencoderParams
-from vqddm.refit.codes import usage
 from vqddm.refit.features import draw_positions, sample_features
 from vqddm.refit.finetune import with_codebook
 from vqddm.refit.kmeans import afkmc2, rebuild_codebook, squared_distances

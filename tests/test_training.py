@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,6 +122,47 @@ def test_other_parameters_are_refused_by_name(tmp_path):
         run(tmp_path, identity={"p": {"rate": 0.2}})
 
 
+def test_a_state_that_was_being_deleted_is_not_resumed(tmp_path, monkeypatch):
+    """Killed while the finished training's state is deleted: what is left is no state of anything."""
+    with pytest.raises(Interrupted):
+        run(tmp_path, lambda i: (os.kill(os.getpid(), signal.SIGTERM), DATA[i])[1], save_seconds=1e9)
+    state = StateFolder(tmp_path / "state", {"rate": 0.1})
+    real = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **_: real(path, **_) if not Path(path).exists() else 1 / 0)
+    with state, pytest.raises(ZeroDivisionError):
+        state.discard()
+    monkeypatch.undo()
+    assert StateFolder(tmp_path / "state", {"rate": 0.7}).latest() is None
+
+
+def test_a_full_disk_keeps_the_last_state(tmp_path):
+    """A file-size limit stands in for the full disk: torch and safetensors wrap the error in their own."""
+    script = textwrap.dedent(
+        f"""
+        import resource, signal, sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from pathlib import Path
+        import test_training as t
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        calls = []
+        def fetch(index):
+            calls.append(index)
+            if len(calls) == 7:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
+            return t.DATA[index]
+        try:
+            t.run(Path({str(tmp_path / "cut")!r}), fetch)
+        except t.UserError as error:
+            sys.exit(str(error))
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "could not be saved" in done.stderr
+    assert "the last state is kept" in done.stderr
+    assert torch.equal(run(tmp_path / "cut"), run(tmp_path / "whole"))
+
+
 def test_two_trainings_cannot_share_a_state(tmp_path):
     with StateFolder(tmp_path, {}), pytest.raises(UserError, match="another process"):
         StateFolder(tmp_path, {})
@@ -145,3 +187,16 @@ def test_the_curve_is_the_mean_over_windows(tmp_path):
         curve.add(step, {"loss": torch.tensor(value)})
     assert [r["step"] for r in curve.rows] == list(range(2, 1001, 2))
     np.testing.assert_allclose([r["loss"] for r in curve.rows], values.reshape(-1, 2).mean(1))
+
+
+@pytest.mark.parametrize("steps", [1, 499, 501, 1001, 1500])
+def test_the_curve_is_short_and_reaches_the_last_step(steps):
+    curve = LossCurve(steps)
+    for step in range(steps):
+        curve.add(step, {"loss": torch.tensor(float(step))})
+    assert len(curve.rows) <= 500
+    assert curve.rows[-1]["step"] == steps
+    broken = LossCurve(steps)
+    with pytest.raises(UserError, match="not finite"):
+        for step in range(steps):
+            broken.add(step, {"loss": torch.tensor(float("nan") if step == steps - 1 else 1.0)})

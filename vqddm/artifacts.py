@@ -105,11 +105,15 @@ def fingerprint(path: Path) -> str:
 
 def write_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
     """Write tensors as safetensors, with `about` (what made them) as JSON in the file's header."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as aside:
-        save_file(contiguous, aside, metadata={"about": json.dumps(about, sort_keys=True)})
+        try:
+            save_file(contiguous, aside, metadata={"about": json.dumps(about, sort_keys=True)})
+        except SafetensorError as error:  # wraps a full disk
+            raise UserError(f"{path}: could not be written ({error}); free some space and run it again") from None
 
 
 def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -7,6 +7,7 @@ steps without torch start at once.
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -455,6 +456,7 @@ def page(plan: PlanJson, root: Root, out: Out) -> None:
 
 def main() -> None:
     """Run the command line. What the user can mend ends in one sentence and exit code 1."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that half-written files go away
     try:
         app()
     except UserError as error:

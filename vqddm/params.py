@@ -18,7 +18,6 @@ from vqddm.artifacts import UserError
 FIRST_STAGE = re.compile(r"vqgan_k(?P<k>\d+)|refit_k(?P<rk>\d+)_p(?P<p>\d+)")
 
 PositiveInt = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 FirstStageName = Annotated[str, Field(pattern=r"^(vqgan_k\d+|refit_k\d+_p\d+)$")]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$")]
 
@@ -105,7 +104,7 @@ class VQGANParams(Section):
 class RefitParams(Section):
     """ReFiT (section 3.2): codebook rebuilt from k-means centres, decoder fine-tuned."""
 
-    source: FirstStageName = Field(description="the VQ-GAN whose codebook is rebuilt")
+    source: str = Field(pattern=r"^vqgan_k\d+$", description="the VQ-GAN whose codebook is rebuilt")
     chain_length: PositiveInt = Field(description="Markov chain length m of AFK-MC2")
     lloyd_iterations: PositiveInt = Field(description="at most this many Lloyd iterations")
     kmeans_seed: int = Field(ge=0)
@@ -142,7 +141,7 @@ class PriorParams(Section):
     unet: UNetParams
     learning_rate: float = Field(gt=0, description="Adam's learning rate at the start of the cosine annealing")
     importance_sampling: bool = Field(description="draw t with q(t) proportional to sqrt(E[L_t^2])")
-    ema_decay: Fraction = Field(description="exponential moving average of the weights; 0 turns it off")
+    ema_decay: float = Field(ge=0, lt=1, description="exponential moving average of the weights; 0 turns it off")
     training: TrainingParams
 
 
@@ -157,7 +156,7 @@ class EvaluateParams(Section):
     step_sweep: tuple[PositiveInt, ...] = Field(description="sampling steps of Figure 5, besides T")
     temperature: float = Field(gt=0, description="temperature of the p(z0) logits while sampling")
     nll_images: PositiveInt = Field(description="images whose exact NLL is summed, of train and of test")
-    inpaintings: PositiveInt = Field(description="test images completed for each mask")
+    inpaintings: int = Field(ge=2, description="test images completed for each mask")
     inpainting_encodes: Literal["masked", "full"] = Field(
         description="the image that gives the known codes: the masked one, as in the paper, or the full one"
     )
@@ -232,7 +231,22 @@ class Params(Section):
             for dataset in suite.dataset_names:
                 if dataset not in self.datasets:
                     raise ValueError(f"suites.{name}.datasets: '{dataset}' is not one of {sorted(self.datasets)}")
+                _check_sizes(name, suite.evaluate, dataset, self.datasets[dataset])
         return self
+
+
+def _check_sizes(suite: str, evaluate: EvaluateParams, name: str, dataset: Dataset) -> None:
+    """Refuse an evaluation that asks a dataset for more images or steps than it has."""
+    limits = {
+        "reference": dataset.data.train,
+        "nll_images": min(dataset.data.train, dataset.data.test),
+        "inpaintings": dataset.data.test,
+    }
+    for key, limit in limits.items():
+        if getattr(evaluate, key) > limit:
+            raise ValueError(f"suites.{suite}.evaluate.{key}: {getattr(evaluate, key)}, but {name} has {limit}")
+    if max(evaluate.step_sweep, default=0) > dataset.prior.diffusion.timesteps:
+        raise ValueError(f"suites.{suite}.evaluate.step_sweep: more than the timesteps of {name}")
 
 
 def codebook_size(first_stage: str) -> int:
@@ -301,7 +315,17 @@ def schema() -> dict[str, Any]:
 
 
 def load(path: Path) -> Params:
-    """Read and validate a whole `params.yaml`."""
+    """Read and validate a whole `params.yaml`.
+
+    Raises:
+        UserError: missing, not YAML, or with wrong settings.
+    """
     import yaml
 
-    return parse(Params, yaml.safe_load(path.read_text()), where=str(path))
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not YAML ({error})") from None
+    return parse(Params, values, where=str(path))

@@ -1,7 +1,7 @@
 """The one training loop. The first stage, ReFiT and the prior bring a `Recipe`; this file does the rest.
 
-Everything random in a step is a function of (seed, step), so a training that was killed at any moment and
-started again gives the same final weights, bit for bit, as one that was not.
+Everything random in a step is a function of (seed, step, process), so a training that was killed at any moment and
+started again gives the same final weights as one that was not: bit for bit on the CPU with the same threads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import IO, Any, Protocol, Self
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -85,7 +86,9 @@ class LossCurve:
     """Mean of every loss over windows of steps; at most about 500 rows however long the training."""
 
     def __init__(self, steps: int) -> None:
-        self.window = max(1, steps // 500)
+        self.steps = steps
+        self.window = -(-steps // 500)
+        self.added = 0
         self.rows: list[dict[str, float]] = []
         self.sums: dict[str, Tensor] = {}
 
@@ -95,12 +98,13 @@ class LossCurve:
         Raises:
             UserError: a window's mean is NaN or infinite.
         """
+        self.added += 1
         for name, value in losses.items():
             total = value.detach().double()
             self.sums[name] = self.sums[name] + total if name in self.sums else total
-        if (step + 1) % self.window:
+        if (step + 1) % self.window and step + 1 < self.steps:
             return
-        row = {name: float(total) / self.window for name, total in self.sums.items()}
+        row = {name: float(total) / self.added for name, total in self.sums.items()}
         broken = [name for name, value in row.items() if not np.isfinite(value)]
         if broken:
             raise UserError(
@@ -108,7 +112,7 @@ class LossCurve:
                 "lower the learning rate or train with precision: no"
             )
         self.rows.append({"step": step + 1, **row})
-        self.sums = {}
+        self.sums, self.added = {}, 0
 
     def latest(self) -> str:
         """The last row in a few words, for the progress line."""
@@ -124,16 +128,17 @@ class LossCurve:
             writer.writerows(self.rows)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "sums": self.sums}
+        return {"rows": self.rows, "sums": self.sums, "added": self.added}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows, self.sums = state_dict["rows"], state_dict["sums"]
+        self.rows, self.sums, self.added = state_dict["rows"], state_dict["sums"], state_dict["added"]
 
 
 class StateFolder:
     """Where a training keeps its resumable state: not a declared output, so nobody deletes it.
 
-    Use it as a context manager: the folder is locked until the block ends.
+    Use it as a context manager: the folder is locked until the block ends. Of several processes that train together
+    the main one locks, claims and writes.
 
     Raises:
         UserError: another process trains here, or the state is of other parameters or inputs.
@@ -142,12 +147,14 @@ class StateFolder:
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock: IO[str] = (folder / "lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder}: another process is training here; wait for it or end it") from None
-        self._claim(identity)
+        self._lock: IO[str] = (folder / "lock").open("a")
+        if PartialState().is_main_process:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{folder}: another process is training here; wait for it or end it") from None
+            self._claim(identity)
+        PartialState().wait_for_everyone()
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +164,7 @@ class StateFolder:
 
     def _claim(self, identity: dict[str, Any]) -> None:
         path = self.folder / "identity.json"
-        if not path.exists() or not self.latest():
+        if not self.latest():
             write_json(path, identity)
             return
         known, given = _flatten(read_json(path)), _flatten(identity)
@@ -185,17 +192,26 @@ class StateFolder:
         accelerator.wait_for_everyone()
         try:
             accelerator.save_state(str(aside))
-        except OSError as error:
-            raise UserError(f"{aside}: the state could not be saved ({error}); the last one is kept") from None
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap a full disk
+            raise UserError(f"{aside}: could not be saved ({error}); the last state is kept") from None
         accelerator.wait_for_everyone()
         if accelerator.is_main_process and not final.exists():
             aside.replace(final)
-            for old in sorted(self.folder.glob("step-*"))[:-1]:
-                shutil.rmtree(old)
+            self._drop(sorted(self.folder.glob("step-*"))[:-1])
 
     def discard(self) -> None:
         """Delete the state: call it once the final checkpoint bears its name."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if PartialState().is_main_process:
+            self._drop(sorted(self.folder.glob("step-*")))
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _drop(self, states: list[Path]) -> None:
+        """Delete states; renamed first, so that one which is half deleted is never taken for a whole one."""
+        dropped = self.folder / "dropped"
+        for state in states:
+            shutil.rmtree(dropped, ignore_errors=True)
+            state.replace(dropped)
+        shutil.rmtree(dropped, ignore_errors=True)
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -291,9 +307,10 @@ def train(
             if step + 1 < params.steps and accelerator.check_trigger():
                 state.save(accelerator, step + 1)
                 saved_at = time.monotonic()
-                if signals.received:
-                    accelerator.print(f"signal {signals.received}: state saved, run again to go on", file=sys.stderr)
-                    raise Interrupted(128 + signals.received)
+                mine = torch.tensor([signals.received or 0], device=accelerator.device)
+                if received := int(accelerator.gather(mine).max()):  # one process may have had it alone
+                    accelerator.print(f"signal {received}: state saved, run again to go on", file=sys.stderr)
+                    raise Interrupted(128 + received)
     finally:
         progress.close()
         signals.restore()

@@ -15,7 +15,6 @@ from torch_fidelity.registry import register_feature_extractor
 from torch_fidelity.utils import create_feature_extractor
 
 from vqddm.artifacts import UserError
-from vqddm.training import limit_threads
 from vqddm.vqgan.perceptual import load_efficientnet, require_weights
 
 EFFICIENTNET = "efficientnet-lite0"  # its name in torch-fidelity's registry
@@ -82,14 +81,13 @@ def feature_extractor(network: str) -> FeatureExtractorBase:
     return create_feature_extractor(name, [layer], cuda=torch.cuda.is_available(), verbose=False)
 
 
-def extract(images: np.ndarray, network: str, batch_size: int = 16, threads: int | None = None) -> np.ndarray:
+def extract(images: np.ndarray, network: str, batch_size: int = 16) -> np.ndarray:
     """Features of images, the same bits again for the same batch size, threads and kind of machine.
 
     Args:
         images: uint8 (N,H,W,3), memory-mapped or not; it is read a batch at a time.
         network: `efficientnet_lite0` or `inception`.
         batch_size: images at a time.
-        threads: CPU threads; None leaves torch's choice.
 
     Returns:
         float32 (N,D): D = 1280 for EfficientNet-Lite0, 2048 for Inception.
@@ -99,7 +97,6 @@ def extract(images: np.ndarray, network: str, batch_size: int = 16, threads: int
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
         raise UserError(f"images to measure must be uint8 (N,H,W,3), not {images.dtype} {images.shape}")
-    limit_threads(threads)
     extractor: Any = feature_extractor(network)
     device = next(extractor.parameters()).device
     out = []

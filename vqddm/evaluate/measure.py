@@ -11,7 +11,6 @@ from vqddm.artifacts import UserError, read_array, replacing, write_array, write
 from vqddm.data.arrays import load_split, to_unit
 from vqddm.evaluate.distances import distances
 from vqddm.evaluate.features import extract, feature_label
-from vqddm.refit.codes import usage
 from vqddm.training import limit_threads
 from vqddm.vqgan.codec import decode_codes
 from vqddm.vqgan.model import load_first_stage
@@ -29,6 +28,12 @@ def enough(images: np.ndarray, wanted: int, where: Path) -> np.ndarray:
     if len(images) < wanted:
         raise UserError(f"{where}: {len(images)} images, but the suite's `evaluate` asks for {wanted}")
     return images[:wanted]
+
+
+def usage(codes: np.ndarray, codebook_size: int, at_least: int = 1) -> float:
+    """Section 4.2: the share of the codebook that appeared `at_least` times in the code maps, in [0, 1]."""
+    counts = np.bincount(codes.ravel(), minlength=codebook_size)
+    return float((counts >= at_least).mean())
 
 
 def extract_features(data: Path, network: str, count: int, out: Path, threads: int | None = None) -> None:
@@ -74,7 +79,7 @@ def measure_reconstruction(
         test: `test.npy`, for PSNR and the perceptual distance.
         reference: features of the training images, at least `images` of them.
         sampled_features: the number P of a ReFiT; None for a VQ-GAN.
-        images: number of images of each split to reconstruct.
+        images: number of training images to reconstruct, and at most as many test images.
         network: name of the feature network.
         seed: seed of KID's subsets.
         out: JSON of the measured numbers.

@@ -54,8 +54,9 @@ def measure_speed(prior: Path, first_stage: Path, first_stage_name: str, out: Pa
     generator = torch.Generator(device).manual_seed(0)
     shape = (BATCH, *about["latent_size"])
     codes = torch.randint(about["codebook_size"], shape, device=device, generator=generator)
+    steps = min(STEPS, schedule.timesteps)
     with torch.no_grad():
-        stepping = seconds(lambda: sample_codes(model, schedule, shape, STEPS, 1.0, generator), device)
+        stepping = seconds(lambda: sample_codes(model, schedule, shape, steps, 1.0, generator), device)
         decoding = seconds(lambda: decoder.decode(codes), device)
     write_json(
         out,
@@ -64,7 +65,7 @@ def measure_speed(prior: Path, first_stage: Path, first_stage_name: str, out: Pa
             "threads": torch.get_num_threads(),
             "batch_size": BATCH,
             "first_stage": first_stage_name,
-            "seconds_per_step": stepping / STEPS / BATCH,
+            "seconds_per_step": stepping / steps / BATCH,
             "seconds_decode": decoding / BATCH,
             "timesteps": schedule.timesteps,
             "prior_parameters": sum(p.numel() for p in model.parameters()),

@@ -115,7 +115,7 @@ def inpaint_images(
         seed: seed of the random mask and the sampling.
         temperature: divides the logits of p(z_0 | z_t).
         out: `.npz` with names (k,), masks (k, h, w) True = given, originals, masked and completed uint8
-            (k, count, H, W, 3), and kept (k,), the share of given codes that the completion kept.
+            (k, count, H, W, 3).
         threads: CPU threads.
 
     Raises:
@@ -135,14 +135,13 @@ def inpaint_images(
     masks = paper_masks(height, width)
     masks["random"] = random_mask(height, width, RANDOM_FRACTION, torch.Generator().manual_seed(seed))
     generator = torch.Generator(device).manual_seed(seed)
-    masked, completed, kept = [], [], []
+    masked, completed = [], []
     for given in tqdm([m.to(device) for m in masks.values()], desc="inpaint", unit="mask", mininterval=10):
         seen = mask_pixels(images, given)
         known = model.encode(seen if encode == "masked" else images)
         codes = inpaint_codes(network, schedule, known, given, schedule.timesteps, temperature, generator)
         masked.append(to_bytes(seen))
         completed.append(to_bytes(model.decode(codes)))
-        kept.append(float((codes == known)[:, given].double().mean()))
     with replacing(out) as aside:
         np.savez(
             aside,
@@ -151,5 +150,4 @@ def inpaint_images(
             originals=np.repeat(pixels[None], len(masks), axis=0),
             masked=np.stack(masked),
             completed=np.stack(completed),
-            kept=np.array(kept),
         )

@@ -92,7 +92,7 @@ def sample(
     """Draw `count` code maps and write them as uint16 (count, h, w).
 
     Each batch's generator is a function of (seed, number of the batch), and finished batches are kept in the
-    folder `partial` until the end, so a run that was killed goes on and writes the same bytes.
+    folder `partial`, so a run that was killed goes on and writes the same bytes. The caller deletes the folder.
 
     Raises:
         UserError: no such prior, or `steps` is not in 1..T.
@@ -120,7 +120,6 @@ def sample(
             codes = sample_codes(network, schedule, shape, steps, temperature, generator, progress.update)
             write_array(files[number], codes.cpu().numpy().astype(np.uint16))
     write_array(out, np.concatenate([read_array(file) for file in files]))
-    shutil.rmtree(partial)
 
 
 def sample_images(
@@ -152,11 +151,14 @@ def sample_images(
     Raises:
         UserError: prior and first stage do not belong together, or `steps` is not in 1..T.
     """
+    if count < 1 or temperature <= 0:
+        raise UserError(f"{count} images at temperature {temperature}: both must be above 0")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, about = load_first_stage(first_stage, device)
     check_pair(prior, load_prior(prior)[2], first_stage, about)
     sample(prior, count, steps, BATCH, seed, temperature, state, codes, threads, device)
     write_array(out, decode_codes(model, read_array(codes)))
+    shutil.rmtree(state, ignore_errors=True)
 
 
 def check_pair(prior: Path, about_prior: dict[str, Any], first_stage: Path, about: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.timesteps import LossHistory
 from vqddm.prior.unet import Prior
 from vqddm.training import StateFolder, Stateful, limit_threads, train
+from vqddm.vqgan.model import load_state
 
 
 class PriorRecipe:
@@ -119,15 +120,15 @@ def train_prior(
         "latent_size": list(maps.shape[1:]),
         "inputs": {"codes": fingerprint(codes)},
     }
-    folder = StateFolder(state, about)
 
     def fetch(indices: np.ndarray) -> Tensor:
         return torch.from_numpy(maps[indices].astype(np.int64))
 
-    train(recipe, fetch, len(maps), params.training, folder, curve, save_seconds)
-    if PartialState().is_main_process:
-        write_checkpoint(out, recipe.trained().state_dict(), about)
-        folder.discard()
+    with StateFolder(state, about) as folder:
+        train(recipe, fetch, len(maps), params.training, folder, curve, save_seconds)
+        if PartialState().is_main_process:
+            write_checkpoint(out, recipe.trained().state_dict(), about)
+            folder.discard()
 
 
 def read_codes(path: Path, codebook_size: int) -> np.ndarray:
@@ -156,6 +157,6 @@ def load_prior(path: Path, device: str | torch.device = "cpu") -> tuple[Prior, N
     tensors, about = read_checkpoint(path, "prior")
     params = parse(PriorParams, about["params"], where=str(path))
     prior = Prior(about["codebook_size"], params.unet, params.diffusion)
-    prior.load_state_dict(tensors)
+    load_state(prior, tensors, path)
     schedule = NoiseSchedule(params.diffusion.timesteps, params.diffusion.schedule)
     return prior.to(device).eval(), schedule, about

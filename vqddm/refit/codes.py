@@ -1,10 +1,9 @@
-"""Code maps of a dataset, and how much of the codebook they use (section 4.2)."""
+"""Code maps of a dataset: what the prior is trained on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from vqddm.artifacts import UserError, write_array
@@ -12,12 +11,6 @@ from vqddm.data.arrays import load_split
 from vqddm.training import limit_threads
 from vqddm.vqgan.codec import encode_images
 from vqddm.vqgan.model import load_first_stage
-
-
-def usage(codes: np.ndarray, codebook_size: int, at_least: int = 1) -> float:
-    """Section 4.2: the share of the codebook that appeared `at_least` times in the code maps, in [0, 1]."""
-    counts = np.bincount(codes.ravel(), minlength=codebook_size)
-    return float((counts >= at_least).mean())
 
 
 def encode_splits(first_stage: Path, data: list[Path], out: list[Path], threads: int | None = None) -> None:

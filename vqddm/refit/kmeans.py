@@ -76,8 +76,7 @@ def rebuild_codebook(
             "sample more features (the p of refit_k…_p…)"
         )
     points = features.astype(np.float64)
-    seeds = afkmc2(points, codebook_size, chain_length, np.random.default_rng(seed))
-    kmeans = KMeans(codebook_size, init=points[seeds], n_init=1, max_iter=iterations)
     with threadpool_limits(limits=1):  # several threads add up in any order, and the last bits differ
-        kmeans.fit(points)
+        seeds = afkmc2(points, codebook_size, chain_length, np.random.default_rng(seed))
+        kmeans = KMeans(codebook_size, init=points[seeds], n_init=1, max_iter=iterations).fit(points)
     return kmeans.cluster_centers_.astype(np.float32)

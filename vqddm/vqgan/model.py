@@ -35,11 +35,12 @@ class Quantiser(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Eq. 12: features (B, d, h, w) to the indices (B, h, w), int64, of their nearest codes."""
-        vectors = features.float().movedim(1, -1)
-        codebook = self.embedding.weight.float()
-        # |h - z|^2 without |h|^2, which is the same for every code
-        distance = codebook.square().sum(1) - 2 * vectors @ codebook.T
-        return distance.argmin(-1)
+        with torch.autocast(features.device.type, enabled=False):  # codes must not depend on mixed precision
+            vectors = features.float().movedim(1, -1)
+            codebook = self.embedding.weight.float()
+            # |h - z|^2 without |h|^2, which is the same for every code
+            distance = codebook.square().sum(1) - 2 * vectors @ codebook.T
+            return distance.argmin(-1)
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codes (B, h, w) to their vectors (B, d, h, w)."""

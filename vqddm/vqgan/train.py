@@ -1,5 +1,7 @@
 """Training of the first stage: Eq. 14 with VQ-GAN's perceptual and adversarial terms.
 
+As in VQ-GAN, the absolute error stands beside the perceptual distance, where Eq. 14 prints the squared one.
+
 ReFiT fine-tunes with the same recipe; it only trains fewer parameters (`vqddm/refit/finetune.py`).
 """
 
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
 from vqddm.artifacts import fingerprint, write_checkpoint
@@ -137,10 +139,11 @@ def train_first_stage(
 
     with StateFolder(state, identity) as folder:
         train(recipe, fetch, len(images), training, folder, curve, save_seconds)
-        tensors = dict(recipe.modules["model"].state_dict())
-        tensors |= {DISCRIMINATOR + k: v for k, v in recipe.modules["discriminator"].state_dict().items()}
-        write_checkpoint(out, tensors, {"kind": "first stage", **identity})
-        folder.discard()
+        if PartialState().is_main_process:
+            tensors = dict(recipe.modules["model"].state_dict())
+            tensors |= {DISCRIMINATOR + k: v for k, v in recipe.modules["discriminator"].state_dict().items()}
+            write_checkpoint(out, tensors, {"kind": "first stage", **identity})
+            folder.discard()
 
 
 def train_vqgan(

@@ -60,6 +60,13 @@ def timesteps(dataset):
     return PARAMS.datasets[dataset].prior.diffusion.timesteps
 
 
+def feature_count(dataset, split):
+    """How many images' features are measured: of test images at most as many as there are."""
+    if split == "train":
+        return SUITE.evaluate.reference
+    return min(SUITE.evaluate.samples, PARAMS.datasets[dataset].data.test)
+
+
 def sampled_features_option(first_stage):
     """`--sampled-features P` for a ReFiT, nothing for a VQ-GAN."""
     return (

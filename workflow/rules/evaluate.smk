@@ -12,7 +12,7 @@ DISTANCE_CODE = code(
 
 rule extract_features:
     input:
-        code("evaluate/features.py", "vqgan/perceptual.py"),
+        code("evaluate/measure.py", "evaluate/features.py", "vqgan/perceptual.py"),
         data="data/{dataset}/{split}.npy",
     output:
         "models/{dataset}/features_{split}.npy",
@@ -29,11 +29,7 @@ rule extract_features:
         gpu=1,
     params:
         network=NETWORK,
-        images=lambda wildcards: (
-            SUITE.evaluate.reference
-            if wildcards.split == "train"
-            else SUITE.evaluate.samples
-        ),
+        images=lambda wildcards: feature_count(wildcards.dataset, wildcards.split),
     shell:
         "vqddm evaluate features --data {input.data} --network {params.network} --count {params.images}"
         " --out {output} --threads {threads} > {log} 2>&1"

@@ -23,7 +23,7 @@ SAMPLES = [
 MAIN = SUITE.datasets.celebahq
 SWEEP = [
     f"{METRICS}/{MAIN}/{main_prior_of(MAIN)}/samples_{steps}.json"
-    for steps in SUITE.evaluate.step_sweep
+    for steps in PLAN.datasets[MAIN].steps
 ]
 LIKELIHOODS = [
     f"{METRICS}/{dataset}/{main_prior_of(dataset)}/likelihood.json"

@@ -19,7 +19,7 @@ rule train_prior:
         "logs/prior/{dataset}_{first_stage}_train.log",
     benchmark:
         "benchmarks/prior/{dataset}_{first_stage}_train.tsv"
-    priority: 10
+    priority: 60
     retries: 2
     conda:
         "../envs/vqddm.yaml"
@@ -76,6 +76,7 @@ rule inpaint_images:
     input:
         code(
             "prior/inpaint.py",
+            "prior/sample.py",
             "prior/diffusion.py",
             "prior/schedule.py",
             "prior/unet.py",

@@ -12,6 +12,7 @@ rule rebuild_codebook:
         "logs/refit/{dataset}_refit_k{k}_p{p}_rebuild.log",
     benchmark:
         "benchmarks/refit/{dataset}_refit_k{k}_p{p}_rebuild.tsv"
+    priority: 40
     conda:
         "../envs/vqddm.yaml"
     threads: 1
@@ -39,6 +40,7 @@ rule finetune_first_stage:
         "logs/refit/{dataset}_refit_k{k}_p{p}_finetune.log",
     benchmark:
         "benchmarks/refit/{dataset}_refit_k{k}_p{p}_finetune.tsv"
+    priority: 40
     retries: 2
     conda:
         "../envs/vqddm.yaml"
@@ -68,6 +70,7 @@ rule encode_codes:
         "logs/refit/{dataset}_{first_stage}_codes.log",
     benchmark:
         "benchmarks/refit/{dataset}_{first_stage}_codes.tsv"
+    priority: 40
     conda:
         "../envs/vqddm.yaml"
     threads: 1

@@ -21,6 +21,7 @@ rule train_vqgan:
         "logs/vqgan/{dataset}_vqgan_k{k}.log",
     benchmark:
         "benchmarks/vqgan/{dataset}_vqgan_k{k}.tsv"
+    priority: 50
     retries: 2
     conda:
         "../envs/vqddm.yaml"
