@@ -15,7 +15,8 @@ rule prepare_data:
         "benchmarks/data/{dataset}.tsv"
     conda:
         "../envs/vqddm.yaml"
-    threads: 2
+    threads: 1
+    priority: 100
     resources:
         mem_mb=2000,
         runtime=120,
