@@ -87,6 +87,31 @@ def test_a_second_run_has_nothing_to_do(built: Path) -> None:
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
+def test_unlock_and_report_work_as_the_readme_says(built: Path) -> None:
+    assert snakemake(built, "--unlock").returncode == 0
+    reported = snakemake(built, "--report", "report.html")
+    assert reported.returncode == 0, reported.stderr[-2000:]
+    page = (built / "report.html").read_text()
+    assert "How much of the codebook is used" in page, "the captions are in the report"
+
+
+def test_the_profile_shows_the_sentence_of_a_failed_step(built: Path) -> None:
+    """`show-failed-logs` and `rerun-incomplete` stand in the profile that Snakemake loads on its own."""
+    checkpoint = built / "models/tinyfaces/vqgan_k16/first_stage.safetensors"
+    before = checkpoint.read_bytes()
+    try:
+        checkpoint.write_bytes(before[:1000])
+        failed = snakemake(
+            built, "--cores", "1", "-f", "models/tinyfaces/vqgan_k16/codes_train.npy", "--rerun-triggers", "params"
+        )
+        assert failed.returncode != 0
+        assert "not a whole safetensors file" in failed.stdout + failed.stderr
+    finally:
+        checkpoint.write_bytes(before)
+        again = snakemake(built, "--cores", "2")
+        assert again.returncode == 0, again.stderr[-2000:]
+
+
 def test_a_changed_parameter_makes_what_depends_on_it_and_nothing_else(built: Path) -> None:
     config = built / "tests/tiny.yaml"
     before = config.read_text()

@@ -47,6 +47,18 @@ def test_a_wrong_key_is_named_with_what_is_allowed(values):
         (lambda v: v["suites"]["mini"]["evaluate"].update(nll_images=5000), "nll_images: 5000, but faces has 2000"),
         (lambda v: v["datasets"]["faces"]["refit"].update(source="refit_k2_p3"), "should match pattern"),
         (lambda v: v["datasets"]["faces"]["prior"].update(ema_decay=1.0), "less than 1"),
+        (
+            lambda v: v["datasets"]["faces"].update(first_stages=["vqgan_k70000"], priors=["vqgan_k70000"]),
+            "65536 codes",
+        ),
+        (
+            lambda v: v["datasets"]["faces"].update(first_stages=["refit_k20_p5"], priors=["refit_k20_p5"]),
+            "fewer features",
+        ),
+        (lambda v: v["datasets"]["faces"]["prior"]["unet"].update(multipliers=[1, 1, 1, 1, 1]), "cannot be halved"),
+        (lambda v: v["datasets"]["faces"]["refit"]["loss"].update(discriminator_width=8), "goes on training"),
+        (lambda v: v["datasets"]["faces"]["prior"]["training"].update(batch_size=9000), "more than the 8000 images"),
+        (lambda v: v["suites"]["mini"]["evaluate"].update(temperature=float("inf")), "finite number"),
     ],
 )
 def test_what_does_not_fit_together_is_said(values, change, words):

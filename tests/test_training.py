@@ -163,6 +163,22 @@ def test_a_full_disk_keeps_the_last_state(tmp_path):
     assert torch.equal(run(tmp_path / "cut"), run(tmp_path / "whole"))
 
 
+def test_what_others_keep_in_the_state_folder_stays(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state/thesis.tex").write_text("mine")
+    run(tmp_path)
+    assert [p.name for p in (tmp_path / "state").iterdir()] == ["thesis.tex"]
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    with pytest.raises(Interrupted):
+        run(tmp_path, lambda i: (os.kill(os.getpid(), signal.SIGTERM), DATA[i])[1], save_seconds=1e9)
+    for file in (tmp_path / "state").glob("step-*/*"):
+        file.write_bytes(file.read_bytes()[:20])
+    with pytest.raises(UserError, match="this state is damaged"):
+        run(tmp_path)
+
+
 def test_two_trainings_cannot_share_a_state(tmp_path):
     with StateFolder(tmp_path, {}), pytest.raises(UserError, match="another process"):
         StateFolder(tmp_path, {})

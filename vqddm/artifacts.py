@@ -32,9 +32,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
         with aside.open("rb") as written:
             os.fsync(written.fileno())
@@ -42,11 +42,12 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"{path}: the disk is full; free some space and run the same command again") from None
-        if error.errno in (errno.EACCES, errno.EROFS):
-            raise UserError(f"{path}: this folder cannot be written; check its permissions") from None
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise UserError(f"{path}: this folder cannot be written ({error.strerror})") from None
         raise
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -64,7 +65,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; build it with `snakemake {path}`") from None
+        raise UserError(f"{path}: no such file; build it with `snakemake --cores all {path}`") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}: not JSON ({error}); delete it and build it again") from None
 
@@ -84,7 +85,7 @@ def read_array(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; build it with `snakemake {path}`") from None
+        raise UserError(f"{path}: no such file; build it with `snakemake --cores all {path}`") from None
     except (ValueError, EOFError, OSError) as error:
         raise UserError(f"{path}: not a whole .npy file ({error}); delete it and build it again") from None
 
@@ -113,7 +114,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], about: Map
         try:
             save_file(contiguous, aside, metadata={"about": json.dumps(about, sort_keys=True)})
         except SafetensorError as error:  # wraps a full disk
-            raise UserError(f"{path}: could not be written ({error}); free some space and run it again") from None
+            raise UserError(f"{path}: could not be written ({error})") from None
 
 
 def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -129,7 +130,7 @@ def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dic
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
-        raise UserError(f"{path}: no such checkpoint; build it with `snakemake {path}`")
+        raise UserError(f"{path}: no such checkpoint; build it with `snakemake --cores all {path}`")
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("about", "{}"))

@@ -35,7 +35,7 @@ for name, sub in (
     app.add_typer(sub, name=name)
 
 ParamsJson = Annotated[str, typer.Option("--params", help="the step's section of params.yaml, as JSON")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads; last bits may differ between numbers of threads")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; last bits may differ with their number")]
 SaveSeconds = Annotated[float, typer.Option(help="how often the resumable state is saved; changes no result")]
 Out = Annotated[Path, typer.Option(help="file to write")]
 Data = Annotated[Path, typer.Option(help="a prepared split, train.npy or test.npy")]
@@ -44,7 +44,7 @@ Curve = Annotated[Path, typer.Option(help="CSV of every loss, to write")]
 FirstStagePath = Annotated[Path, typer.Option("--first-stage", help="checkpoint of a first stage")]
 PriorPath = Annotated[Path, typer.Option("--prior", help="checkpoint of a prior")]
 CodebookSize = Annotated[int, typer.Option(help="capacity K of the codebook")]
-Seed = Annotated[int, typer.Option()]
+Seed = Annotated[int, typer.Option(min=0)]
 Network = Annotated[str, typer.Option(help="feature network: efficientnet_lite0 or inception")]
 
 
@@ -206,7 +206,7 @@ def inpaint(
     first_stage: FirstStagePath,
     data: Data,
     out: Out,
-    count: Annotated[int, typer.Option(help="number of images for each mask")] = 8,
+    count: Annotated[int, typer.Option(min=1, help="number of images for each mask")] = 8,
     encode: Annotated[Encode, typer.Option(help="the image that gives the known codes")] = Encode.masked,
     seed: Seed = 0,
     temperature: Annotated[float, typer.Option(help="temperature of the p(z0) logits")] = 1.0,
@@ -221,7 +221,7 @@ def inpaint(
 @evaluate_app.command()
 def features(
     data: Data,
-    count: Annotated[int, typer.Option(help="number of images, from the first")],
+    count: Annotated[int, typer.Option(min=1, help="number of images, from the first")],
     out: Out,
     network: Network = "efficientnet_lite0",
     threads: Threads = None,
@@ -302,7 +302,7 @@ def likelihood(
     prior: PriorPath,
     codes_train: Annotated[Path, typer.Option()],
     codes_test: Annotated[Path, typer.Option()],
-    images: Annotated[int, typer.Option(help="code maps of each split")],
+    images: Annotated[int, typer.Option(min=1, help="code maps of each split")],
     out: Out,
     seed: Seed = 0,
     threads: Threads = None,
@@ -356,7 +356,7 @@ def chain(
     first_stage: FirstStagePath,
     data: Data,
     out: Out,
-    image: Annotated[int, typer.Option(help="index of the image in the split")] = 0,
+    image: Annotated[int, typer.Option(min=0, help="index of the image in the split")] = 0,
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
@@ -381,8 +381,8 @@ def neighbours(
     samples: Annotated[Path, typer.Option(help="sampled images")],
     train: Annotated[Path, typer.Option(help="train.npy")],
     out: Out,
-    count: Annotated[int, typer.Option(help="samples to look up, from the first")] = 8,
-    neighbours: Annotated[int, typer.Option(help="training neighbours of each")] = 10,
+    count: Annotated[int, typer.Option(min=1, help="samples to look up, from the first")] = 8,
+    neighbours: Annotated[int, typer.Option(min=1, help="training neighbours of each")] = 10,
     threads: Threads = None,
 ) -> None:
     """Find the training images nearest to samples (Figure 12)."""
@@ -464,4 +464,4 @@ def main() -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             sys.exit(f"vqddm: {error.filename or 'output'}: the disk is full; free some space and run it again")
-        raise
+        sys.exit(f"vqddm: {error.filename or ''}: {error.strerror or error}")

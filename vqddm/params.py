@@ -17,6 +17,7 @@ from vqddm.artifacts import UserError
 
 FIRST_STAGE = re.compile(r"vqgan_k(?P<k>\d+)|refit_k(?P<rk>\d+)_p(?P<p>\d+)")
 
+LARGEST_CODEBOOK = 2**16  # codes are stored as uint16
 PositiveInt = Annotated[int, Field(gt=0)]
 FirstStageName = Annotated[str, Field(pattern=r"^(vqgan_k\d+|refit_k\d+_p\d+)$")]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$")]
@@ -25,7 +26,7 @@ DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$")]
 class Section(BaseModel):
     """A part of `params.yaml`. Unknown keys are errors; values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TrainingParams(Section):
@@ -60,7 +61,7 @@ class AutoencoderParams(Section):
     resolution: PositiveInt = Field(description="height and width of the images in pixels")
     patch: PositiveInt = Field(description="pixels folded into channels before the first convolution; paper: 1")
     width: PositiveInt = Field(description="channels at the first level")
-    multipliers: tuple[PositiveInt, ...] = Field(description="channel multiplier of each level")
+    multipliers: tuple[PositiveInt, ...] = Field(min_length=1, description="channel multiplier of each level")
     blocks: PositiveInt = Field(description="residual blocks per encoder level; the decoder has one more")
     attention: tuple[PositiveInt, ...] = Field(description="feature map sizes with self-attention")
     z_channels: PositiveInt = Field(description="channels at the end of the encoder")
@@ -128,7 +129,7 @@ class UNetParams(Section):
     """The prior's network: the small U-Net of the multinomial-diffusion line."""
 
     width: PositiveInt
-    multipliers: tuple[PositiveInt, ...]
+    multipliers: tuple[PositiveInt, ...] = Field(min_length=1)
     groups: PositiveInt = Field(description="groups of GroupNorm")
     heads: PositiveInt = Field(description="heads of the linear attention")
     head_dim: PositiveInt = Field(description="channels per head")
@@ -189,6 +190,21 @@ class Dataset(Section):
         for name in self.priors:
             if name not in self.first_stages:
                 raise ValueError(f"priors: {name} is not among first_stages {list(self.first_stages)}")
+        for name in self.first_stages:
+            if not 1 < codebook_size(name) <= LARGEST_CODEBOOK:
+                raise ValueError(f"first_stages: {name} must have from 2 to {LARGEST_CODEBOOK} codes")
+            if name.startswith("refit") and sampled_features(name) < codebook_size(name):
+                raise ValueError(f"first_stages: {name} samples fewer features than it has codes")
+        for step in (self.vqgan, self.refit, self.prior):
+            if step.training.batch_size > self.data.train:
+                raise ValueError(f"a batch of {step.training.batch_size} is more than the {self.data.train} images")
+        pictured = ("discriminator_width", "discriminator_layers")
+        if any(getattr(self.vqgan.loss, key) != getattr(self.refit.loss, key) for key in pictured):
+            raise ValueError("refit.loss must have the discriminator of vqgan.loss, which it goes on training")
+        levels = 2 ** (len(self.prior.unet.multipliers) - 1)
+        side = self.data.resolution // self.vqgan.autoencoder.downsampling
+        if side % levels:
+            raise ValueError(f"code maps of {side} x {side} cannot be halved by all levels of prior.unet.multipliers")
         if self.data.resolution != self.vqgan.autoencoder.resolution:
             raise ValueError("data.resolution and vqgan.autoencoder.resolution differ")
         return self

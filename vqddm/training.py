@@ -6,6 +6,7 @@ started again gives the same final weights as one that was not: bit for bit on t
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
 import os
@@ -167,6 +168,8 @@ class StateFolder:
         if not self.latest():
             write_json(path, identity)
             return
+        if not path.exists():
+            raise UserError(f"{self.folder}: holds a state of unknown parameters; delete the folder to begin anew")
         known, given = _flatten(read_json(path)), _flatten(identity)
         changed = [
             f"  {key}: {known.get(key)!r} there, {given.get(key)!r} now"
@@ -203,7 +206,11 @@ class StateFolder:
         """Delete the state: call it once the final checkpoint bears its name."""
         if PartialState().is_main_process:
             self._drop(sorted(self.folder.glob("step-*")))
-            shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(self.folder / "saving", ignore_errors=True)
+            for name in ("identity.json", "lock"):
+                (self.folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what others put there stays
+                self.folder.rmdir()
 
     def _drop(self, states: list[Path]) -> None:
         """Delete states; renamed first, so that one which is half deleted is never taken for a whole one."""
@@ -274,7 +281,10 @@ def train(
 
     first = 0
     if saved := state.latest():
-        accelerator.load_state(str(saved))
+        try:
+            accelerator.load_state(str(saved))
+        except (OSError, RuntimeError, SafetensorError, EOFError) as error:
+            raise UserError(f"{saved}: this state is damaged ({error}); delete it to begin anew") from None
         first = int(saved.name.removeprefix("step-"))
         accelerator.print(f"resuming after step {first} from {saved}", file=sys.stderr)
 

@@ -25,7 +25,7 @@ def measure_inpainting(pictures: Path, out: Path, threads: int | None = None) ->
     metric = perceptual_distance("efficientnet_lite0")
     found = {}
     if not pictures.exists():
-        raise UserError(f"{pictures}: no such file; build it with `snakemake {pictures}`")
+        raise UserError(f"{pictures}: no such file; build it with `snakemake --cores all {pictures}`")
     with np.load(pictures) as arrays:
         for index, name in enumerate(arrays["names"]):
             given = torch.from_numpy(arrays["masks"][index])

@@ -110,6 +110,6 @@ def read_table(path: Path) -> pd.DataFrame:
         printed = {name: str for name in pd.read_csv(path, nrows=0).columns if name.endswith("_text")}
         return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=printed)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; build it with `snakemake {path}`") from None
+        raise UserError(f"{path}: no such file; build it with `snakemake --cores all {path}`") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a table ({error}); delete it and build it again") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -122,6 +123,8 @@ def inpaint_images(
         UserError: too few images, or prior and first stage do not belong together.
     """
     limit_threads(threads)
+    if not 0 < temperature < math.inf:
+        raise UserError(f"temperature {temperature}: it must be above 0 and finite")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network, schedule, about_prior = load_prior(prior, device)
     model, about = load_first_stage(first_stage, device)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import shutil
 import sys
 from collections.abc import Callable
@@ -26,6 +28,7 @@ from vqddm.vqgan.codec import decode_codes
 from vqddm.vqgan.model import load_first_stage
 
 BATCH = 250
+BATCHES = "batches-"
 
 
 def denoise(
@@ -101,7 +104,7 @@ def sample(
     network, schedule, about = load_prior(prior, device)
     strided_timesteps(schedule.timesteps, steps)
     settings = [fingerprint(prior), count, steps, batch_size, seed, temperature, threads, str(device)]
-    kept = partial / hashlib.sha256(to_json(settings).encode()).hexdigest()[:16]
+    kept = partial / f"{BATCHES}{hashlib.sha256(to_json(settings).encode()).hexdigest()[:16]}"
     sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
     files = [kept / f"{number:05d}.npy" for number in range(len(sizes))]
     done = [file.exists() for file in files]
@@ -151,14 +154,17 @@ def sample_images(
     Raises:
         UserError: prior and first stage do not belong together, or `steps` is not in 1..T.
     """
-    if count < 1 or temperature <= 0:
-        raise UserError(f"{count} images at temperature {temperature}: both must be above 0")
+    if count < 1 or not 0 < temperature < math.inf:
+        raise UserError(f"{count} images at temperature {temperature}: both must be above 0 and finite")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, about = load_first_stage(first_stage, device)
     check_pair(prior, load_prior(prior)[2], first_stage, about)
     sample(prior, count, steps, BATCH, seed, temperature, state, codes, threads, device)
     write_array(out, decode_codes(model, read_array(codes)))
-    shutil.rmtree(state, ignore_errors=True)
+    for batches in state.glob(f"{BATCHES}*"):
+        shutil.rmtree(batches)
+    with contextlib.suppress(OSError):  # what others put there stays
+        state.rmdir()
 
 
 def check_pair(prior: Path, about_prior: dict[str, Any], first_stage: Path, about: dict[str, Any]) -> None:

@@ -13,10 +13,10 @@ rule prepare_data:
         "logs/data/{dataset}.log",
     benchmark:
         "benchmarks/data/{dataset}.tsv"
+    priority: 100
     conda:
         "../envs/vqddm.yaml"
     threads: 1
-    priority: 100
     resources:
         mem_mb=2000,
         runtime=120,

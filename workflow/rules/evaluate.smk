@@ -229,7 +229,7 @@ rule measure_speed:
         "benchmarks/evaluate/{dataset}_speed.tsv"
     conda:
         "../envs/vqddm.yaml"
-    threads: workflow.cores  # alone on the machine, so that nothing disturbs the clock
+    threads: lambda wildcards: workflow.cores  # alone on the machine, so that nothing disturbs the clock
     resources:
         mem_mb=4000,
         runtime=60,

@@ -25,7 +25,7 @@ def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; build it with `snakemake {path}`") from None
+        raise UserError(f"{path}: no such file; build it with `snakemake --cores all {path}`") from None
     except KeyError as error:
         raise UserError(f"{path}: lacks an array ({error.args[0]}); delete it and build it again") from None
     except (ValueError, EOFError, OSError, BadZipFile) as error:

@@ -1,0 +1,36 @@
+"""The README's numbers are those of the committed results, and its picture is there."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+
+@pytest.fixture
+def readme(root):
+    return (root / "README.md").read_text()
+
+
+def test_every_measured_number_stands_in_the_committed_results(root, readme):
+    results = root / "results/mini"
+    tables = [*results.glob("tables/*.md"), results / "claims.md"]
+    known = set(re.findall(r"\d+(?:\.\d+)?", "\n".join(path.read_text() for path in tables)))
+    rows = readme.split("## How far the reproduction is")[1].split("\n\nWhat is not there yet")[0]
+    measured = [row.split("|")[3] for row in rows.splitlines() if row.startswith("| ") and "---" not in row][1:]
+    numbers = [number for cell in measured for number in re.findall(r"\d+(?:\.\d+)?", cell)]
+    assert len(numbers) >= 10
+    assert not [number for number in numbers if number not in known]
+
+
+def test_its_files_exist(root, readme):
+    for link in re.findall(r"\]\(([^)#]+)\)", readme):
+        assert (root / link).exists(), link
+    for name in re.findall(r"`(vqddm/[\w/.]+)`", readme):
+        assert (root / name).exists(), name
+
+
+def test_its_make_targets_exist(root, readme):
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", readme, re.MULTILINE))
+    assert {"reproduce", "test", "unlock"} <= named <= targets
