@@ -116,9 +116,7 @@ def test_a_changed_parameter_makes_what_depends_on_it_and_nothing_else(built: Pa
     config = built / "tests/tiny.yaml"
     before = config.read_text()
     try:
-        config.write_text(
-            before.replace("learning_rate: 0.002\n      importance", "learning_rate: 0.003\n      importance")
-        )
+        config.write_text(before.replace("learning_rate: 0.002\n      warmup", "learning_rate: 0.003\n      warmup"))
         assert config.read_text() != before
         planned = jobs(snakemake(built, "-n").stdout)
         assert {"train_prior", "sample_images", "measure_samples", "measure_likelihood", "page"} <= planned

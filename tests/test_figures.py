@@ -267,6 +267,25 @@ def test_samples_appear_pixel_for_pixel(suite: tuple[Plan, Path, Path], redrawn:
         assert any(np.array_equal(column[y : y + 96], large) for y in range(len(column) - 95))
 
 
+def test_further_samples_say_which_they_are(
+    suite: tuple[Plan, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, root, models = suite
+    path = models / "faces" / "refit_k256_p4000" / "samples_100.npy"
+    whole = np.load(path)
+    written: list[Figure] = []
+    monkeypatch.setattr(galleries, "save", lambda figure, stem: written.append(figure))
+    try:
+        for count in (len(whole), 70, 40):
+            np.save(path, whole[:count])
+            draw(10, plan, root, models, tmp_path / "figure")
+    finally:
+        np.save(path, whole)
+    assert len(whole) >= 96
+    for figure, (first, last) in zip(written, ((33, 96), (7, 70), (1, 40)), strict=True):
+        assert f"Samples {first} to {last}, not chosen; Figure 7 shows 1 to 32." in texts(figure)
+
+
 def test_figure_1_shows_the_metrics(figures: dict[int, Figure]) -> None:
     upper, lower = figures[1].axes
     places = np.asarray(lower.collections[0].get_offsets())

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from scipy.stats import chisquare
 
 from vqddm import training
@@ -16,12 +17,14 @@ from vqddm.prior import sample as sampling
 from vqddm.prior.likelihood import exact_bits
 from vqddm.prior.sample import sample, sample_codes
 from vqddm.prior.timesteps import SIZE, UNIFORM, LossHistory
-from vqddm.prior.train import load_prior, train_prior
+from vqddm.prior.train import PriorRecipe, load_prior, train_prior
 
 PARAMS = PriorParams(
     diffusion=DiffusionParams(timesteps=12, schedule="cosine", residual=True),
     unet=UNetParams(width=16, multipliers=(1, 2), groups=4, heads=2, head_dim=8),
     learning_rate=3e-3,
+    warmup_steps=0,
+    gradient_clip=None,
     importance_sampling=True,
     ema_decay=0.9,
     training=TrainingParams(steps=30, batch_size=32, precision="no", seed=3),
@@ -119,6 +122,28 @@ def test_training_learns_and_samples_look_like_the_data(tmp_path: Path) -> None:
     known = {m.tobytes() for m in maps.astype(np.int64)}
     shares = {steps: np.mean([m.numpy().tobytes() in known for m in z]) for steps, z in drawn.items()}
     assert shares[12] > 0.35 and shares[4] > 0.05  # by chance it would be 4e-12
+
+
+def test_learning_rate_rises_then_falls_as_a_cosine() -> None:
+    params = PARAMS.model_copy(update={"warmup_steps": 4})
+    factors = [PriorRecipe(6, params, torch.device("cpu")).learning_rate_factor(step) for step in range(31)]
+    cosine = 0.5 * (1 + np.cos(np.pi * np.arange(31) / 30))
+    np.testing.assert_allclose(factors, cosine * np.minimum(1, np.arange(1, 32) / 5), atol=1e-12)
+    assert PriorRecipe(6, PARAMS, torch.device("cpu")).learning_rate_factor(0) == 1
+
+
+def test_clipping_bounds_the_gradient_and_nothing_else() -> None:
+    """The same step with a bound far above and far below the gradient's norm, and without one."""
+    norms = {}
+    for clip in (None, 1e6, 1e-3):
+        accelerator = Accelerator(cpu=True)
+        recipe = PriorRecipe(6, PARAMS.model_copy(update={"gradient_clip": clip}), torch.device("cpu"))
+        recipe.optimizers["prior"] = accelerator.prepare(recipe.optimizers["prior"])
+        recipe.step(torch.zeros(32, 4, 4, dtype=torch.int64), 0, torch.Generator().manual_seed(0), accelerator)
+        gradients = [p.grad for p in recipe.modules["prior"].parameters() if p.grad is not None]
+        norms[clip] = float(torch.stack([g.norm() for g in gradients]).norm())
+    assert norms[None] == norms[1e6] > 0.01
+    assert norms[1e-3] == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_interrupted_training_gives_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,8 @@ class PriorParams(Section):
     diffusion: DiffusionParams
     unet: UNetParams
     learning_rate: float = Field(gt=0, description="Adam's learning rate at the start of the cosine annealing")
+    warmup_steps: int = Field(ge=0, description="steps over which the learning rate first rises; the paper names none")
+    gradient_clip: float | None = Field(gt=0, description="largest norm of the gradient; null: the paper names none")
     importance_sampling: bool = Field(description="draw t with q(t) proportional to sqrt(E[L_t^2])")
     ema_decay: float = Field(ge=0, lt=1, description="exponential moving average of the weights; 0 turns it off")
     training: TrainingParams

@@ -57,8 +57,9 @@ class PriorRecipe:
             self.stateful["average"] = self.average
 
     def learning_rate_factor(self, step: int) -> float:
-        """Cosine annealing from 1 to 0 over the training."""
-        return 0.5 * (1 + math.cos(math.pi * step / self.params.training.steps))
+        """Cosine annealing from 1 to 0 over the training, after a linear rise over the warm-up."""
+        rise = min(1.0, (step + 1) / (self.params.warmup_steps + 1))
+        return rise * 0.5 * (1 + math.cos(math.pi * step / self.params.training.steps))
 
     def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
         """Update the weights once on code maps (B, h, w) int64; return the loss in bits per code."""
@@ -71,6 +72,8 @@ class PriorRecipe:
         optimizer = self.optimizers["prior"]
         optimizer.zero_grad()
         accelerator.backward(loss)
+        if self.params.gradient_clip is not None:
+            accelerator.clip_grad_norm_(self.modules["prior"].parameters(), self.params.gradient_clip)
         optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.modules["prior"])

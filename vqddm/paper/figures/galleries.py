@@ -72,30 +72,33 @@ def _no_role(plan: Plan, role: Role) -> str:
     )
 
 
-def _sample_rows(files: Files, role: Role, lines: int, skip: int, letter: str) -> tuple[list[Row], int]:
-    """Rows of samples of a role's shown prior under one heading with their distance, and how many are shown.
+def _sample_rows(files: Files, role: Role, lines: int, wanted: int, letter: str) -> tuple[list[Row], int, int]:
+    """Rows of samples of a role's shown prior under one heading with their distance.
 
-    `skip` samples are passed over, as far as enough remain.
+    They begin with sample number `wanted`, or earlier if too few would remain.
+
+    Returns:
+        the rows, the number of the first sample shown, the number of samples shown.
     """
     path, metric = files.samples(role)
     samples, measured = read_array(path), read_json(metric)
     columns = 8 if samples.shape[2] < 128 else 4
     lines = lines if columns == 8 else max(1, lines * 3 // 4)
-    skip = max(0, min(skip, len(samples) - columns * lines))
-    chosen = samples[skip : skip + columns * lines]
+    first = max(0, min(wanted, len(samples) - columns * lines))
+    chosen = samples[first : first + columns * lines]
     distance = measured["distance"]
     title = files.plan.datasets[files.dataset(role)].title
     heading = f"{letter}{title}, T = {measured['steps']}:  {distance['name']} = {distance['frechet']:.1f}"
     rows = [
         Row("" if start else heading, list(chosen[start : start + columns])) for start in range(0, len(chosen), columns)
     ]
-    return rows, len(chosen)
+    return rows, first, len(chosen)
 
 
 def figure7(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
     """Samples of the priors that play CelebA-HQ (a) and LSUN-Church (b)."""
     files = Files(plan, root, models)
-    rows, _ = _sample_rows(files, "celebahq", 4, 0, "(a)  ")
+    rows, _, _ = _sample_rows(files, "celebahq", 4, 0, "(a)  ")
     footer = "The first samples, not chosen."
     if plan.role("lsun_church") is None:
         footer = f"{footer}\n(b)  LSUN-Church: {_no_role(plan, 'lsun_church')}"
@@ -106,10 +109,11 @@ def figure7(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
 
 
 def _more_samples(files: Files, role: Role, out_stem: Path) -> None:
-    shown_in_figure7 = _sample_rows(files, role, 4, 0, "")[1]
-    rows, _ = _sample_rows(files, role, 8, shown_in_figure7, "")
+    _, _, in_figure7 = _sample_rows(files, role, 4, 0, "")
+    rows, first, count = _sample_rows(files, role, 8, in_figure7, "")
+    footer = f"Samples {first + 1} to {first + count}, not chosen; Figure 7 shows 1 to {in_figure7}."
     with styled():
-        save(draw_rows(rows, "Further samples after those of Figure 7, not chosen."), out_stem)
+        save(draw_rows(rows, footer), out_stem)
 
 
 def figure9(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
