@@ -7,10 +7,10 @@ SUITE ?= mini
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce unlock test test-fast lint format schema lock clean
+.PHONY: help environment reproduce unlock restore record accept dvc.yaml test test-fast lint format schema lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # The environment is whole once the stamp is there: an interrupted installation begins again.
 $(VENV)/installed: requirements.lock pyproject.toml
@@ -27,6 +27,18 @@ reproduce: environment ## run the whole pipeline into results/
 
 unlock: environment ## after snakemake itself was killed with -9: take its lock away
 	$(BIN)/snakemake --unlock
+
+restore: environment ## bring the recorded data and checkpoints from DVC, so that none is made again
+	$(BIN)/vqddm ledger restore
+
+record: environment ## write what Snakemake made into dvc.lock (TARGET=table1: only what that needs)
+	$(BIN)/vqddm ledger record $(TARGET)
+
+accept: environment ## after an edit of code that changes no result: tell Snakemake and DVC so
+	$(BIN)/vqddm ledger accept
+
+dvc.yaml: environment ## write dvc.yaml from the Snakefile's DAG
+	$(BIN)/vqddm ledger stages
 
 test: environment ## run all tests: fast ones first, then the tiny end-to-end run
 	$(BIN)/python -m pytest

@@ -20,6 +20,13 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/paper.smk"
 
 
+onstart:
+    try:
+        guard_checkpoints(workflow)
+    except UserError as error:
+        sys.exit(f"vqddm: {error}")
+
+
 rule all:
     default_target: True
     input:

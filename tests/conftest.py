@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tiny import copy_of, snakemake
 
 # Fixed before torch is imported: last bits may differ between numbers of threads.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -22,3 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def root() -> Path:
     """The repository's root."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which the tiny suite was built on two cores."""
+    folder = copy_of(Path(__file__).parent.parent, tmp_path_factory.mktemp("clone"))
+    done = snakemake(folder, "--cores", "2")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder

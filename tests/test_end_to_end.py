@@ -3,67 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from tiny import BIN, ENVIRONMENT, copy_of, snakemake
 
 from vqddm.params import to_json
 
 pytestmark = pytest.mark.slow
-BIN = Path(sys.executable).parent
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-
-
-def copy_of(root: Path, target: Path) -> Path:
-    """The project's own files, as a clone has them."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=root,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (root / name).is_file() and not name.startswith("results/"):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, target / name)
-    return target
-
-
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [BIN / "snakemake", "--configfile", "tests/tiny.yaml", *arguments],
-        cwd=folder,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
 
 
 def jobs(dry_run: str) -> set[str]:
     """The rules in a dry run's job table."""
     table = dry_run.split("Job stats:")[-1].split("\n\n")[0]
     return {line.split()[0] for line in table.splitlines()[3:] if line.strip() and not line.startswith("total")}
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which the tiny suite was built on two cores."""
-    folder = copy_of(Path(__file__).parent.parent, tmp_path_factory.mktemp("clone"))
-    done = snakemake(folder, "--cores", "2")
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
 
 
 def test_every_artefact_is_there(built: Path) -> None:

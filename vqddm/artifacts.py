@@ -11,7 +11,10 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import subprocess
 from collections.abc import Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,17 +107,54 @@ def fingerprint(path: Path) -> str:
     return sha256(path)
 
 
+def made_with() -> dict[str, Any]:
+    """The code revision (`unknown` outside a git checkout), Python and the packages that results depend on."""
+    root = Path(__file__).resolve().parents[1]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        revision = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        revision = "unknown"
+    packages = {name: metadata.version(name) for name in ("torch", "accelerate", "numpy", "scikit-learn")}
+    return {"revision": revision, "python": platform.python_version(), **packages}
+
+
 def write_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors as safetensors, with `about` (what made them) as JSON in the file's header."""
+    """Write tensors as safetensors, with `about` and what made them as JSON in the file's header."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    about = {**about, "made_with": made_with()}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as aside:
         try:
             save_file(contiguous, aside, metadata={"about": json.dumps(about, sort_keys=True)})
         except SafetensorError as error:  # wraps a full disk
             raise UserError(f"{path}: could not be written ({error})") from None
+        umask = os.umask(0)
+        os.umask(umask)
+        aside.chmod(0o666 & ~umask)  # safetensors makes it the owner's alone
+
+
+def describe_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint's header says: what made it, and its tensors' shapes.
+
+    Raises:
+        UserError: missing, damaged or foreign.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise UserError(f"{path}: no such checkpoint; build it with `snakemake --cores all {path}`")
+    try:
+        with safe_open(path, framework="np") as file:
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
+            shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a whole safetensors file ({error}); delete it and build it again") from None
+    if "kind" not in about:
+        raise UserError(f"{path}: no checkpoint of this project; its header does not say what made it")
+    return {**about, "tensors": shapes}
 
 
 def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -7,6 +7,7 @@ steps without torch start at once.
 from __future__ import annotations
 
 import errno
+import math
 import signal
 import sys
 from enum import StrEnum
@@ -24,6 +25,7 @@ refit_app = typer.Typer(help="Rebuilt codebooks, fine-tuned first stages, code m
 prior_app = typer.Typer(help="The discrete diffusion prior, samples, inpaintings.", no_args_is_help=True)
 evaluate_app = typer.Typer(help="Every measured number, as small JSON.", no_args_is_help=True)
 paper_app = typer.Typer(help="Tables, figures, claims and the page.", no_args_is_help=True)
+ledger_app = typer.Typer(help="What Snakemake and DVC know of each other.", no_args_is_help=True)
 for name, sub in (
     ("data", data_app),
     ("vqgan", vqgan_app),
@@ -31,6 +33,7 @@ for name, sub in (
     ("prior", prior_app),
     ("evaluate", evaluate_app),
     ("paper", paper_app),
+    ("ledger", ledger_app),
 ):
     app.add_typer(sub, name=name)
 
@@ -78,6 +81,26 @@ def check(path: Annotated[Path, typer.Argument()] = Path("params.yaml")) -> None
 
     loaded = params.load(path)
     typer.echo(f"{path}: valid; suites {', '.join(loaded.suites)}; datasets {', '.join(loaded.datasets)}")
+
+
+@app.command()
+def show(
+    checkpoint: Annotated[Path, typer.Argument(help="a .safetensors file of this project")],
+    tensors: Annotated[bool, typer.Option("--tensors", help="every tensor's shape too")] = False,
+) -> None:
+    """Print what made a checkpoint: parameters, seed, inputs' checksums, code revision, package versions."""
+    import yaml
+
+    from vqddm.artifacts import describe_checkpoint
+
+    about = describe_checkpoint(checkpoint)
+    shapes = about.pop("tensors")
+    numbers = sum(math.prod(shape) for shape in shapes.values())
+    typer.echo(yaml.safe_dump(about, sort_keys=False, width=110).rstrip())
+    typer.echo(f"tensors: {len(shapes)}, {numbers} numbers")
+    if tensors:
+        for name, shape in shapes.items():
+            typer.echo(f"  {name} {shape}")
 
 
 @data_app.command()
@@ -452,6 +475,41 @@ def page(plan: PlanJson, root: Root, out: Out) -> None:
     from vqddm.params import parse
 
     page(parse(Plan, plan, "plan"), root, out)
+
+
+@ledger_app.command()
+def stages() -> None:
+    """Write dvc.yaml from the Snakefile's DAG."""
+    from vqddm.ledger.dag import read_dag
+    from vqddm.ledger.stages import write_stages
+
+    write_stages(read_dag())
+
+
+@ledger_app.command()
+def restore() -> None:
+    """Bring the recorded files, drop what is stale, let Snakemake know the rest."""
+    from vqddm.ledger.commands import restore
+
+    restore(typer.echo)
+
+
+@ledger_app.command()
+def record(
+    targets: Annotated[list[str] | None, typer.Argument(help="Snakemake targets; none: everything")] = None,
+) -> None:
+    """Write what Snakemake made into dvc.lock and DVC's cache."""
+    from vqddm.ledger.commands import record
+
+    record(targets or [], typer.echo)
+
+
+@ledger_app.command()
+def accept(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False) -> None:
+    """After an edit of code that changes no result: list what it concerns, and tell both ledgers."""
+    from vqddm.ledger.commands import accept
+
+    accept(typer.echo, lambda question: yes or typer.confirm(question))
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from vqddm.artifacts import UserError
+from vqddm.ledger.guard import guard_checkpoints
 from vqddm.paper.plan import plan_from
 from vqddm.params import Params, codebook_size, sampled_features, to_json
 from vqddm.params import (
@@ -25,6 +26,7 @@ METRICS = f"{RESULTS}/metrics"
 MODEL = "models/{dataset}/{first_stage}"
 LOGS = f"logs/{PARAMS.suite}"
 BENCHMARKS = f"benchmarks/{PARAMS.suite}"
+CODE = {".py", ".yaml", ".j2"}
 
 
 wildcard_constraints:
@@ -35,9 +37,59 @@ wildcard_constraints:
     steps=r"\d+",
 
 
+def reads(*keys, when=lambda wildcards: True):
+    """Say which keys of params.yaml a rule's parameter comes from: `dvc.yaml` is written from them.
+
+    A key may name wildcards, as in `datasets.{dataset}.prior`. Marks add up.
+    """
+
+    def mark(function):
+        function.keys = [*getattr(function, "keys", []), (keys, when)]
+        return function
+
+    return mark
+
+
 def section(name):
     """A dataset's section of params.yaml as sorted JSON: what Snakemake and DVC both compare."""
-    return lambda wildcards: to_json(config["datasets"][wildcards.dataset][name])
+
+    @reads("datasets.{dataset}." + name)
+    def value(wildcards):
+        return to_json(config["datasets"][wildcards.dataset][name])
+
+    return value
+
+
+def evaluation(name):
+    """A value of the suite's section `evaluate`."""
+
+    @reads(f"suites.{PARAMS.suite}.evaluate.{name}")
+    def value(wildcards):
+        return getattr(SUITE.evaluate, name)
+
+    return value
+
+
+@reads(
+    f"suites.{PARAMS.suite}.title",
+    f"suites.{PARAMS.suite}.datasets",
+    f"suites.{PARAMS.suite}.evaluate.step_sweep",
+    *(
+        f"datasets.{dataset}.{key}"
+        for dataset in SUITE.dataset_names
+        for key in (
+            "title",
+            "data.source",
+            "data.resolution",
+            "first_stages",
+            "priors",
+            "prior.diffusion.timesteps",
+        )
+    ),
+)
+def plan(wildcards):
+    """The suite's plan as sorted JSON."""
+    return to_json(PLAN.model_dump(mode="json"))
 
 
 def code(*places):
@@ -46,7 +98,11 @@ def code(*places):
     files = []
     for place in places:
         found = root / place
-        files += sorted(found.glob("*.py")) if found.is_dir() else [found]
+        files += (
+            sorted(f for f in found.rglob("*") if f.suffix in CODE)
+            if found.is_dir()
+            else [found]
+        )
     return [str(f.relative_to(workflow.basedir)) for f in files]
 
 
@@ -60,11 +116,30 @@ def timesteps(dataset):
     return PARAMS.datasets[dataset].prior.diffusion.timesteps
 
 
-def feature_count(dataset, split):
-    """How many images' features are measured: of test images at most as many as there are."""
-    if split == "train":
+def tests_are_few(wildcards):
+    """A dataset has fewer test images than the suite samples: all of them are measured."""
+    return PARAMS.datasets[wildcards.dataset].data.test < SUITE.evaluate.samples
+
+
+@reads(
+    f"suites.{PARAMS.suite}.evaluate.reference",
+    when=lambda wildcards: wildcards.split == "train",
+)
+@reads(
+    f"suites.{PARAMS.suite}.evaluate.samples",
+    when=lambda wildcards: wildcards.split == "test" and not tests_are_few(wildcards),
+)
+@reads(
+    "datasets.{dataset}.data.test",
+    when=lambda wildcards: wildcards.split == "test" and tests_are_few(wildcards),
+)
+def feature_count(wildcards):
+    """How many images' features are measured."""
+    if wildcards.split == "train":
         return SUITE.evaluate.reference
-    return min(SUITE.evaluate.samples, PARAMS.datasets[dataset].data.test)
+    if tests_are_few(wildcards):
+        return PARAMS.datasets[wildcards.dataset].data.test
+    return SUITE.evaluate.samples
 
 
 def sampled_features_option(first_stage):

@@ -1,7 +1,7 @@
 """Step `evaluate`: every measured number, as small JSON."""
 
-NETWORK = SUITE.evaluate.features
-SEED = SUITE.evaluate.seed
+NETWORK = evaluation("features")
+SEED = evaluation("seed")
 DISTANCE_CODE = code(
     "evaluate/measure.py",
     "evaluate/features.py",
@@ -29,7 +29,7 @@ rule extract_features:
         gpu=1,
     params:
         network=NETWORK,
-        images=lambda wildcards: feature_count(wildcards.dataset, wildcards.split),
+        images=feature_count,
     shell:
         "vqddm evaluate features --data {input.data} --network {params.network} --count {params.images}"
         " --out {output} --threads {threads} > {log} 2>&1"
@@ -83,7 +83,7 @@ rule measure_reconstruction:
         runtime=240,
         gpu=1,
     params:
-        images=SUITE.evaluate.reconstructions,
+        images=evaluation("reconstructions"),
         network=NETWORK,
         seed=SEED,
         sampled=lambda wildcards: sampled_features_option(wildcards.first_stage),
@@ -115,7 +115,7 @@ rule measure_samples:
     params:
         network=NETWORK,
         seed=SEED,
-        temperature=SUITE.evaluate.temperature,
+        temperature=evaluation("temperature"),
     shell:
         "vqddm evaluate samples --samples {input.samples} --reference {input.reference} --steps {wildcards.steps}"
         " --temperature {params.temperature} --network {params.network} --seed {params.seed}"
@@ -148,7 +148,7 @@ rule measure_likelihood:
         runtime=1440,
         gpu=1,
     params:
-        images=SUITE.evaluate.nll_images,
+        images=evaluation("nll_images"),
         seed=SEED,
     shell:
         "vqddm evaluate likelihood --prior {input.prior} --codes-train {input.codes_train}"
@@ -312,8 +312,8 @@ rule find_neighbours:
         runtime=240,
         gpu=1,
     params:
-        samples=SUITE.evaluate.neighbour_samples,
-        neighbours=SUITE.evaluate.neighbours,
+        samples=evaluation("neighbour_samples"),
+        neighbours=evaluation("neighbours"),
     shell:
         "vqddm evaluate neighbours --samples {input.samples} --train {input.train}"
         " --count {params.samples} --neighbours {params.neighbours} --out {output} --threads {threads} > {log} 2>&1"

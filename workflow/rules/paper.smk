@@ -6,11 +6,10 @@ Each artefact has a target of its own: `snakemake --cores all table1`, `… figu
 from vqddm.paper.figures import inputs as figure_inputs
 from vqddm.paper.reported import captions
 
-PLAN_JSON = to_json(PLAN.model_dump(mode="json"))
 TABLES = ["table1", "table2", "table3", "likelihood", "speed"]
 FIGURES = range(1, 13)
 CAPTIONS = {name: about["caption"] for name, about in captions().items()}
-PAPER_CODE = code("paper") + ["vqddm/paper/reported.yaml", "vqddm/paper/captions.yaml"]
+PAPER_CODE = code("paper")
 
 
 FLOORS = [f"{METRICS}/{dataset}/floor.json" for dataset in SUITE.dataset_names]
@@ -68,7 +67,7 @@ rule table:
         mem_mb=1000,
         runtime=10,
     params:
-        plan=PLAN_JSON,
+        plan=plan,
         caption=lambda wildcards: CAPTIONS[wildcards.table],
         root=lambda wildcards, output: Path(output.csv).parents[1],
         stem=lambda wildcards, output: Path(output.csv).with_suffix(""),
@@ -104,7 +103,7 @@ rule figure:
         mem_mb=1000,
         runtime=10,
     params:
-        plan=PLAN_JSON,
+        plan=plan,
         caption=lambda wildcards: CAPTIONS[f"figure{wildcards.number}"],
         root=lambda wildcards, output: Path(output.png).parents[1],
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
@@ -141,7 +140,7 @@ rule judge_claims:
         mem_mb=1000,
         runtime=10,
     params:
-        plan=PLAN_JSON,
+        plan=plan,
         root=lambda wildcards, output: Path(output.csv).parent,
         stem=lambda wildcards, output: Path(output.csv).with_suffix(""),
     shell:
@@ -152,7 +151,6 @@ rule judge_claims:
 rule page:
     input:
         PAPER_CODE,
-        "vqddm/paper/templates/index.html.j2",
         f"{RESULTS}/claims.csv",
         tables=expand(
             f"{RESULTS}/tables/{{table}}.{{kind}}",
@@ -177,7 +175,7 @@ rule page:
         mem_mb=1000,
         runtime=10,
     params:
-        plan=PLAN_JSON,
+        plan=plan,
         root=lambda wildcards, output: Path(output[0]).parent,
     shell:
         "vqddm paper page --plan {params.plan:q} --root {params.root} --out {output} > {log} 2>&1"

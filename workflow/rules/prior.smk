@@ -62,9 +62,9 @@ rule sample_images:
         runtime=2880,
         gpu=1,
     params:
-        images=SUITE.evaluate.samples,
-        seed=SUITE.evaluate.seed,
-        temperature=SUITE.evaluate.temperature,
+        images=evaluation("samples"),
+        seed=evaluation("seed"),
+        temperature=evaluation("temperature"),
     shell:
         "vqddm prior sample --prior {input.prior} --first-stage {input.first_stage} --steps {wildcards.steps}"
         " --count {params.images} --seed {params.seed} --temperature {params.temperature}"
@@ -98,10 +98,10 @@ rule inpaint_images:
         runtime=240,
         gpu=1,
     params:
-        images=SUITE.evaluate.inpaintings,
-        encode=SUITE.evaluate.inpainting_encodes,
-        seed=SUITE.evaluate.seed,
-        temperature=SUITE.evaluate.temperature,
+        images=evaluation("inpaintings"),
+        encode=evaluation("inpainting_encodes"),
+        seed=evaluation("seed"),
+        temperature=evaluation("temperature"),
     shell:
         "vqddm prior inpaint --prior {input.prior} --first-stage {input.first_stage} --data {input.data}"
         " --count {params.images} --encode {params.encode} --seed {params.seed}"

@@ -1,0 +1,127 @@
+"""`vqddm ledger`: each ledger certifies what the other knows.
+
+Snakemake's records say which parameters, inputs and code made a file; `dvc.lock` says the same, with checksums, and
+travels with git. A clone has the second and not the first, a run has the first and not the second.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vqddm.artifacts import UserError
+from vqddm.ledger.dag import Job, read_dag, with_dependents
+from vqddm.ledger.dvc import changes, commit, dvc, has_remote
+from vqddm.ledger.stages import check_stages
+
+Say = Callable[[str], object]
+
+
+def restore(say: Say, root: Path = Path()) -> None:
+    """Bring what `dvc.lock` names, drop what is of other parameters, inputs or code, let Snakemake record the rest.
+
+    Raises:
+        UserError: `dvc.yaml` is not the DAG's, files lie here that are not recorded, or DVC could not bring the files.
+    """
+    jobs = read_dag(root=root)
+    check_stages(jobs, root)
+    if not (root / "dvc.lock").exists():
+        raise UserError("there is no dvc.lock: nothing was recorded yet; build with Snakemake, then `make record`")
+    if unrecorded := [path for words in changes(root).values() for path in map(_changed_file, words) if path]:
+        raise UserError(
+            f"{_listed(unrecorded)}: here, but not as dvc.lock has it, and the recorded file would overwrite it; "
+            "`make record` if it is to stay, delete it if not"
+        )
+    dvc("pull" if has_remote(root) else "checkout", root=root, show=True)
+    dirty = changes(root)
+    stale = with_dependents(jobs, set(dirty))
+    for job in jobs:
+        if job.name in stale:
+            for path in job.outputs:
+                (root / path).unlink(missing_ok=True)
+            say(f"dropped {job.name}: {'; '.join(dirty.get(job.name, ['what it is made from is dropped']))}")
+    clean = [job for job in jobs if job.name not in stale]
+    touch(clean, root)
+    say(f"{len(clean)} stages are as dvc.lock says, and Snakemake knows it; {len(stale)} are to be made again")
+
+
+def record(targets: Sequence[str], say: Say, root: Path = Path()) -> None:
+    """Write what Snakemake made for `targets` (none: everything) into `dvc.lock` and DVC's cache.
+
+    Raises:
+        UserError: Snakemake has something to do for them, or `dvc.yaml` is not the DAG's.
+    """
+    check_stages(read_dag(root=root), root)
+    jobs = read_dag(targets, root)
+    if waiting := [job.name for job in jobs if job.outdated]:
+        raise UserError(
+            f"not recorded: Snakemake has still to make {_listed(waiting)}; run "
+            f"`snakemake --cores all {' '.join(targets)}`".rstrip()
+        )
+    commit([job.name for job in jobs], root)
+    say(f"dvc.lock records {len(jobs)} stages; next: `git add dvc.lock`, and `dvc push` where there is a remote")
+
+
+def accept(say: Say, agree: Callable[[str], bool], root: Path = Path()) -> None:
+    """After an edit of code that changes no result: tell both ledgers so.
+
+    Accepted is a stage of whose reasons to run again none is other than code: files of `vqddm/` or its rule's shell
+    text, and only if all that it is made from is clean or accepted too.
+
+    Args:
+        say: prints a line.
+        agree: asks the user.
+        root: the project's root.
+
+    Raises:
+        UserError: `dvc.yaml` is not the DAG's, or the user does not agree.
+    """
+    jobs = read_dag(root=root)
+    check_stages(jobs, root)
+    dirty = changes(root)
+    edited = {name for name, words in dirty.items() if all(_is_code(word) for word in words)}
+    refused = with_dependents(jobs, set(dirty) - edited)
+    accepted = [job for job in jobs if job.name in edited - refused]
+    for job in jobs:
+        if job.name in refused & set(dirty):
+            words = [word for word in dirty[job.name] if not _is_code(word)]
+            say(f"not accepted: {job.name} ({'; '.join(words) or 'what it is made from has changed'})")
+    if not accepted:
+        say("nothing to accept: no stage has changed code alone")
+        return
+    for job in accepted:
+        say(f"to accept: {job.name} ({'; '.join(dirty[job.name])})")
+    if not agree(f"Do these {len(accepted)} stages give the same results with the edited code?"):
+        raise UserError("nothing was accepted")
+    commit([job.name for job in accepted], root)
+    touch([job for job in jobs if job.name not in refused], root)
+    say(f"accepted {len(accepted)} stages; next: `git add dvc.lock`")
+
+
+def touch(jobs: Sequence[Job], root: Path) -> None:
+    """Let Snakemake record these jobs' files as made by the present parameters, inputs and code."""
+    outputs = [path for job in jobs for path in job.outputs]
+    if not outputs:
+        return
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--touch", "--forceall", "--quiet", "all", "--"]
+    done = subprocess.run([*command, *outputs], cwd=root, text=True, capture_output=True)
+    if done.returncode:
+        raise UserError(f"Snakemake could not record the files:\n{done.stderr.strip()[-2000:]}")
+
+
+def _changed_file(word: str) -> str | None:
+    """The data or checkpoint that a word of `changes` calls other than recorded, though it is there."""
+    kind, _, rest = word.partition(" ")
+    path, _, how = rest.rpartition(": ")
+    return path if kind == "outs" and how in ("modified", "new") and path.startswith(("data/", "models/")) else None
+
+
+def _is_code(word: str) -> bool:
+    return word == "command" or word.startswith("deps vqddm/")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

@@ -1,0 +1,120 @@
+"""The jobs of the Snakefile's DAG, as Snakemake itself plans them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import logging
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vqddm.artifacts import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: a rule with its wildcards.
+
+    Args:
+        rule: the rule's name.
+        wildcards: in the order of the rule's outputs.
+        inputs, outputs: paths relative to the project's root.
+        keys: the keys of `params.yaml` that its parameters come from.
+        values: its parameters, as text.
+        shell: short hash of the rule's shell text.
+        outdated: Snakemake would run it.
+    """
+
+    rule: str
+    wildcards: dict[str, str]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    keys: tuple[str, ...]
+    values: dict[str, str]
+    shell: str
+    outdated: bool
+
+    @property
+    def name(self) -> str:
+        """The name of its DVC stage: `table1`, `figure5`, `claims`, or the rule and its wildcards."""
+        if self.rule == "judge_claims":
+            return "claims"
+        if self.rule in ("table", "figure"):
+            return "".join([*(["figure"] if self.rule == "figure" else []), *self.wildcards.values()])
+        values = [f"{name}{value}" if len(name) == 1 else value for name, value in self.wildcards.items()]
+        return "-".join([self.rule, *values])
+
+
+def read_dag(targets: Sequence[str] = (), root: Path = Path()) -> list[Job]:
+    """The jobs that `targets` (none: the default target) need, finished ones too, in the order of the rules.
+
+    Raises:
+        UserError: Snakemake cannot plan them.
+    """
+    from snakemake.api import SnakemakeApi
+    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+    told = io.StringIO()
+    logging.captureWarnings(True)
+    with (
+        contextlib.redirect_stdout(told),
+        contextlib.redirect_stderr(told),
+        SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api,
+    ):
+        try:
+            planned = api.workflow(
+                resource_settings=ResourceSettings(cores=1),
+                config_settings=ConfigSettings(),
+                snakefile=root / "Snakefile",
+                workdir=root,
+            )
+            planned.dag(DAGSettings(targets=set(targets))).summary()
+            workflow: Any = planned._workflow  # the interface has no public way to the jobs
+            jobs = [_job(workflow, job) for job in workflow.dag.jobs if job.rule.shellcmd]
+        except (Exception, SystemExit) as error:
+            raise UserError(f"Snakemake cannot plan {' '.join(targets) or 'the workflow'}: {error}") from None
+    order = [rule.name for rule in workflow.rules]
+    return sorted(jobs, key=lambda job: (order.index(job.rule), [_natural(path) for path in job.outputs]))
+
+
+def _natural(text: str) -> list[str | int]:
+    """A key that sorts figure2 before figure10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
+
+
+def _job(workflow: Any, job: Any) -> Job:
+    return Job(
+        rule=job.rule.name,
+        wildcards=dict(job.wildcards_dict),
+        inputs=tuple(dict.fromkeys(str(f) for f in job.input)),
+        outputs=tuple(str(f) for f in job.output),
+        keys=tuple(_keys(job)),
+        values={name: str(value) for name, value in job.params.items()},
+        shell=hashlib.sha256(job.rule.shellcmd.encode()).hexdigest()[:8],
+        outdated=workflow.dag.needrun(job),
+    )
+
+
+def _keys(job: Any) -> list[str]:
+    """The keys with which `reads` (`workflow/rules/common.smk`) marked the functions of the job's parameters."""
+    found: dict[str, None] = {}
+    for _, function in job.rule.params._allitems():
+        for keys, when in getattr(function, "keys", []):
+            if when(job.wildcards):
+                found |= {key.format(**job.wildcards_dict): None for key in keys}
+    return list(found)
+
+
+def with_dependents(jobs: Collection[Job], changed: set[str]) -> set[str]:
+    """The names in `changed` and of all jobs that depend on their outputs, however far."""
+    makers = {path: job.name for job in jobs for path in job.outputs}
+    found = set(changed)
+    while True:
+        more = {job.name for job in jobs if any(makers.get(path) in found for path in job.inputs)} - found
+        if not more:
+            return found
+        found |= more

@@ -1,0 +1,73 @@
+"""DVC, asked through its command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vqddm.artifacts import UserError
+
+
+def dvc(*arguments: str, root: Path = Path(), show: bool = False) -> str:
+    """Run one dvc command and return what it printed.
+
+    Args:
+        arguments: the command and its options.
+        root: the project's root.
+        show: let its progress through to the screen.
+
+    Raises:
+        UserError: it failed; with DVC's own last words.
+    """
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(
+        command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=None if show else subprocess.PIPE
+    )
+    if done.returncode:
+        words = (done.stderr or done.stdout or "").strip()
+        raise UserError(f"dvc {' '.join(arguments[:3])} failed" + (f":\n{words}" if words else ", see above"))
+    return done.stdout
+
+
+def changes(root: Path = Path()) -> dict[str, list[str]]:
+    """What `dvc status` says of each stage that is not clean: words such as `params datasets.faces.prior: modified`.
+
+    A kind of change is its first word: deps, outs, params or command.
+    """
+    told: dict[str, Any] = json.loads(dvc("status", "--json", root=root) or "{}")
+    found = {}
+    for name, entries in told.items():
+        words: list[str] = []
+        for entry in entries:
+            if isinstance(entry, str):
+                words.append(entry.removeprefix("changed "))
+                continue
+            for kind, what in entry.items():
+                words += _words(kind.removeprefix("changed "), what)
+        found[name] = words
+    return found
+
+
+def _words(kind: str, what: dict[str, Any]) -> list[str]:
+    words = []
+    for path, change in what.items():
+        if isinstance(change, dict):  # the keys of params.yaml
+            words += [f"params {key}: {how}" for key, how in change.items()]
+        else:
+            words.append(f"{kind} {path}: {change}")
+    return words
+
+
+def has_remote(root: Path = Path()) -> bool:
+    """A remote storage is configured."""
+    return bool(dvc("remote", "list", root=root).strip())
+
+
+def commit(stages: Sequence[str], root: Path = Path()) -> None:
+    """Write the files of these stages as they are into `dvc.lock` and the cache."""
+    if stages:
+        dvc("commit", "--force", *stages, root=root)
