@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tiny import BIN, ENVIRONMENT
 from vqddm.artifacts import UserError, describe_checkpoint
 from vqddm.ledger.commands import accept, record, restore
 from vqddm.ledger.dag import Job, read_dag, with_dependents
-from vqddm.ledger.dvc import changes, dvc
+from vqddm.ledger.dvc import changes, dvc, recorded_checksums
 from vqddm.ledger.stages import dvc_yaml, write_stages
 
 ROOT = Path(__file__).parent.parent
@@ -361,3 +362,131 @@ def test_a_checkpoint_says_what_made_it(built: Path) -> None:
 )
 def test_dvc_answers(project: Path, command: tuple[str, ...], words: str) -> None:
     assert words in run(project, "dvc", *command)
+
+
+# Remote storage and the cache
+
+
+@pytest.mark.slow
+def test_a_real_s3_server(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pushed over HTTP to an S3 server on loopback, and restored from it in a clone."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0)
+    server.start()
+    try:
+        endpoint = "http://{}:{}".format(*server.get_host_and_port())
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "a",
+            "AWS_SECRET_ACCESS_KEY": "b",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        import boto3
+
+        boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="vqddm")
+        first = clone(project, tmp_path / "first")
+        restore(print, first)
+        dvc("remote", "add", "--local", "--default", "bucket", "s3://vqddm/here", root=first)
+        dvc("push", root=first)
+        stored = boto3.client("s3", endpoint_url=endpoint).list_objects_v2(Bucket="vqddm")
+        assert stored["KeyCount"] > 30
+        second = clone(project, tmp_path / "second")
+        dvc("remote", "add", "--local", "--default", "bucket", "s3://vqddm/here", root=second)
+        restore(print, second)
+        assert not to_make(second)
+    finally:
+        server.stop()
+
+
+@pytest.mark.slow
+def test_an_interrupted_push_and_pull_go_on(project: Path, tmp_path: Path) -> None:
+    """Killed with -9 as soon as the first file has arrived, each goes on to the end."""
+    storage = tmp_path / "storage"
+    storage.mkdir()
+
+    def killed(folder: Path, command: str, arrived: Path) -> None:
+        started = subprocess.Popen(
+            [BIN / "dvc", command, "--jobs", "1"],
+            cwd=folder,
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while (
+            not [f for f in arrived.rglob("*") if f.is_file()]
+            and time.monotonic() < deadline
+            and started.poll() is None
+        ):
+            time.sleep(0.005)
+        started.kill()
+        started.wait()
+
+    first = clone(project, tmp_path / "first")
+    restore(print, first)
+    dvc("remote", "add", "--local", "--default", "folder", str(storage), root=first)
+    killed(first, "push", storage)
+    dvc("push", root=first)
+    assert len([f for f in storage.rglob("*") if f.is_file()]) > 30
+    second = clone(project, tmp_path / "second")
+    dvc("remote", "add", "--local", "--default", "folder", str(storage), root=second)
+    killed(second, "pull", second / ".dvc/cache")
+    restore(print, second)
+    assert changes(second) == {}
+    assert not to_make(second)
+
+
+@pytest.mark.slow
+def test_a_damaged_cache_file_is_thrown_away_and_fetched_again(project: Path, tmp_path: Path) -> None:
+    fresh = clone(project, tmp_path / "clone")
+    restore(print, fresh)
+    path = "models/tinyfaces/vqgan_k16/first_stage.safetensors"
+    checksum = recorded_checksums(fresh)[path]
+    cached = fresh / ".dvc/cache/files/md5" / checksum[:2] / checksum[2:]
+    good = cached.read_bytes()
+    cached.chmod(0o644)
+    cached.write_bytes(good[:-8] + bytes(8))
+    (fresh / path).unlink()
+    told: list[str] = []
+    restore(told.append, fresh)
+    assert (fresh / path).read_bytes() == good
+    assert any(line.startswith(f"{path}: its copy in DVC's cache is damaged") for line in told)
+    assert not to_make(fresh)
+
+
+@pytest.mark.slow
+def test_two_clones_share_a_cache(project: Path, tmp_path: Path) -> None:
+    """The second has no remote: what the first fetched serves both."""
+    clones = [clone(project, tmp_path / name) for name in ("first", "second")]
+    for folder in clones:
+        dvc("cache", "dir", "--local", str(tmp_path / "cache"), root=folder)
+    restore(print, clones[0])
+    shutil.rmtree(clones[1] / ".dvc/cache", ignore_errors=True)
+    dvc("remote", "remove", "storage", root=clones[1])
+    restore(print, clones[1])
+    for folder in clones:
+        assert changes(folder) == {}
+        assert not to_make(folder)
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_nothing_and_says_so(project: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    try:
+        fresh = clone(project, tmp_path / "clone")
+        dvc("cache", "dir", "--local", str(small / "cache"), root=fresh)
+        with pytest.raises(UserError, match=r"(?s)dvc pull.*[Nn]o space left"):
+            restore(print, fresh)
+        dvc("cache", "dir", "--local", "--unset", root=fresh)
+        restore(print, fresh)
+        assert not to_make(fresh)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vqddm.artifacts import UserError
 from vqddm.ledger.dag import Job, read_dag, with_dependents
-from vqddm.ledger.dvc import changes, commit, dvc, has_remote
+from vqddm.ledger.dvc import changes, commit, dvc, has_remote, recorded_checksums
 from vqddm.ledger.stages import check_stages
 
 Say = Callable[[str], object]
@@ -34,7 +34,7 @@ def restore(say: Say, root: Path = Path()) -> None:
             f"{_listed(unrecorded)}: here, but not as dvc.lock has it, and the recorded file would overwrite it; "
             "`make record` if it is to stay, delete it if not"
         )
-    dvc("pull" if has_remote(root) else "checkout", root=root, show=True)
+    bring(say, root)
     dirty = changes(root)
     stale = with_dependents(jobs, set(dirty))
     for job in jobs:
@@ -45,6 +45,24 @@ def restore(say: Say, root: Path = Path()) -> None:
     clean = [job for job in jobs if job.name not in stale]
     touch(clean, root)
     say(f"{len(clean)} stages are as dvc.lock says, and Snakemake knows it; {len(stale)} are to be made again")
+
+
+def bring(say: Say, root: Path) -> None:
+    """Fetch and check out what `dvc.lock` names; a file that is damaged in the cache is fetched once more."""
+    pull = ["pull"] if has_remote(root) else ["checkout"]
+    dvc(*pull, root=root, show=True)
+    damaged = [path for words in changes(root).values() for path in map(_changed_file, words) if path]
+    if not damaged:
+        return
+    cache = root / dvc("cache", "dir", root=root).strip()
+    checksums = recorded_checksums(root)
+    for path in damaged:
+        say(f"{path}: its copy in DVC's cache is damaged; it is thrown away")
+        checksum = checksums[path]
+        (cache / "files" / "md5" / checksum[:2] / checksum[2:]).unlink(missing_ok=True)
+        (root / path).unlink()
+    if has_remote(root):
+        dvc(*pull, root=root, show=True)
 
 
 def record(targets: Sequence[str], say: Say, root: Path = Path()) -> None:

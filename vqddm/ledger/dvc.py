@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from vqddm.artifacts import UserError
 
 
@@ -65,6 +67,12 @@ def _words(kind: str, what: dict[str, Any]) -> list[str]:
 def has_remote(root: Path = Path()) -> bool:
     """A remote storage is configured."""
     return bool(dvc("remote", "list", root=root).strip())
+
+
+def recorded_checksums(root: Path = Path()) -> dict[str, str]:
+    """The MD5 that `dvc.lock` records for each output."""
+    stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
 
 
 def commit(stages: Sequence[str], root: Path = Path()) -> None:
