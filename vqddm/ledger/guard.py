@@ -21,12 +21,15 @@ def guard_checkpoints(workflow: Any, root: Path = Path()) -> None:
     Raises:
         UserError: names the checkpoints and says what to do.
     """
-    trained = [(job, str(p)) for job in workflow.dag.needrun_jobs() for p in job.output if p.endswith(".safetensors")]
+    if workflow.touch:
+        return
+    trained = [
+        (job, path) for job in workflow.dag.needrun_jobs() for path in job.output if path.endswith(".safetensors")
+    ]
     here = [(job, path) for job, path in trained if (root / path).exists()]
+    records = workflow.persistence
     unknown = [
-        path
-        for job, path in here
-        if workflow.persistence.metadata(path) is None and not workflow.async_run(workflow.persistence.incomplete(job))
+        path for job, path in here if records.metadata(path) is None and not workflow.async_run(records.incomplete(job))
     ]
     if unknown:
         raise UserError(
