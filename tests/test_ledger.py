@@ -199,7 +199,8 @@ def project(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_record_leaves_both_ledgers_clean(project: Path) -> None:
     assert changes(project) == {}
-    assert not to_make(project)
+    planned = run(project, "snakemake", "-n", "--max-checksum-file-size", "0")  # by times alone, as for large files
+    assert "Nothing to be done" in planned
     assert "up to date" in run(project, "dvc", "repro", "table1")
     lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
     assert lock.keys() == {job.name for job in read_dag(root=project)}

@@ -79,6 +79,7 @@ def record(targets: Sequence[str], say: Say, root: Path = Path()) -> None:
             f"`snakemake --cores all {' '.join(targets)}`".rstrip()
         )
     commit([job.name for job in jobs], root)
+    touch(jobs, root)  # DVC took the files into its cache and put copies in their place, with new times
     say(f"dvc.lock records {len(jobs)} stages; next: `git add dvc.lock`, and `dvc push` where there is a remote")
 
 
