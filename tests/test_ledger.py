@@ -160,6 +160,19 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
+def edit(folder: Path, key: str, value: Any) -> None:
+    """Change one value of the clone's params.yaml."""
+    path = folder / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    *above, last = key.split(".")
+    section = params
+    for part in above:
+        section = section[part]
+    assert section[last] != value
+    section[last] = value
+    path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+
 def to_make(folder: Path) -> set[str]:
     """The names of the jobs that Snakemake would run."""
     return {job.name for job in read_dag(root=folder) if job.outdated}
@@ -225,8 +238,7 @@ def test_restored_with_one_parameter_changed_just_its_dependents_are_made(projec
     fresh = clone(project, tmp_path / "clone")
     params = fresh / "params.yaml"
     before = params.read_text()
-    params.write_text(before.replace("neighbours: 10", "neighbours: 9"))
-    assert params.read_text() != before
+    edit(fresh, "suites.tiny.evaluate.neighbours", 9)
     restore(print, fresh)
     changed = {"find_neighbours-tinyfaces-refit_k16_p100", "figure12", "page"}
     assert to_make(fresh) == changed
@@ -247,13 +259,12 @@ def test_dvc_repro_after_a_change_and_back_builds_what_depends_on_it(project: Pa
     restore(print, fresh)
     params = fresh / "params.yaml"
     before = params.read_text()
-    params.write_text(before.replace("nll_images: 4", "nll_images: 3"))
+    edit(fresh, "suites.tiny.evaluate.nll_images", 3)
     told = run(fresh, "dvc", "repro", "likelihood")
     ran = {line.split("'")[1] for line in told.splitlines() if line.startswith("Running stage")}
     assert ran == {"measure_likelihood-tinyfaces-refit_k16_p100", "likelihood"}
-    assert (
-        json.loads((fresh / "results/tiny/metrics/tinyfaces/refit_k16_p100/likelihood.json").read_text())["images"] == 3
-    )
+    measured = json.loads((fresh / "results/tiny/metrics/tinyfaces/refit_k16_p100/likelihood.json").read_text())
+    assert measured["test"]["images"] == 3
     params.write_text(before)
     again = run(fresh, "dvc", "repro", "likelihood")
     assert {
@@ -264,13 +275,33 @@ def test_dvc_repro_after_a_change_and_back_builds_what_depends_on_it(project: Pa
 
 
 @pytest.mark.slow
+def test_a_checkpoint_that_dvc_put_back_is_not_trained_over(project: Path, tmp_path: Path) -> None:
+    """Changed and put back with `dvc repro`: DVC has the old one in its cache, Snakemake recorded the new one."""
+    fresh = clone(project, tmp_path / "clone")
+    restore(print, fresh)
+    stage, path = "train_prior-tinyfaces-refit_k8_p100", "models/tinyfaces/refit_k8_p100/prior.safetensors"
+    before, params = (fresh / path).read_bytes(), (fresh / "params.yaml").read_text()
+    edit(fresh, "datasets.tinyfaces.prior.learning_rate", 0.003)
+    run(fresh, "dvc", "repro", "--single-item", stage)
+    assert (fresh / path).read_bytes() != before
+    (fresh / "params.yaml").write_text(params)
+    run(fresh, "dvc", "repro", "--single-item", stage)
+    assert (fresh / path).read_bytes() == before
+    assert stage in to_make(fresh)
+    told = run(fresh, "snakemake", "--cores", "1", path, check=False)
+    assert "make restore" in told
+    assert (fresh / path).read_bytes() == before
+    restore(print, fresh)
+    assert not to_make(fresh)
+
+
+@pytest.mark.slow
 def test_an_edit_that_changes_no_result_is_accepted_and_nothing_else(project: Path, tmp_path: Path) -> None:
     fresh = clone(project, tmp_path / "clone")
     restore(print, fresh)
     code = fresh / "vqddm/prior/unet.py"
     code.write_text(code.read_text() + "# a remark\n")
-    params = fresh / "params.yaml"
-    params.write_text(params.read_text().replace("neighbours: 10", "neighbours: 9"))
+    edit(fresh, "suites.tiny.evaluate.neighbours", 9)
     before = to_make(fresh)
     assert before >= PRIORS
     told: list[str] = []
@@ -315,9 +346,7 @@ def test_record_and_restore_refuse_what_they_must(project: Path, tmp_path: Path)
     fresh = clone(project, tmp_path / "clone")
     with pytest.raises(UserError, match=r"not recorded: Snakemake has still to make prepare_data-tinyfaces"):
         record(["table1"], print, fresh)
-    (fresh / "params.yaml").write_text(
-        (fresh / "params.yaml").read_text().replace("step_sweep: [2]", "step_sweep: [3]")
-    )
+    edit(fresh, "suites.tiny.evaluate.step_sweep", [3])
     for command in (lambda: restore(print, fresh), lambda: record([], print, fresh)):
         with pytest.raises(UserError, match=r"dvc.yaml is not what"):
             command()
@@ -328,10 +357,7 @@ def test_an_unrecorded_checkpoint_is_never_dropped(project: Path, tmp_path: Path
     """Trained here under other parameters, not recorded: `restore` must not take it."""
     fresh = clone(project, tmp_path / "clone")
     restore(print, fresh)
-    params = fresh / "params.yaml"
-    params.write_text(
-        params.read_text().replace("learning_rate: 0.002\n      warmup", "learning_rate: 0.003\n      warmup")
-    )
+    edit(fresh, "datasets.tinyfaces.prior.learning_rate", 0.003)
     checkpoint = fresh / "models/tinyfaces/refit_k8_p100/prior.safetensors"
     run(fresh, "snakemake", "--cores", "2", str(checkpoint.relative_to(fresh)))
     before = checkpoint.read_bytes()
@@ -449,6 +475,7 @@ def test_a_damaged_cache_file_is_thrown_away_and_fetched_again(project: Path, tm
     good = cached.read_bytes()
     cached.chmod(0o644)
     cached.write_bytes(good[:-8] + bytes(8))
+    cached.chmod(0o444)  # else DVC itself takes a second look
     (fresh / path).unlink()
     told: list[str] = []
     restore(told.append, fresh)

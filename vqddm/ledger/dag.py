@@ -74,7 +74,7 @@ def read_dag(targets: Sequence[str] = (), root: Path = Path()) -> list[Job]:
             )
             planned.dag(DAGSettings(targets=set(targets))).summary()
             workflow: Any = planned._workflow  # the interface has no public way to the jobs
-            jobs = [_job(workflow, job) for job in workflow.dag.jobs if job.rule.shellcmd]
+            jobs = [job_of(workflow, job) for job in workflow.dag.jobs if job.rule.shellcmd]
         except (Exception, SystemExit) as error:
             raise UserError(f"Snakemake cannot plan {' '.join(targets) or 'the workflow'}: {error}") from None
     order = [rule.name for rule in workflow.rules]
@@ -86,7 +86,8 @@ def _natural(text: str) -> list[str | int]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 
 
-def _job(workflow: Any, job: Any) -> Job:
+def job_of(workflow: Any, job: Any) -> Job:
+    """One of Snakemake's own jobs, as this module has it."""
     return Job(
         rule=job.rule.name,
         wildcards=dict(job.wildcards_dict),

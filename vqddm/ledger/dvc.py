@@ -75,6 +75,17 @@ def recorded_checksums(root: Path = Path()) -> dict[str, str]:
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
 
 
+def clean_stages(root: Path = Path()) -> set[str]:
+    """The stages that `dvc.lock` names and `dvc status` calls clean; none where DVC cannot tell (no git, no lock)."""
+    lock = root / "dvc.lock"
+    if not lock.exists():
+        return set()
+    try:
+        return yaml.safe_load(lock.read_text())["stages"].keys() - changes(root).keys()
+    except UserError:
+        return set()
+
+
 def commit(stages: Sequence[str], root: Path = Path()) -> None:
     """Write the files of these stages as they are into `dvc.lock` and the cache."""
     if stages:

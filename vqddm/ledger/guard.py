@@ -1,4 +1,4 @@
-"""Nothing expensive is made again only because Snakemake has no record of it."""
+"""Nothing expensive is made again only because Snakemake's records are not the truth about it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from vqddm.artifacts import UserError
+from vqddm.ledger.dag import job_of
+from vqddm.ledger.dvc import clean_stages
 
 
 def guard_checkpoints(workflow: Any, root: Path = Path()) -> None:
-    """Before the first job: refuse to overwrite checkpoints that Snakemake does not know; tell of those that DVC has.
+    """Before the first job: refuse to overwrite checkpoints without need; tell of those that a remote storage has.
 
-    `dvc pull` brings checkpoints without Snakemake's records, which do not travel.
+    Two kinds are meant: a checkpoint of which Snakemake has no record (`dvc pull` brings such), and one that
+    `dvc.lock` calls clean though Snakemake's record is of another (DVC put it back from its cache).
 
     Args:
         workflow: Snakemake's workflow, with its DAG built.
@@ -27,17 +30,20 @@ def guard_checkpoints(workflow: Any, root: Path = Path()) -> None:
         (job, path) for job in workflow.dag.needrun_jobs() for path in job.output if path.endswith(".safetensors")
     ]
     here = [(job, path) for job, path in trained if (root / path).exists()]
-    records = workflow.persistence
-    unknown = [
-        path for job, path in here if records.metadata(path) is None and not workflow.async_run(records.incomplete(job))
+    records, lock = workflow.persistence, root / "dvc.lock"
+    clean = clean_stages(root) if here else set()
+    kept = [
+        path
+        for job, path in here
+        if (records.metadata(path) is None and not workflow.async_run(records.incomplete(job)))
+        or job_of(workflow, job).name in clean
     ]
-    if unknown:
+    if kept:
         raise UserError(
-            f"{', '.join(unknown)}: here, but Snakemake has no record of how it was made and would train it again. "
-            "Files from `dvc pull` are so: run `make restore`, which lets Snakemake record what fits dvc.lock. "
-            "To train anew, delete them"
+            f"{', '.join(kept)}: here and about to be trained again, though Snakemake has no record of it, or dvc.lock "
+            "has it as made by just these parameters, inputs and code (DVC brings files without telling Snakemake). "
+            "Run `make restore`, which lets Snakemake record what fits dvc.lock; to train anew, delete the file"
         )
-    lock = root / "dvc.lock"
     recorded = lock.read_text() if lock.exists() else ""
     configs = [root / ".dvc" / name for name in ("config", "config.local")]
     if any(config.exists() and "remote" in config.read_text() for config in configs):

@@ -14,6 +14,7 @@ from vqddm.ledger.dag import Job
 
 DVC_YAML = Path("dvc.yaml")
 CODE = {".py", ".yaml", ".j2"}  # as `code` in `workflow/rules/common.smk`; `.dvcignore` hides all else in vqddm/
+METRICS = {"measure_reconstruction", "measure_samples", "measure_likelihood"}  # what `dvc metrics` shows
 HEADER = """\
 # Written from the Snakefile's DAG by `make dvc.yaml`; a test holds it against the DAG. One stage for each job, named
 # as the job's rule, its command bound to that rule. Tables and figures: `dvc repro table1`, `dvc repro figure5`.
@@ -45,7 +46,7 @@ def stage(job: Job, folders: Mapping[str, frozenset[str]]) -> dict[str, Any]:
     """A job as a stage: what is small and committed (`results/`) stays out of DVC's cache."""
     outs: dict[str, list[Any]] = {"outs": [], "metrics": []}
     for path in job.outputs:
-        kind = "metrics" if "/metrics/" in path else "outs"
+        kind = "metrics" if path.startswith("results/") and job.rule in METRICS else "outs"
         outs[kind].append({path: {"cache": False}} if path.startswith("results/") else path)
     target = job.outputs[0]
     lists = {"deps": folded(job.inputs, folders), "params": list(job.keys), **outs}

@@ -74,7 +74,8 @@ def _blobs(axes: Axes, blobs: Sequence[Blob]) -> None:
     """One panel of Figure 1."""
     axes.set_xscale("log")
     operations, distances = [b.operations for b in blobs], [b.distance for b in blobs]
-    axes.set_xlim(min(operations) / 3, max(operations) * 3)
+    narrow = max(operations) < 10 * min(operations)
+    axes.set_xlim(min(operations) / 3, max(operations) * (30 if narrow else 3))  # room for the labels on the right
     room = 0.18 * max(max(distances) - min(distances), 0.1 * max(distances))
     axes.set_ylim(max(0, min(distances) - room), max(distances) + room)
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 3.0)))
