@@ -17,6 +17,7 @@ from PIL import Image
 
 from vqddm.artifacts import UserError, write_array, write_json
 from vqddm.paper.figures import FIGURES, diagrams, draw, galleries, inputs, style
+from vqddm.paper.figures.charts import Blob, draw_operations
 from vqddm.paper.figures.pictures import draw_sheet, fitted, hatched
 from vqddm.paper.figures.pipeline import code_map_picture
 from vqddm.paper.plan import Plan
@@ -297,6 +298,22 @@ def test_figure_1_shows_the_metrics(figures: dict[int, Figure]) -> None:
     sizes = dict(zip([t.get_text() for t in upper.texts], upper.collections[0].get_sizes(), strict=True))
     assert sizes["NVAE"] / sizes["GLOW"] == pytest.approx(1.26e9 / 220e6)
     assert len(sizes) == 9  # Table 2 without DC-VAE, which prints no cost
+
+
+def test_labels_of_equally_dear_methods_do_not_overlap() -> None:
+    """The default suite's rows: all of one cost, two of nearly one distance."""
+    named = [
+        ("Faces, VQ-GAN, K = 256", 389.5),
+        ("Faces, ReFiT, K = 256, P = 4 000", 385.3),
+        ("Fashion-MNIST, ReFiT, K = 256, P = 4 000", 377.9),
+        ("Faces, ReFiT, K = 128, P = 4 000", 373.8),
+    ]
+    blobs = [Blob(f"{label}\n{value} with 2.05 M parameters", 1.67e9, value, 2.05e6, "red") for label, value in named]
+    figure = draw_operations([Blob("one", 1e9, 10, 1e8, "red"), Blob("two", 1e12, 60, 1e8, "red")], blobs, "FD", [])
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in figure.axes[1].texts]
+    assert len(boxes) == 4
+    assert not any(box.count_overlaps(boxes[:i]) for i, box in enumerate(boxes))
 
 
 def test_figures_5_and_6_show_the_metrics(figures: dict[int, Figure]) -> None:
