@@ -108,11 +108,15 @@ def fingerprint(path: Path) -> str:
 
 
 def made_with() -> dict[str, Any]:
-    """The code revision (`unknown` outside a git checkout), Python and the packages that results depend on."""
-    root = Path(__file__).resolve().parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    """The code revision, Python and the packages that results depend on.
+
+    The revision is git's; `+edited` says that `vqddm/` differs from it, `unknown` that this is no git checkout.
+    """
+    git = ["git", "-C", str(Path(__file__).resolve().parents[1])]
     try:
-        revision = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        edited = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "vqddm"], capture_output=True).returncode
+        revision = head[:12] + ("+edited" if edited else "")
     except (OSError, subprocess.CalledProcessError):
         revision = "unknown"
     packages = {name: metadata.version(name) for name in ("torch", "accelerate", "numpy", "scikit-learn")}

@@ -6,6 +6,7 @@ travels with git. A clone has the second and not the first, a run has the first 
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -48,21 +49,38 @@ def restore(say: Say, root: Path = Path()) -> None:
 
 
 def bring(say: Say, root: Path) -> None:
-    """Fetch and check out what `dvc.lock` names; a file that is damaged in the cache is fetched once more."""
-    pull = ["pull"] if has_remote(root) else ["checkout"]
-    dvc(*pull, root=root, show=True)
-    damaged = [path for words in changes(root).values() for path in map(_changed_file, words) if path]
-    if not damaged:
+    """Fetch and check out what `dvc.lock` names; a file that is damaged in the cache is fetched once more.
+
+    DVC takes a file of its cache for whole without reading it.
+
+    Raises:
+        UserError: a file is damaged wherever DVC has it.
+    """
+    arguments = ["pull"] if has_remote(root) else ["checkout"]
+    dvc(*arguments, root=root, show=True)
+    broken = damaged(root)
+    if not broken:
         return
-    cache = root / dvc("cache", "dir", root=root).strip()
-    checksums = recorded_checksums(root)
-    for path in damaged:
+    cache = (root / dvc("cache", "dir", root=root).strip()) / "files" / "md5"
+    for path, checksum in broken.items():
         say(f"{path}: its copy in DVC's cache is damaged; it is thrown away")
-        checksum = checksums[path]
-        (cache / "files" / "md5" / checksum[:2] / checksum[2:]).unlink(missing_ok=True)
+        (cache / checksum[:2] / checksum[2:]).unlink(missing_ok=True)
         (root / path).unlink()
     if has_remote(root):
-        dvc(*pull, root=root, show=True)
+        dvc(*arguments, root=root, show=True)
+        if broken := damaged(root):
+            raise UserError(f"{_listed(list(broken))}: damaged in the remote storage too; delete it and build it again")
+
+
+def damaged(root: Path) -> dict[str, str]:
+    """Data and checkpoints whose content is not what `dvc.lock` says, with the recorded MD5."""
+    found = {}
+    for path, checksum in recorded_checksums(root).items():
+        if path.startswith(("data/", "models/")) and (root / path).exists():
+            with (root / path).open("rb") as handle:
+                if hashlib.file_digest(handle, "md5").hexdigest() != checksum:
+                    found[path] = checksum
+    return found
 
 
 def record(targets: Sequence[str], say: Say, root: Path = Path()) -> None:
