@@ -96,9 +96,14 @@ def record(targets: Sequence[str], say: Say, root: Path = Path()) -> None:
             f"not recorded: Snakemake has still to make {_listed(waiting)}; run "
             f"`snakemake --cores all {' '.join(targets)}`".rstrip()
         )
-    commit([job.name for job in jobs], root)
+    dirty = changes(root)
+    new = [job.name for job in jobs if job.name in dirty]
+    commit(new, root)
     touch(jobs, root)  # DVC took the files into its cache and put copies in their place, with new times
-    say(f"dvc.lock records {len(jobs)} stages; next: `git add dvc.lock`, and `dvc push` where there is a remote")
+    say(
+        f"dvc.lock records {len(jobs)} stages, {len(new)} of them anew; next: `git add dvc.lock`, and `dvc push` where "
+        "there is a remote"
+    )
 
 
 def accept(say: Say, agree: Callable[[str], bool], root: Path = Path()) -> None:

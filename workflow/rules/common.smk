@@ -53,7 +53,7 @@ def reads(*keys, when=lambda wildcards: True):
 def section(name):
     """A dataset's section of params.yaml as sorted JSON: what Snakemake and DVC both compare."""
 
-    @reads("datasets.{dataset}." + name)
+    @reads(f"datasets.{{dataset}}.{name}")
     def value(wildcards):
         return to_json(config["datasets"][wildcards.dataset][name])
 
