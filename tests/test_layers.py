@@ -9,7 +9,7 @@ import sys
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"evaluate", "paper"},
+    {"evaluate", "paper", "ledger"},
     {"refit", "prior"},
     {"vqgan"},
     {"training", "data"},

@@ -275,6 +275,34 @@ def test_dvc_repro_after_a_change_and_back_builds_what_depends_on_it(project: Pa
 
 
 @pytest.mark.slow
+def test_an_experiment_with_another_parameter_leaves_a_readable_params_yaml(project: Path, tmp_path: Path) -> None:
+    """DVC writes `precision: "no"` without its quotes, which YAML 1.1 reads as False."""
+    fresh = clone(project, tmp_path / "clone")
+    git(fresh, "config", "user.name", "test")
+    git(fresh, "config", "user.email", "test@example.org")
+    restore(print, fresh)
+    run(fresh, "dvc", "exp", "run", "-S", "suites.tiny.evaluate.nll_images=3", "likelihood")
+    measured = json.loads((fresh / "results/tiny/metrics/tinyfaces/refit_k16_p100/likelihood.json").read_text())
+    assert measured["test"]["images"] == 3
+    assert "precision: no\n" in (fresh / "params.yaml").read_text(), "DVC writes it as expected here"
+    run(fresh, "vqddm", "check")
+    assert not to_make(fresh) & PRIORS
+    assert "bits_per_code" in run(fresh, "dvc", "metrics", "diff")
+
+
+@pytest.mark.slow
+def test_restore_says_where_the_files_could_not_be_had(project: Path, tmp_path: Path) -> None:
+    fresh = clone(project, tmp_path / "clone")
+    dvc("remote", "modify", "storage", "url", str(tmp_path / "unmounted"), root=fresh)
+    told = run(fresh, "vqddm", "ledger", "restore", check=False)
+    assert f"the storage {tmp_path / 'unmounted'} could not be reached" in told
+    dvc("remote", "remove", "storage", root=fresh)
+    told = run(fresh, "vqddm", "ledger", "restore", check=False)
+    assert "no storage is configured" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.slow
 def test_a_checkpoint_that_dvc_put_back_is_not_trained_over(project: Path, tmp_path: Path) -> None:
     """Changed, put back and changed again with `dvc repro`: DVC has the checkpoint in its cache, Snakemake trained
     another one last.

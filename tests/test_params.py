@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from vqddm import params
 from vqddm.artifacts import UserError, read_array, read_json, replacing, write_array, write_json
@@ -126,3 +127,10 @@ def test_cut_files_are_named(tmp_path):
         read_json(tmp_path / "b.json")
     with pytest.raises(UserError, match="no such file"):
         read_json(tmp_path / "c.json")
+
+
+def test_a_word_that_yaml_1_1_reads_as_false_is_still_the_word():
+    section = {"steps": 1, "batch_size": 1, "precision": False, "seed": 0}
+    assert params.TrainingParams.model_validate(section).precision == "no"
+    with pytest.raises(ValidationError, match="precision"):
+        params.TrainingParams.model_validate(section | {"precision": True})

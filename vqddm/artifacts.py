@@ -155,7 +155,7 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
             about = json.loads((file.metadata() or {}).get("about", "{}"))
             shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error}); delete it and build it again") from None
+        raise UserError(f"{path}: not a whole safetensors file ({error})") from None
     if "kind" not in about:
         raise UserError(f"{path}: no checkpoint of this project; its header does not say what made it")
     return {**about, "tensors": shapes}

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from vqddm.artifacts import UserError
 
@@ -21,6 +21,11 @@ LARGEST_CODEBOOK = 2**16  # codes are stored as uint16
 PositiveInt = Annotated[int, Field(gt=0)]
 FirstStageName = Annotated[str, Field(pattern=r"^(vqgan_k\d+|refit_k\d+_p\d+)$")]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$")]
+
+
+def _yaml_no(value: Any) -> Any:
+    """DVC writes YAML 1.2, where `no` is a word; to YAML 1.1, which Snakemake reads, it is False."""
+    return "no" if value is False else value
 
 
 class Section(BaseModel):
@@ -34,7 +39,9 @@ class TrainingParams(Section):
 
     steps: PositiveInt = Field(description="number of optimiser steps")
     batch_size: PositiveInt = Field(description="images per step, over all processes together")
-    precision: Literal["no", "bf16", "fp16"] = Field(description="mixed precision, as accelerate names it")
+    precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(_yaml_no)] = Field(
+        description="mixed precision, as accelerate names it"
+    )
     seed: int = Field(ge=0, description="seed of initialisation, data order and noise")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vqddm.artifacts import UserError
 from vqddm.ledger.dag import Job, read_dag, with_dependents
-from vqddm.ledger.dvc import changes, commit, dvc, has_remote, recorded_checksums
+from vqddm.ledger.dvc import changes, commit, dvc, recorded_checksums
 from vqddm.ledger.stages import check_stages
 
 Say = Callable[[str], object]
@@ -33,7 +33,7 @@ def restore(say: Say, root: Path = Path()) -> None:
     if unrecorded := [path for words in changes(root).values() for path in map(_changed_file, words) if path]:
         raise UserError(
             f"{_listed(unrecorded)}: here, but not as dvc.lock has it, and the recorded file would overwrite it; "
-            "`make record` if it is to stay, delete it if not"
+            f"`make record TARGET={unrecorded[0]}` if it is to stay, delete it if not"
         )
     bring(say, root)
     dirty = changes(root)
@@ -56,8 +56,18 @@ def bring(say: Say, root: Path) -> None:
     Raises:
         UserError: a file is damaged wherever DVC has it.
     """
-    arguments = ["pull"] if has_remote(root) else ["checkout"]
-    dvc(*arguments, root=root, show=True)
+    remotes = dvc("remote", "list", root=root).split()[1::2]
+    arguments = ["pull"] if remotes else ["checkout"]
+    try:
+        dvc(*arguments, root=root, show=True)
+    except UserError as error:
+        source = f"the storage {', '.join(remotes)} could not be reached, or lacks files that dvc.lock names"
+        if not remotes:
+            source = (
+                "DVC's cache here lacks files that dvc.lock names, and no storage is configured "
+                "(`dvc remote add --default storage …`)"
+            )
+        raise UserError(f"{error}: {source}; or build them with `snakemake --cores all`") from None
     broken = damaged(root)
     if not broken:
         return
@@ -66,7 +76,7 @@ def bring(say: Say, root: Path) -> None:
         say(f"{path}: its copy in DVC's cache is damaged; it is thrown away")
         (cache / checksum[:2] / checksum[2:]).unlink(missing_ok=True)
         (root / path).unlink()
-    if has_remote(root):
+    if remotes:
         dvc(*arguments, root=root, show=True)
         if broken := damaged(root):
             raise UserError(f"{_listed(list(broken))}: damaged in the remote storage too; delete it and build it again")
@@ -92,10 +102,8 @@ def record(targets: Sequence[str], say: Say, root: Path = Path()) -> None:
     check_stages(read_dag(root=root), root)
     jobs = read_dag(targets, root)
     if waiting := [job.name for job in jobs if job.outdated]:
-        raise UserError(
-            f"not recorded: Snakemake has still to make {_listed(waiting)}; run "
-            f"`snakemake --cores all {' '.join(targets)}`".rstrip()
-        )
+        command = " ".join(["snakemake --cores all", *targets])
+        raise UserError(f"not recorded: Snakemake has still to make {_listed(waiting)}; run `{command}`")
     dirty = changes(root)
     new = [job.name for job in jobs if job.name in dirty]
     commit(new, root)

@@ -58,6 +58,8 @@ def read_dag(targets: Sequence[str] = (), root: Path = Path()) -> list[Job]:
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
+    if not (root / "Snakefile").exists():
+        raise UserError("there is no Snakefile here; call this in the project's root")
     told = io.StringIO()
     logging.captureWarnings(True)
     with (
@@ -76,7 +78,8 @@ def read_dag(targets: Sequence[str] = (), root: Path = Path()) -> list[Job]:
             workflow: Any = planned._workflow  # the interface has no public way to the jobs
             jobs = [job_of(workflow, job) for job in workflow.dag.jobs if job.rule.shellcmd]
         except (Exception, SystemExit) as error:
-            raise UserError(f"Snakemake cannot plan {' '.join(targets) or 'the workflow'}: {error}") from None
+            words = str(error).removeprefix("vqddm: ")
+            raise UserError(f"Snakemake cannot plan {' '.join(targets) or 'the workflow'}: {words}") from None
     order = [rule.name for rule in workflow.rules]
     return sorted(jobs, key=lambda job: (order.index(job.rule), [_natural(path) for path in job.outputs]))
 

@@ -64,11 +64,6 @@ def _words(kind: str, what: dict[str, Any]) -> list[str]:
     return words
 
 
-def has_remote(root: Path = Path()) -> bool:
-    """A remote storage is configured."""
-    return bool(dvc("remote", "list", root=root).strip())
-
-
 def recorded_checksums(root: Path = Path()) -> dict[str, str]:
     """The MD5 that `dvc.lock` records for each output."""
     stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"]

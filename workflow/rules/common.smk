@@ -55,7 +55,8 @@ def section(name):
 
     @reads(f"datasets.{{dataset}}.{name}")
     def value(wildcards):
-        return to_json(config["datasets"][wildcards.dataset][name])
+        given = getattr(PARAMS.datasets[wildcards.dataset], name)
+        return to_json(given.model_dump(mode="json", exclude_unset=True))
 
     return value
 
