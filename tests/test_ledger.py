@@ -209,6 +209,14 @@ def project(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def restored(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone after `restore`; tests work on copies of it."""
+    folder = clone(project, tmp_path_factory.mktemp("restored") / "clone")
+    restore(print, folder)
+    return folder
+
+
 @pytest.mark.slow
 def test_record_leaves_both_ledgers_clean(project: Path) -> None:
     assert changes(project) == {}
@@ -254,9 +262,10 @@ def test_restored_with_one_parameter_changed_just_its_dependents_are_made(projec
 
 
 @pytest.mark.slow
-def test_dvc_repro_after_a_change_and_back_builds_what_depends_on_it(project: Path, tmp_path: Path) -> None:
-    fresh = clone(project, tmp_path / "clone")
-    restore(print, fresh)
+def test_dvc_repro_after_a_change_and_back_builds_what_depends_on_it(
+    project: Path, restored: Path, tmp_path: Path
+) -> None:
+    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
     params = fresh / "params.yaml"
     before = params.read_text()
     edit(fresh, "suites.tiny.evaluate.nll_images", 3)
@@ -275,12 +284,11 @@ def test_dvc_repro_after_a_change_and_back_builds_what_depends_on_it(project: Pa
 
 
 @pytest.mark.slow
-def test_an_experiment_with_another_parameter_leaves_a_readable_params_yaml(project: Path, tmp_path: Path) -> None:
+def test_an_experiment_with_another_parameter_leaves_a_readable_params_yaml(restored: Path, tmp_path: Path) -> None:
     """DVC writes `precision: "no"` without its quotes, which YAML 1.1 reads as False."""
-    fresh = clone(project, tmp_path / "clone")
+    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
     git(fresh, "config", "user.name", "test")
     git(fresh, "config", "user.email", "test@example.org")
-    restore(print, fresh)
     run(fresh, "dvc", "exp", "run", "-S", "suites.tiny.evaluate.nll_images=3", "likelihood")
     measured = json.loads((fresh / "results/tiny/metrics/tinyfaces/refit_k16_p100/likelihood.json").read_text())
     assert measured["test"]["images"] == 3
@@ -303,12 +311,11 @@ def test_restore_says_where_the_files_could_not_be_had(project: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_dvc_put_back_is_not_trained_over(project: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_dvc_put_back_is_not_trained_over(restored: Path, tmp_path: Path) -> None:
     """Changed, put back and changed again with `dvc repro`: DVC has the checkpoint in its cache, Snakemake trained
     another one last.
     """
-    fresh = clone(project, tmp_path / "clone")
-    restore(print, fresh)
+    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
     stage, path = "train_prior-tinyfaces-refit_k8_p100", "models/tinyfaces/refit_k8_p100/prior.safetensors"
     before, params = (fresh / path).read_bytes(), (fresh / "params.yaml").read_text()
     edit(fresh, "datasets.tinyfaces.prior.learning_rate", 0.003)
@@ -328,9 +335,8 @@ def test_a_checkpoint_that_dvc_put_back_is_not_trained_over(project: Path, tmp_p
 
 
 @pytest.mark.slow
-def test_an_edit_that_changes_no_result_is_accepted_and_nothing_else(project: Path, tmp_path: Path) -> None:
-    fresh = clone(project, tmp_path / "clone")
-    restore(print, fresh)
+def test_an_edit_that_changes_no_result_is_accepted_and_nothing_else(restored: Path, tmp_path: Path) -> None:
+    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
     code = fresh / "vqddm/prior/unet.py"
     code.write_text(code.read_text() + "# a remark\n")
     edit(fresh, "suites.tiny.evaluate.neighbours", 9)
@@ -385,10 +391,9 @@ def test_record_and_restore_refuse_what_they_must(project: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_an_unrecorded_checkpoint_is_never_dropped(project: Path, tmp_path: Path) -> None:
+def test_an_unrecorded_checkpoint_is_never_dropped(restored: Path, tmp_path: Path) -> None:
     """Trained here under other parameters, not recorded: `restore` must not take it."""
-    fresh = clone(project, tmp_path / "clone")
-    restore(print, fresh)
+    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
     edit(fresh, "datasets.tinyfaces.prior.learning_rate", 0.003)
     checkpoint = fresh / "models/tinyfaces/refit_k8_p100/prior.safetensors"
     run(fresh, "snakemake", "--cores", "2", str(checkpoint.relative_to(fresh)))
@@ -427,7 +432,7 @@ def test_dvc_answers(project: Path, command: tuple[str, ...], words: str) -> Non
 
 
 @pytest.mark.slow
-def test_a_real_s3_server(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_s3_server(project: Path, restored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pushed over HTTP to an S3 server on loopback, and restored from it in a clone."""
     from moto.server import ThreadedMotoServer
 
@@ -445,8 +450,7 @@ def test_a_real_s3_server(project: Path, tmp_path: Path, monkeypatch: pytest.Mon
         import boto3
 
         boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="vqddm")
-        first = clone(project, tmp_path / "first")
-        restore(print, first)
+        first = Path(shutil.copytree(restored, tmp_path / "first"))
         dvc("remote", "add", "--local", "--default", "bucket", "s3://vqddm/here", root=first)
         dvc("push", root=first)
         stored = boto3.client("s3", endpoint_url=endpoint).list_objects_v2(Bucket="vqddm")
@@ -460,7 +464,7 @@ def test_a_real_s3_server(project: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_an_interrupted_push_and_pull_go_on(project: Path, tmp_path: Path) -> None:
+def test_an_interrupted_push_and_pull_go_on(project: Path, restored: Path, tmp_path: Path) -> None:
     """Killed with -9 as soon as the first file has arrived, each goes on to the end."""
     storage = tmp_path / "storage"
     storage.mkdir()
@@ -483,8 +487,7 @@ def test_an_interrupted_push_and_pull_go_on(project: Path, tmp_path: Path) -> No
         started.kill()
         started.wait()
 
-    first = clone(project, tmp_path / "first")
-    restore(print, first)
+    first = Path(shutil.copytree(restored, tmp_path / "first"))
     dvc("remote", "add", "--local", "--default", "folder", str(storage), root=first)
     killed(first, "push", storage)
     dvc("push", root=first)
@@ -498,9 +501,8 @@ def test_an_interrupted_push_and_pull_go_on(project: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_damaged_cache_file_is_thrown_away_and_fetched_again(project: Path, tmp_path: Path) -> None:
-    fresh = clone(project, tmp_path / "clone")
-    restore(print, fresh)
+def test_a_damaged_cache_file_is_thrown_away_and_fetched_again(restored: Path, tmp_path: Path) -> None:
+    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
     path = "models/tinyfaces/vqgan_k16/first_stage.safetensors"
     checksum = recorded_checksums(fresh)[path]
     cached = fresh / ".dvc/cache/files/md5" / checksum[:2] / checksum[2:]
