@@ -7,7 +7,7 @@ SUITE ?= mini
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce unlock restore record accept dvc.yaml test test-fast lint format schema lock clean
+.PHONY: help environment reproduce unlock restore record accept dvc.yaml test test-fast test-slurm lint format schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,10 @@ test: environment ## run all tests: fast ones first, then the tiny end-to-end ru
 
 test-fast: environment ## run the fast tests alone
 	$(BIN)/python -m pytest -m 'not slow'
+
+test-slurm: environment ## run the tests that need a cluster on a real Slurm, started on this machine (Debian, root)
+	tests/slurm/start.sh
+	VQDDM_SLURM=required $(BIN)/python -m pytest -m slurm; status=$$?; tests/slurm/stop.sh; exit $$status
 
 lint: environment ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

@@ -23,6 +23,9 @@ include: "workflow/rules/paper.smk"
 onstart:
     try:
         guard_checkpoints(workflow)
+        if workflow.executor_plugin.name == "slurm":
+            check_slurm(SITE)
+            tell_orphans()
     except UserError as error:
         sys.exit(f"vqddm: {error}")
 

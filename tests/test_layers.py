@@ -13,6 +13,8 @@ LAYERS = [
     {"refit", "prior"},
     {"vqgan"},
     {"training", "data"},
+    {"state"},
+    {"slurm"},
     {"params", "artifacts"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from torch import nn
 
 from vqddm.artifacts import UserError
 from vqddm.params import TrainingParams
-from vqddm.training import Interrupted, LossCurve, StateFolder, batch_indices, train
+from vqddm.state import StateFolder
+from vqddm.training import Interrupted, LossCurve, batch_indices, train
 
 PARAMS = TrainingParams(steps=12, batch_size=4, precision="no", seed=3)
 DATA = torch.randn(10, 5, generator=torch.Generator().manual_seed(0))
@@ -49,10 +51,13 @@ class Toy:
 
 def run(folder: Path, fetch=lambda i: DATA[i], identity=None, save_seconds: float = 0.0) -> torch.Tensor:
     recipe = Toy()
-    with StateFolder(folder / "state", identity or {"rate": 0.1}) as state:
-        train(recipe, fetch, len(DATA), PARAMS, state, folder / "curve.csv", save_seconds)
-        state.discard()
-    return recipe.modules["net"].weight.detach().clone()
+    out, curve = folder / "out.pt", folder / "curve.csv"
+    with StateFolder(folder / "state", identity or {"rate": 0.1}, save_seconds) as state:
+        if not state.take_finished([out, curve]):
+            train(recipe, fetch, len(DATA), PARAMS, state, curve)
+            torch.save(recipe.modules["net"].weight.detach(), out)
+            state.finish([out, curve])
+    return torch.load(out)
 
 
 @given(st.integers(1, 50), st.integers(1, 10), st.integers(0, 30), st.integers(0, 5))
@@ -83,7 +88,7 @@ def test_a_signal_saves_and_the_resumed_training_is_the_same_to_the_bit(tmp_path
     assert len(calls) == PARAMS.steps, f"{before} steps were done before the signal"
     assert torch.equal(whole, resumed)
     assert (tmp_path / "whole/curve.csv").read_bytes() == (tmp_path / "cut/curve.csv").read_bytes()
-    assert not (tmp_path / "cut/state").exists()
+    assert not list((tmp_path / "cut/state").glob("step-*"))
 
 
 def test_killed_without_warning_it_goes_on_from_the_last_state(tmp_path):
@@ -126,13 +131,13 @@ def test_a_state_that_was_being_deleted_is_not_resumed(tmp_path, monkeypatch):
     """Killed while the finished training's state is deleted: what is left is no state of anything."""
     with pytest.raises(Interrupted):
         run(tmp_path, lambda i: (os.kill(os.getpid(), signal.SIGTERM), DATA[i])[1], save_seconds=1e9)
-    state = StateFolder(tmp_path / "state", {"rate": 0.1})
+    state = StateFolder(tmp_path / "state", {"rate": 0.1}, 0)
     real = shutil.rmtree
     monkeypatch.setattr(shutil, "rmtree", lambda path, **_: real(path, **_) if not Path(path).exists() else 1 / 0)
     with state, pytest.raises(ZeroDivisionError):
-        state.discard()
+        state.finish([])
     monkeypatch.undo()
-    assert StateFolder(tmp_path / "state", {"rate": 0.7}).latest() is None
+    assert StateFolder(tmp_path / "state", {"rate": 0.7}, 0).latest() is None
 
 
 def test_a_full_disk_keeps_the_last_state(tmp_path):
@@ -167,7 +172,7 @@ def test_what_others_keep_in_the_state_folder_stays(tmp_path):
     (tmp_path / "state").mkdir()
     (tmp_path / "state/thesis.tex").write_text("mine")
     run(tmp_path)
-    assert [p.name for p in (tmp_path / "state").iterdir()] == ["thesis.tex"]
+    assert (tmp_path / "state/thesis.tex").read_text() == "mine"
 
 
 def test_a_damaged_state_is_named(tmp_path):
@@ -179,10 +184,99 @@ def test_a_damaged_state_is_named(tmp_path):
         run(tmp_path)
 
 
-def test_two_trainings_cannot_share_a_state(tmp_path):
-    with StateFolder(tmp_path, {}), pytest.raises(UserError, match="another process"):
-        StateFolder(tmp_path, {})
-    StateFolder(tmp_path, {}).discard()
+ELSEWHERE = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+import test_training as t
+def fetch(index):
+    time.sleep({pause})
+    return t.DATA[index]
+t.run(Path({folder!r}), fetch)
+"""
+
+
+def elsewhere(folder: Path, pause: float) -> subprocess.Popen[str]:
+    """The toy's training in another process, with a pause in each step."""
+    script = ELSEWHERE.format(tests=str(Path(__file__).parent), folder=str(folder), pause=pause)
+    return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+
+
+def test_a_second_training_waits_for_the_first_and_takes_what_it_finished(tmp_path, capfd):
+    first = elsewhere(tmp_path, pause=0.3)
+    while not list(tmp_path.glob("state/step-*")):
+        assert first.poll() is None
+        time.sleep(0.01)
+    calls = []
+    result = run(tmp_path, lambda index: (calls.append(index), DATA[index])[1])
+    said = capfd.readouterr().err
+    assert f"process {first.pid} on" in said
+    assert "waiting for its end" in said
+    assert not calls, "nothing was trained twice"
+    assert first.wait() == 0
+    assert torch.equal(result, run(tmp_path / "whole"))
+
+
+def test_when_the_first_is_killed_the_second_goes_on_from_its_state(tmp_path):
+    first = elsewhere(tmp_path, pause=0.3)
+    while not list(tmp_path.glob("state/step-*")):
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = elsewhere(tmp_path, pause=0)
+    assert "waiting for its end" in second.stderr.readline()
+    first.kill()
+    assert "resuming after step" in second.communicate()[1]
+    assert torch.equal(torch.load(tmp_path / "out.pt"), run(tmp_path / "whole"))
+
+
+def test_a_finished_training_is_taken_only_for_the_same_identity_and_code(tmp_path, monkeypatch):
+    calls = []
+
+    def fetch(index):
+        calls.append(index)
+        return DATA[index]
+
+    whole = run(tmp_path, fetch)
+    (tmp_path / "out.pt").unlink()  # as Snakemake does before it runs a step
+    (tmp_path / "curve.csv").unlink()
+    assert torch.equal(run(tmp_path, fetch), whole)
+    assert (tmp_path / "curve.csv").exists()
+    assert len(calls) == PARAMS.steps
+    run(tmp_path, fetch, {"rate": 0.2})
+    assert len(calls) == 2 * PARAMS.steps
+    monkeypatch.setattr("vqddm.state.made_with", lambda: {"torch": "another"})
+    run(tmp_path, fetch, {"rate": 0.2})
+    assert len(calls) == 3 * PARAMS.steps
+
+
+def test_shortly_before_the_end_of_the_job_the_state_is_saved(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("vqddm.state.deadline", lambda: time.time() - 1)
+    with pytest.raises(Interrupted) as stopped:
+        run(tmp_path, save_seconds=1e9)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert "the job's time is nearly over" in capfd.readouterr().err
+    monkeypatch.undo()
+    assert torch.equal(run(tmp_path), run(tmp_path / "whole"))
+
+
+def test_states_are_saved_less_often_where_saving_takes_long(tmp_path, monkeypatch):
+    state = StateFolder(tmp_path, {}, 0.01)
+
+    class Slow:
+        is_main_process = True
+
+        def wait_for_everyone(self): ...
+
+        def save_state(self, folder):
+            time.sleep(0.1)
+            Path(folder).mkdir()
+
+    with state:
+        time.sleep(0.02)
+        assert state.due
+        state.save(Slow(), 1)
+        assert state.save_seconds > 5
+        assert not state.due
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
@@ -192,8 +286,8 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
 
 def test_too_few_examples(tmp_path):
     message = "2 training examples are fewer than one batch of 4"
-    with StateFolder(tmp_path, {}) as state, pytest.raises(UserError, match=message):
-        train(Toy(), lambda i: DATA[i], 2, PARAMS, state, tmp_path / "curve.csv", 60)
+    with StateFolder(tmp_path, {}, 60) as state, pytest.raises(UserError, match=message):
+        train(Toy(), lambda i: DATA[i], 2, PARAMS, state, tmp_path / "curve.csv")
 
 
 def test_the_curve_is_the_mean_over_windows(tmp_path):

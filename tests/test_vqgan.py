@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from accelerate import Accelerator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ PAPER = AutoencoderParams(
     z_channels=256,
     embed_dim=256,
 )
+ALONE = Accelerator(cpu=True)
 SMALL = AutoencoderParams(
     resolution=16, patch=2, width=32, multipliers=(1, 2), blocks=1, attention=(4,), z_channels=16, embed_dim=8
 )
@@ -108,9 +110,9 @@ def test_shapes_at_every_patch(patch):
 
 def test_the_adaptive_weight_is_the_ratio_of_gradients():
     layer = torch.tensor([1.0, 2.0], requires_grad=True)
-    weight = adaptive_weight((layer * torch.tensor([3.0, 4.0])).sum(), 2 * layer[0], layer)
+    weight = adaptive_weight((layer * torch.tensor([3.0, 4.0])).sum(), 2 * layer[0], layer, ALONE)
     assert weight.item() == pytest.approx(5 / (2 + 1e-4))
-    assert adaptive_weight(layer.sum() * 1e9, layer.sum() * 0, layer).item() == 1e4
+    assert adaptive_weight(layer.sum() * 1e9, layer.sum() * 0, layer, ALONE).item() == 1e4
 
 
 def test_the_hinge_loss():

@@ -39,10 +39,13 @@ for name, sub in (
 
 ParamsJson = Annotated[str, typer.Option("--params", help="the step's section of params.yaml, as JSON")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; last bits may differ with their number")]
-SaveSeconds = Annotated[float, typer.Option(help="how often the resumable state is saved; changes no result")]
+SaveSeconds = Annotated[
+    float,
+    typer.Option(help="how often the resumable state is saved; changes no result", envvar="VQDDM_SAVE_SECONDS"),
+]
 Out = Annotated[Path, typer.Option(help="file to write")]
 Data = Annotated[Path, typer.Option(help="a prepared split, train.npy or test.npy")]
-State = Annotated[Path, typer.Option(help="folder of the resumable state; deleted when the step is done")]
+State = Annotated[Path, typer.Option(help="folder of the resumable state")]
 Curve = Annotated[Path, typer.Option(help="CSV of every loss, to write")]
 FirstStagePath = Annotated[Path, typer.Option("--first-stage", help="checkpoint of a first stage")]
 PriorPath = Annotated[Path, typer.Option("--prior", help="checkpoint of a prior")]
@@ -101,6 +104,18 @@ def show(
     if tensors:
         for name, shape in shapes.items():
             typer.echo(f"  {name} {shape}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def launch(
+    context: typer.Context,
+    processes: Annotated[int, typer.Option(min=1, help="on each node, one for each GPU")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="nodes of the Slurm job that this runs in")] = 1,
+) -> None:
+    """Run the vqddm command that follows, in several processes: `vqddm launch --processes 4 prior train …`."""
+    from vqddm.slurm import launch
+
+    launch(context.args, processes, nodes)
 
 
 @data_app.command()

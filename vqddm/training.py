@@ -1,24 +1,23 @@
 """The one training loop. The first stage, ReFiT and the prior bring a `Recipe`; this file does the rest.
 
-Everything random in a step is a function of (seed, step, process), so a training that was killed at any moment and
-started again gives the same final weights as one that was not: bit for bit on the CPU with the same threads.
+Everything random in a step is a function of (seed, step), so a training that was killed at any moment and started
+again gives the same final weights as one that was not: bit for bit on the CPU with the same threads. Several
+processes share each batch and draw the same noise for the whole of it, so their number changes only rounding.
+Where the state is kept: `vqddm/state.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import fcntl
 import os
-import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,8 +26,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from vqddm.artifacts import UserError, read_json, replacing, write_json
+from vqddm.artifacts import UserError, replacing
 from vqddm.params import TrainingParams
+from vqddm.state import StateFolder
 
 
 class Stateful(Protocol):
@@ -54,12 +54,22 @@ class Recipe(Protocol):
         ...
 
     def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
-        """Update the weights once; return each loss as a detached scalar."""
+        """Update the weights once; return each loss as a detached scalar.
+
+        Args:
+            batch: this process's share of the batch, every n-th example from its own index on.
+            step: from 0.
+            generator: the same on all processes; what is drawn from it must be for the whole batch.
+            accelerator: knows the processes.
+        """
         ...
 
 
 class Interrupted(SystemExit):
-    """A signal arrived; the state was saved and the same command goes on from it. Exit code 128 + signal."""
+    """A signal or the end of the job's time came; the state was saved and the same command goes on from it.
+
+    The exit code is 128 + the signal; the end of the job's time counts as SIGTERM.
+    """
 
 
 def batch_indices(count: int, batch_size: int, step: int, seed: int) -> np.ndarray:
@@ -77,10 +87,18 @@ def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
-def step_generator(seed: int, step: int, rank: int, device: torch.device) -> torch.Generator:
-    """A generator that depends on nothing but (seed, step, rank)."""
-    word = np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]
+def step_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
+    """A generator that depends on nothing but (seed, step)."""
+    word = np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(word) >> 1)
+
+
+def mean_over_processes(losses: Mapping[str, Tensor], accelerator: Accelerator) -> dict[str, Tensor]:
+    """Each loss of the whole batch from those of the shares."""
+    if accelerator.num_processes == 1:
+        return dict(losses)
+    together = accelerator.reduce(torch.stack([value.double() for value in losses.values()]), "mean")
+    return dict(zip(losses, together, strict=True))
 
 
 class LossCurve:
@@ -135,99 +153,6 @@ class LossCurve:
         self.rows, self.sums, self.added = state_dict["rows"], state_dict["sums"], state_dict["added"]
 
 
-class StateFolder:
-    """Where a training keeps its resumable state: not a declared output, so nobody deletes it.
-
-    Use it as a context manager: the folder is locked until the block ends. Of several processes that train together
-    the main one locks, claims and writes.
-
-    Raises:
-        UserError: another process trains here, or the state is of other parameters or inputs.
-    """
-
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock: IO[str] = (folder / "lock").open("a")
-        if PartialState().is_main_process:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"{folder}: another process is training here; wait for it or end it") from None
-            self._claim(identity)
-        PartialState().wait_for_everyone()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._lock.close()
-
-    def _claim(self, identity: dict[str, Any]) -> None:
-        path = self.folder / "identity.json"
-        if not self.latest():
-            write_json(path, identity)
-            return
-        if not path.exists():
-            raise UserError(f"{self.folder}: holds a state of unknown parameters; delete the folder to begin anew")
-        known, given = _flatten(read_json(path)), _flatten(identity)
-        changed = [
-            f"  {key}: {known.get(key)!r} there, {given.get(key)!r} now"
-            for key in sorted(known.keys() | given.keys())
-            if known.get(key) != given.get(key)
-        ]
-        if changed:
-            raise UserError(
-                f"{self.folder}: holds an unfinished training of other parameters or inputs:\n"
-                + "\n".join(changed)
-                + "\nput them back to go on with it, or delete the folder to begin anew"
-            )
-
-    def latest(self) -> Path | None:
-        """The newest whole state, or None. A state is whole once it bears its final name."""
-        return max(self.folder.glob("step-*"), default=None)
-
-    def save(self, accelerator: Accelerator, step: int) -> None:
-        """Save all state after `step` steps, then drop the older ones."""
-        aside, final = self.folder / "saving", self.folder / f"step-{step:09d}"
-        if accelerator.is_main_process:
-            shutil.rmtree(aside, ignore_errors=True)
-        accelerator.wait_for_everyone()
-        try:
-            accelerator.save_state(str(aside))
-        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors wrap a full disk
-            raise UserError(f"{aside}: could not be saved ({error}); the last state is kept") from None
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process and not final.exists():
-            aside.replace(final)
-            self._drop(sorted(self.folder.glob("step-*"))[:-1])
-
-    def discard(self) -> None:
-        """Delete the state: call it once the final checkpoint bears its name."""
-        if PartialState().is_main_process:
-            self._drop(sorted(self.folder.glob("step-*")))
-            shutil.rmtree(self.folder / "saving", ignore_errors=True)
-            for name in ("identity.json", "lock"):
-                (self.folder / name).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # what others put there stays
-                self.folder.rmdir()
-
-    def _drop(self, states: list[Path]) -> None:
-        """Delete states; renamed first, so that one which is half deleted is never taken for a whole one."""
-        dropped = self.folder / "dropped"
-        for state in states:
-            shutil.rmtree(dropped, ignore_errors=True)
-            state.replace(dropped)
-        shutil.rmtree(dropped, ignore_errors=True)
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """{'a': {'b': 1}} as {'a.b': 1}."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    return {k: v for key, part in value.items() for k, v in _flatten(part, f"{prefix}.{key}".strip(".")).items()}
-
-
 class _Signals:
     """Remembers that SIGTERM, SIGINT or SIGUSR1 arrived, so that the loop can save first."""
 
@@ -250,7 +175,6 @@ def train(
     params: TrainingParams,
     state: StateFolder,
     curve_path: Path,
-    save_seconds: float,
 ) -> None:
     """Train `recipe` to its last step, resuming from `state` where there is one.
 
@@ -259,14 +183,13 @@ def train(
         fetch: takes int64 indices (n,) and returns the batch as a CPU tensor (n, ...).
         count: number of training examples.
         params: steps, batch size over all processes, precision, seed.
-        state: where the resumable state is kept; the caller discards it after writing the checkpoint.
+        state: where the resumable state is kept, and how often; the caller finishes it after writing the checkpoint.
         curve_path: CSV of every loss, written at the end.
-        save_seconds: the state is saved about this often. Does not change any result.
 
     Raises:
         UserError: fewer examples than one batch, a batch that the processes cannot share, a loss that is
             not finite, a full disk.
-        Interrupted: a signal arrived; the state is saved.
+        Interrupted: a signal or the end of the job's time came; the state is saved.
     """
     if count < params.batch_size:
         raise UserError(f"{count} training examples are fewer than one batch of {params.batch_size}")
@@ -288,10 +211,11 @@ def train(
         first = int(saved.name.removeprefix("step-"))
         accelerator.print(f"resuming after step {first} from {saved}", file=sys.stderr)
 
+    if accelerator.num_processes > 1:
+        accelerator.print(f"{accelerator.num_processes} processes share each batch", file=sys.stderr)
     for module in recipe.modules.values():
         module.train()
     signals = _Signals()
-    saved_at = time.monotonic()
     share = slice(accelerator.process_index, None, accelerator.num_processes)
     progress = tqdm(
         total=params.steps,
@@ -307,16 +231,18 @@ def train(
                 for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
                     group["lr"] = rate * recipe.learning_rate_factor(step)
             batch = fetch(batch_indices(count, params.batch_size, step, params.seed)[share])
-            generator = step_generator(params.seed, step, accelerator.process_index, accelerator.device)
+            generator = step_generator(params.seed, step, accelerator.device)
             losses = recipe.step(batch.to(accelerator.device), step, generator, accelerator)
-            curve.add(step, losses)
+            curve.add(step, mean_over_processes(losses, accelerator))
             progress.update()
             progress.set_postfix_str(curve.latest(), refresh=False)
-            if signals.received or time.monotonic() - saved_at > save_seconds:
+            if state.time_is_up and not signals.received:
+                accelerator.print("the job's time is nearly over", file=sys.stderr)
+                signals.received = signal.SIGTERM
+            if signals.received or state.due:
                 accelerator.set_trigger()
             if step + 1 < params.steps and accelerator.check_trigger():
                 state.save(accelerator, step + 1)
-                saved_at = time.monotonic()
                 mine = torch.tensor([signals.received or 0], device=accelerator.device)
                 if received := int(accelerator.gather(mine).max()):  # one process may have had it alone
                     accelerator.print(f"signal {received}: state saved, run again to go on", file=sys.stderr)
@@ -327,6 +253,14 @@ def train(
     if accelerator.is_main_process:
         curve.write(curve_path)
     recipe.modules = {name: accelerator.unwrap_model(m) for name, m in recipe.modules.items()}
+
+
+def join_processes() -> PartialState:
+    """Meet the other processes of this training, if `vqddm launch` started several; call it before anything else.
+
+    They wait for each other without limit, because the main one may have to wait for the state's folder.
+    """
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=30))
 
 
 def limit_threads(threads: int | None) -> None:

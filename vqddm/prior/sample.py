@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import shutil
@@ -23,6 +22,7 @@ from vqddm.prior.diffusion import draw, posterior, strided_timesteps
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.train import load_prior
 from vqddm.prior.unet import Prior
+from vqddm.state import alone_in
 from vqddm.training import limit_threads, step_generator
 from vqddm.vqgan.codec import decode_codes
 from vqddm.vqgan.model import load_first_stage
@@ -119,7 +119,7 @@ def sample(
             if done[number]:
                 continue
             shape = (size, *about["latent_size"])
-            generator = step_generator(seed, number, 0, torch.device(device))
+            generator = step_generator(seed, number, torch.device(device))
             codes = sample_codes(network, schedule, shape, steps, temperature, generator, progress.update)
             write_array(files[number], codes.cpu().numpy().astype(np.uint16))
     write_array(out, np.concatenate([read_array(file) for file in files]))
@@ -146,7 +146,7 @@ def sample_images(
         steps: sampling steps, 1 to T.
         seed: seed of the sampling.
         temperature: divides the logits of p(z_0 | z_t).
-        state: folder of finished batches, deleted at the end.
+        state: folder of finished batches; they are deleted at the end.
         codes: the code maps to write, uint16 (count, h, w).
         out: the images to write, uint8 (count, H, W, 3).
         threads: CPU threads.
@@ -159,12 +159,11 @@ def sample_images(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model, about = load_first_stage(first_stage, device)
     check_pair(prior, load_prior(prior)[2], first_stage, about)
-    sample(prior, count, steps, BATCH, seed, temperature, state, codes, threads, device)
-    write_array(out, decode_codes(model, read_array(codes)))
-    for batches in state.glob(f"{BATCHES}*"):
-        shutil.rmtree(batches)
-    with contextlib.suppress(OSError):  # what others put there stays
-        state.rmdir()
+    with alone_in(state):
+        sample(prior, count, steps, BATCH, seed, temperature, state, codes, threads, device)
+        write_array(out, decode_codes(model, read_array(codes)))
+        for batches in state.glob(f"{BATCHES}*"):
+            shutil.rmtree(batches)
 
 
 def check_pair(prior: Path, about_prior: dict[str, Any], first_stage: Path, about: dict[str, Any]) -> None:

@@ -22,7 +22,8 @@ from vqddm.prior.diffusion import diffuse, kl_terms, prior_kl
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.timesteps import LossHistory
 from vqddm.prior.unet import Prior
-from vqddm.training import StateFolder, Stateful, limit_threads, train
+from vqddm.state import StateFolder
+from vqddm.training import Stateful, join_processes, limit_threads, train
 from vqddm.vqgan.model import load_state
 
 
@@ -63,9 +64,15 @@ class PriorRecipe:
 
     def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
         """Update the weights once on code maps (B, h, w) int64; return the loss in bits per code."""
-        t, weight = self.history.draw(len(batch), generator)  # uniform while the history is not filled
+        # Noise for the whole batch, of which this process takes its share: their number changes no draw.
+        processes = accelerator.num_processes
+        share = slice(accelerator.process_index, None, processes)
+        z_0 = batch.new_zeros(processes * len(batch), *batch.shape[1:])
+        z_0[share] = batch
+        t, weight = self.history.draw(len(z_0), generator)  # uniform while the history is not filled
+        z_t = diffuse(z_0, self.schedule.transition(0, t), self.codebook_size, generator)[share]
+        t, weight = t[share], weight[share]
         early, late = self.schedule.transition(0, t - 1), self.schedule.transition(t - 1, t)
-        z_t = diffuse(batch, self.schedule.transition(0, t), self.codebook_size, generator)
         nats = kl_terms(batch, z_t, self.modules["prior"](z_t, t), late, early)
         bits = self.schedule.timesteps * weight * nats / (batch[0].numel() * math.log(2))
         loss = bits.mean() + self.prior_bits
@@ -78,7 +85,8 @@ class PriorRecipe:
         if self.average is not None:
             self.average.update_parameters(self.modules["prior"])
         if self.params.importance_sampling:
-            self.history.update(*accelerator.gather((t, nats.detach())))
+            gathered = accelerator.gather((t, nats.detach()))
+            self.history.update(*(values.view(processes, -1).T.flatten() for values in gathered))  # the batch's order
         return {"bits_per_code": loss.detach()}
 
     def trained(self) -> nn.Module:
@@ -102,7 +110,7 @@ def train_prior(
         codes: `codes_train.npy`, uint16 (N, h, w), values in [0, K).
         codebook_size: K of the first stage.
         params: all that the result depends on.
-        state: folder of the resumable state, deleted at the end.
+        state: folder of the resumable state.
         out: `prior.safetensors`; about holds params, codebook_size, latent_size, inputs (the codes' SHA-256).
         curve: CSV of the loss.
         save_seconds: how often the state is saved.
@@ -110,9 +118,10 @@ def train_prior(
 
     Raises:
         UserError: codes that are not code maps of this codebook or do not fit the network, and what
-            `training.train` and `training.StateFolder` raise.
+            `training.train` and `state.StateFolder` raise.
     """
     limit_threads(threads)
+    join_processes()
     maps = read_codes(codes, codebook_size)
     recipe = PriorRecipe(codebook_size, params, PartialState().device)
     recipe.modules["prior"].unet.check_size(*maps.shape[1:])  # type: ignore[union-attr, operator]
@@ -127,11 +136,13 @@ def train_prior(
     def fetch(indices: np.ndarray) -> Tensor:
         return torch.from_numpy(maps[indices].astype(np.int64))
 
-    with StateFolder(state, about) as folder:
-        train(recipe, fetch, len(maps), params.training, folder, curve, save_seconds)
+    with StateFolder(state, about, save_seconds) as folder:
+        if folder.take_finished([out, curve]):
+            return
+        train(recipe, fetch, len(maps), params.training, folder, curve)
         if PartialState().is_main_process:
             write_checkpoint(out, recipe.trained().state_dict(), about)
-            folder.discard()
+            folder.finish([out, curve])
 
 
 def read_codes(path: Path, codebook_size: int) -> np.ndarray:

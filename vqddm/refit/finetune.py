@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vqddm.artifacts import fingerprint, read_array
 from vqddm.params import RefitParams
-from vqddm.training import limit_threads
+from vqddm.training import join_processes, limit_threads
 from vqddm.vqgan.model import FirstStage, load_discriminator, load_first_stage
 from vqddm.vqgan.train import FirstStageRecipe, train_first_stage
 
@@ -53,6 +53,7 @@ def finetune(
         threads: CPU threads.
     """
     limit_threads(threads)
+    join_processes()
     torch.manual_seed(params.training.seed)
     original, about = load_first_stage(source)
     codebook = torch.from_numpy(np.array(read_array(centres)))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 from vqddm.artifacts import UserError, read_checkpoint
 from vqddm.params import AutoencoderParams
@@ -90,6 +91,32 @@ class FirstStage(nn.Module):
         )
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch normalisation over the whole batch, also where several processes share it.
+
+    torch's SyncBatchNorm does that on GPUs only.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        together = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if not self.training or not together:
+            return super().forward(x)
+        processes = torch.distributed.get_world_size()
+        channels = (1, -1, 1, 1)
+        mean = all_reduce(x.mean((0, 2, 3))) / processes
+        centred = x - mean.view(channels)
+        variance = all_reduce(centred.square().mean((0, 2, 3))) / processes
+        count = processes * x.numel() / x.shape[1]
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked += 1
+        scaled = centred * (variance + self.eps).rsqrt().view(channels)
+        return scaled * self.weight.view(channels) + self.bias.view(channels)
+
+
 class Discriminator(nn.Module):
     """The patch discriminator of VQ-GAN: images (B, 3, H, W) to logits (B, 1, h', w')."""
 
@@ -102,7 +129,7 @@ class Discriminator(nn.Module):
             stride = 2 if index < layers else 1
             parts += [
                 nn.Conv2d(channels, wider, 4, stride=stride, padding=1, bias=False),
-                nn.BatchNorm2d(wider),
+                BatchNorm(wider),
                 nn.LeakyReLU(0.2),
             ]
             channels = wider

@@ -20,19 +20,25 @@ from torch import Tensor, nn
 from vqddm.artifacts import fingerprint, write_checkpoint
 from vqddm.data.arrays import load_split, to_unit
 from vqddm.params import AdversarialParams, TrainingParams, VQGANParams
-from vqddm.training import StateFolder, Stateful, limit_threads, train
+from vqddm.state import StateFolder
+from vqddm.training import Stateful, join_processes, limit_threads, train
 from vqddm.vqgan.model import DISCRIMINATOR, Discriminator, FirstStage
 from vqddm.vqgan.perceptual import perceptual_distance
 
 
-def adaptive_weight(reconstruction_loss: Tensor, generator_loss: Tensor, last_layer: Tensor) -> Tensor:
+def adaptive_weight(
+    reconstruction_loss: Tensor, generator_loss: Tensor, last_layer: Tensor, accelerator: Accelerator
+) -> Tensor:
     """VQ-GAN's weight of the adversarial term: the ratio of both terms' gradients at the last layer.
+
+    The gradients are those of the whole batch, over all processes.
 
     Returns:
         a scalar in [0, 1e4], detached.
     """
     (wanted,) = torch.autograd.grad(reconstruction_loss, last_layer, retain_graph=True)
     (given,) = torch.autograd.grad(generator_loss, last_layer, retain_graph=True)
+    wanted, given = accelerator.reduce((wanted, given), "mean")
     return (wanted.norm() / (given.norm() + 1e-4)).clamp(0.0, 1e4).detach()
 
 
@@ -94,7 +100,7 @@ class FirstStageRecipe:
         losses |= {"generator": zero, "adaptive_weight": zero, "discriminator": zero}
         if adversarial:
             generator_loss = -discriminator(made.images).mean()
-            weight = adaptive_weight(image_loss, generator_loss, self.last_layer)
+            weight = adaptive_weight(image_loss, generator_loss, self.last_layer, accelerator)
             total = total + self.loss.discriminator_weight * weight * generator_loss
             losses |= {"generator": generator_loss, "adaptive_weight": weight}
         self.optimizers["model"].zero_grad()
@@ -127,7 +133,7 @@ def train_first_stage(
         data: `train.npy` of a prepared dataset.
         training: steps, batch size, precision, seed.
         identity: parameters and input hashes, kept in the checkpoint and compared with an unfinished state.
-        state: folder of the resumable state, deleted at the end.
+        state: folder of the resumable state.
         out: the checkpoint (`.safetensors`).
         curve: CSV of the losses.
         save_seconds: the state is saved about this often.
@@ -137,13 +143,15 @@ def train_first_stage(
     def fetch(index: np.ndarray) -> Tensor:
         return torch.from_numpy(images[index])
 
-    with StateFolder(state, identity) as folder:
-        train(recipe, fetch, len(images), training, folder, curve, save_seconds)
+    with StateFolder(state, identity, save_seconds) as folder:
+        if folder.take_finished([out, curve]):
+            return
+        train(recipe, fetch, len(images), training, folder, curve)
         if PartialState().is_main_process:
             tensors = dict(recipe.modules["model"].state_dict())
             tensors |= {DISCRIMINATOR + k: v for k, v in recipe.modules["discriminator"].state_dict().items()}
             write_checkpoint(out, tensors, {"kind": "first stage", **identity})
-            folder.discard()
+            folder.finish([out, curve])
 
 
 def train_vqgan(
@@ -169,6 +177,7 @@ def train_vqgan(
         threads: CPU threads.
     """
     limit_threads(threads)
+    join_processes()
     torch.manual_seed(params.training.seed)
     model = FirstStage(params.autoencoder, codebook_size)
     discriminator = Discriminator(params.loss.discriminator_width, params.loss.discriminator_layers)

@@ -1,4 +1,4 @@
-"""What all rules share: the validated parameters, their sections as JSON, code files and targets."""
+"""What all rules share: the validated parameters, their sections as JSON, code files, resources and targets."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ from vqddm.artifacts import UserError
 from vqddm.ledger.guard import guard_checkpoints
 from vqddm.paper.plan import plan_from
 from vqddm.params import Params, codebook_size, sampled_features, to_json
+from vqddm.slurm import check_slurm, load_site, tell_orphans
 from vqddm.params import (
     parse as parse_section,
 )  # Snakemake runs this file beside a `parse` of its own
@@ -16,6 +17,7 @@ shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PA
 
 try:
     PARAMS = parse_section(Params, config, where="params.yaml")
+    SITE = load_site(Path("slurm/site.yaml"))
 except UserError as error:
     sys.exit(f"vqddm: {error}")
 
@@ -35,6 +37,18 @@ wildcard_constraints:
     k=r"\d+",
     p=r"\d+",
     steps=r"\d+",
+
+
+# Resources. Locally they say nothing; `--profile slurm` asks the cluster for them (vqddm/slurm.py).
+ON_CPU = SITE.resources("partition")
+ON_GPU = SITE.resources("gpu_partition", gpus=1)
+TRAINING = SITE.resources("gpu_partition", gpus=SITE.gpus, nodes=SITE.nodes)
+JOB_MINUTES = max(1, round(60 * SITE.hours))
+
+
+def growing(megabytes):
+    """So much memory, and as much again in each further try: a job that ran out of it gets more."""
+    return lambda wildcards, attempt: megabytes * attempt
 
 
 def reads(*keys, when=lambda wildcards: True):

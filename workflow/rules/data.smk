@@ -18,7 +18,8 @@ rule prepare_data:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        **ON_CPU,
+        mem_mb=growing(4000),
         runtime=120,
     params:
         data=section("data"),

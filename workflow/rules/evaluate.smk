@@ -24,9 +24,9 @@ rule extract_features:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        **ON_GPU,
+        mem_mb=growing(16000),
         runtime=240,
-        gpu=1,
     params:
         network=NETWORK,
         images=feature_count,
@@ -46,12 +46,10 @@ rule measure_floor:
         "logs/evaluate/{dataset}_floor.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_floor.tsv"
+    localrule: True
     conda:
         "../envs/vqddm.yaml"
     threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=60,
     params:
         network=NETWORK,
         seed=SEED,
@@ -79,9 +77,9 @@ rule measure_reconstruction:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **ON_GPU,
+        mem_mb=growing(16000),
         runtime=240,
-        gpu=1,
     params:
         images=evaluation("reconstructions"),
         network=NETWORK,
@@ -109,9 +107,9 @@ rule measure_samples:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **ON_GPU,
+        mem_mb=growing(16000),
         runtime=240,
-        gpu=1,
     params:
         network=NETWORK,
         seed=SEED,
@@ -144,9 +142,9 @@ rule measure_likelihood:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=1440,
-        gpu=1,
+        **ON_GPU,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
     params:
         images=evaluation("nll_images"),
         seed=SEED,
@@ -171,12 +169,10 @@ rule count_networks:
         "logs/evaluate/{dataset}_{first_stage}_counts.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_{first_stage}_counts.tsv"
+    localrule: True
     conda:
         "../envs/vqddm.yaml"
     threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=30,
     params:
         vqgan=section("vqgan"),
         prior=section("prior"),
@@ -201,12 +197,10 @@ rule count_paper_networks:
         "logs/evaluate/paper_counts.log",
     benchmark:
         "benchmarks/evaluate/paper_counts.tsv"
+    localrule: True
     conda:
         "../envs/vqddm.yaml"
     threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=30,
     shell:
         "vqddm evaluate paper-counts --out {output} > {log} 2>&1"
 
@@ -231,9 +225,9 @@ rule measure_speed:
         "../envs/vqddm.yaml"
     threads: lambda wildcards: workflow.cores  # alone on the machine, so that nothing disturbs the clock
     resources:
-        mem_mb=4000,
+        **ON_GPU,
+        mem_mb=growing(16000),
         runtime=60,
-        gpu=1,
     params:
         name=lambda wildcards: main_prior_of(wildcards.dataset),
     shell:
@@ -262,9 +256,9 @@ rule draw_chain:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **ON_GPU,
+        mem_mb=growing(16000),
         runtime=30,
-        gpu=1,
     params:
         seed=SEED,
     shell:
@@ -286,9 +280,9 @@ rule measure_inpainting:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **ON_GPU,
+        mem_mb=growing(16000),
         runtime=60,
-        gpu=1,
     shell:
         "vqddm evaluate inpainting --pictures {input.pictures} --out {output} --threads {threads} > {log} 2>&1"
 
@@ -308,9 +302,9 @@ rule find_neighbours:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **ON_GPU,
+        mem_mb=growing(16000),
         runtime=240,
-        gpu=1,
     params:
         samples=evaluation("neighbour_samples"),
         neighbours=evaluation("neighbours"),

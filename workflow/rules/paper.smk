@@ -60,12 +60,10 @@ rule table:
         f"{BENCHMARKS}/paper/{{table}}.tsv"
     wildcard_constraints:
         table="|".join(TABLES),
+    localrule: True
     conda:
         "../envs/vqddm.yaml"
     threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         plan=plan,
         caption=lambda wildcards: CAPTIONS[wildcards.table],
@@ -96,12 +94,10 @@ rule figure:
         f"{BENCHMARKS}/paper/figure{{number}}.tsv"
     wildcard_constraints:
         number=r"\d+",
+    localrule: True
     conda:
         "../envs/vqddm.yaml"
     threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         plan=plan,
         caption=lambda wildcards: CAPTIONS[f"figure{wildcards.number}"],
@@ -133,12 +129,10 @@ rule judge_claims:
         f"{LOGS}/paper/claims.log",
     benchmark:
         f"{BENCHMARKS}/paper/claims.tsv"
+    localrule: True
     conda:
         "../envs/vqddm.yaml"
     threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         plan=plan,
         root=lambda wildcards, output: Path(output.csv).parent,
@@ -168,12 +162,10 @@ rule page:
         f"{LOGS}/paper/page.log",
     benchmark:
         f"{BENCHMARKS}/paper/page.tsv"
+    localrule: True
     conda:
         "../envs/vqddm.yaml"
     threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         plan=plan,
         root=lambda wildcards, output: Path(output[0]).parent,

@@ -10,6 +10,7 @@ rule train_prior:
             "prior/unet.py",
             "prior/timesteps.py",
             "training.py",
+            "state.py",
         ),
         codes=f"{MODEL}/codes_train.npy",
     output:
@@ -20,19 +21,20 @@ rule train_prior:
     benchmark:
         "benchmarks/prior/{dataset}_{first_stage}_train.tsv"
     priority: 60
-    retries: 2
+    retries: SITE.tries - 1
     conda:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=4320,
-        gpu=1,
+        **TRAINING,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
     params:
         prior=section("prior"),
         codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
     shell:
-        "vqddm prior train --codes {input.codes} --params {params.prior:q} --codebook-size {params.codebook_size}"
+        "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
+        " prior train --codes {input.codes} --params {params.prior:q} --codebook-size {params.codebook_size}"
         " --state state/{wildcards.dataset}/{wildcards.first_stage}_prior --out {output.checkpoint}"
         " --curve {output.curve} --threads {threads} > {log} 2>&1"
 
@@ -54,13 +56,14 @@ rule sample_images:
         "logs/prior/{dataset}_{first_stage}_samples_{steps}.log",
     benchmark:
         "benchmarks/prior/{dataset}_{first_stage}_samples_{steps}.tsv"
+    retries: SITE.tries - 1
     conda:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=2880,
-        gpu=1,
+        **ON_GPU,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
     params:
         images=evaluation("samples"),
         seed=evaluation("seed"),
@@ -94,9 +97,9 @@ rule inpaint_images:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **ON_GPU,
+        mem_mb=growing(16000),
         runtime=240,
-        gpu=1,
     params:
         images=evaluation("inpaintings"),
         encode=evaluation("inpainting_encodes"),

@@ -17,9 +17,9 @@ rule rebuild_codebook:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **ON_GPU,
+        mem_mb=growing(16000),
         runtime=240,
-        gpu=1,
     params:
         refit=section("refit"),
     shell:
@@ -41,18 +41,19 @@ rule finetune_first_stage:
     benchmark:
         "benchmarks/refit/{dataset}_refit_k{k}_p{p}_finetune.tsv"
     priority: 40
-    retries: 2
+    retries: SITE.tries - 1
     conda:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=2880,
-        gpu=1,
+        **TRAINING,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
     params:
         refit=section("refit"),
     shell:
-        "vqddm refit finetune --source {input.source} --centres {input.centres} --data {input.data}"
+        "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
+        " refit finetune --source {input.source} --centres {input.centres} --data {input.data}"
         " --params {params.refit:q} --state state/{wildcards.dataset}/refit_k{wildcards.k}_p{wildcards.p}"
         " --out {output.checkpoint} --curve {output.curve} --threads {threads} > {log} 2>&1"
 
@@ -75,9 +76,9 @@ rule encode_codes:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        **ON_GPU,
+        mem_mb=growing(16000),
         runtime=240,
-        gpu=1,
     shell:
         "vqddm refit encode --first-stage {input.first_stage} --data {input.train} --data {input.test}"
         " --out {output.train} --out {output.test} --threads {threads} > {log} 2>&1"

@@ -6,6 +6,7 @@ FIRST_STAGE_CODE = code(
     "vqgan/layers.py",
     "vqgan/perceptual.py",
     "training.py",
+    "state.py",
     "data/arrays.py",
 )
 
@@ -22,17 +23,18 @@ rule train_vqgan:
     benchmark:
         "benchmarks/vqgan/{dataset}_vqgan_k{k}.tsv"
     priority: 50
-    retries: 2
+    retries: SITE.tries - 1
     conda:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=2880,
-        gpu=1,
+        **TRAINING,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
     params:
         vqgan=section("vqgan"),
     shell:
-        "vqddm vqgan train --data {input.data} --params {params.vqgan:q} --codebook-size {wildcards.k}"
+        "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
+        " vqgan train --data {input.data} --params {params.vqgan:q} --codebook-size {wildcards.k}"
         " --state state/{wildcards.dataset}/vqgan_k{wildcards.k} --out {output.checkpoint}"
         " --curve {output.curve} --threads {threads} > {log} 2>&1"
