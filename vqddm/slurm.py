@@ -89,7 +89,7 @@ def check_slurm(site: Site) -> None:
             "or leave `--profile slurm` out to run here"
         )
     rows = [line.split("|") for line in told.splitlines()]
-    default = [name[:-1] for name, _, _ in rows if name.endswith("*")]
+    default = sorted({name[:-1] for name, _, _ in rows if name.endswith("*")})
     rows = [[name.removesuffix("*"), *rest] for name, *rest in rows]
     partitions = sorted({name for name, _, _ in rows})
     for key in ("partition", "gpu_partition"):

@@ -1,0 +1,207 @@
+"""A cluster's names and limits, and several processes, without a cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from tiny import BIN, ENVIRONMENT
+
+from vqddm import slurm
+from vqddm.artifacts import UserError
+from vqddm.data.prepare import prepare
+from vqddm.params import DataParams, PriorParams, VQGANParams, to_json
+
+SINFO = "day*|gpu:a100:4(S:0-1),nvme:1|8\nday*|(null)|100\nnight|gpu:2|3\n"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
+    """What Slurm's commands answer."""
+    answers: dict[str, str | None] = {"sinfo": SINFO, "squeue": ""}
+    monkeypatch.setattr(slurm, "_ask", lambda command, *_: answers[command])
+    return answers
+
+
+@pytest.mark.parametrize(
+    "site",
+    [
+        {},
+        {"gpus": 4, "nodes": 8},
+        {"gpu_type": "a100", "gpus": 4},
+        {"gpu_partition": "night", "gpus": 2, "nodes": 3},
+        {"gpu_partition": "day,night", "nodes": 11, "partition": "day"},
+    ],
+)
+def test_what_the_cluster_has_is_accepted(asked, site):
+    slurm.check_slurm(slurm.Site(**site))
+
+
+@pytest.mark.parametrize(
+    ("site", "words"),
+    [
+        ({"partition": "gpu"}, "slurm/site.yaml: partition: 'gpu' is not one of day, "),
+        ({"gpu_partition": "day,gpu"}, "gpu_partition: 'day,gpu' is not one of"),
+        ({"nodes": 9}, r"partition day has 8 node\(s\) with 1 GPU\(s\), 9 are needed"),
+        ({"gpus": 5}, r"partition day has 0 node\(s\) with 5 GPU\(s\)"),
+        ({"gpu_type": "v100"}, r"has 0 node\(s\) with 1 GPU\(s\) of type v100"),
+        ({"gpu_partition": "night", "gpu_type": "a100"}, r"partition night has 0 node\(s\)"),
+    ],
+)
+def test_what_the_cluster_has_not_is_named(asked, site, words):
+    with pytest.raises(UserError, match=words):
+        slurm.check_slurm(slurm.Site(**site))
+
+
+def test_without_slurm_one_sentence_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="Slurm does not answer on this machine"):
+        slurm.check_slurm(slurm.Site())
+    assert slurm.deadline() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("gpu: 4\n", "gpu: Extra inputs are not permitted.*allowed here: account, partition"),
+        ("gpus: none\n", "gpus: Input should be a valid integer"),
+        ("- gpus\n", "must be keys with values"),
+        ("gpus: [\n", "not YAML"),
+    ],
+)
+def test_a_wrong_site_file_is_named(tmp_path, text, words):
+    (tmp_path / "site.yaml").write_text(text)
+    with pytest.raises(UserError, match=words):
+        slurm.load_site(tmp_path / "site.yaml")
+
+
+def test_the_example_is_valid_and_names_every_setting(root: Path):
+    example = root / slurm.EXAMPLE
+    slurm.load_site(example)
+    assert all(f"{key}:" in example.read_text() for key in slurm.Site.model_fields)
+
+
+def test_resources_are_named_as_the_executor_names_them():
+    site = slurm.Site(account="me", gpu_partition="night", gpu_type="h100", cpus_per_gpu=3, qos="long")
+    assert site.resources("partition") == {
+        "slurm_account": "me", "qos": "long", "cpus_per_task": 1, "processes": 1, "nodes": 1,
+    }  # fmt: skip
+    assert site.resources("gpu_partition", gpus=4, nodes=2) == {
+        "slurm_account": "me", "slurm_partition": "night", "qos": "long", "gres": "gpu:h100:4",
+        "cpus_per_task": 12, "processes": 4, "nodes": 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("left", "kept"), [(60, 10), (3600, 180), (86400, 300)])
+def test_the_deadline_leaves_time_to_save(asked, monkeypatch, left, kept):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    asked["squeue"] = datetime.fromtimestamp(time.time() + left).isoformat(timespec="seconds") + "\n"
+    assert slurm.deadline() == pytest.approx(time.time() + left - kept, abs=2)
+
+
+@pytest.mark.parametrize("answer", [None, "", "N/A\n", "Unknown\n"])
+def test_a_job_without_an_end_has_no_deadline(asked, monkeypatch, answer):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    asked["squeue"] = answer
+    assert slurm.deadline() is None
+
+
+def test_orphans_of_this_folder_are_named(asked, capsys):
+    here = Path.cwd()
+    asked["squeue"] = f"12|rule_train_prior_wildcards_x|{here}\n13|rule_y|/elsewhere\n14|my own|{here}\n"
+    slurm.tell_orphans()
+    assert "1 Slurm job(s) of an earlier run" in (said := capsys.readouterr().err)
+    assert "scancel 12\n" in said
+
+
+def test_several_nodes_need_a_slurm_job(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with pytest.raises(UserError, match="2 nodes, but this is no Slurm job"):
+        slurm.launch(["prior", "train"], 1, 2)
+
+
+def launch(folder: Path, processes: int, *arguments: str, save_seconds: float = 60) -> subprocess.Popen[str]:
+    """Start a training in so many processes on the CPU."""
+    out = [f"--out={folder / 'out.safetensors'}", f"--curve={folder / 'curve.csv'}", f"--state={folder / 'state'}"]
+    start = [BIN / "vqddm", "launch", "--processes", str(processes), *arguments, *out, "--threads=1"]
+    environment = {**ENVIRONMENT, "VQDDM_SAVE_SECONDS": str(save_seconds)}
+    return subprocess.Popen(start, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def launched(folder: Path, processes: int, *arguments: str) -> str:
+    """Train in so many processes to the end; what was said."""
+    started = launch(folder, processes, *arguments)
+    said = started.communicate(timeout=180)[1]
+    assert started.returncode == 0, said[-2000:]
+    return said
+
+
+def cut_short(folder: Path, *arguments: str) -> None:
+    """Train in two processes and kill the one that saves, after its first state; torchrun ends the other."""
+    started = launch(folder, 2, *arguments, save_seconds=0)
+    while not list(folder.glob("state/step-*")):
+        assert started.poll() is None
+        time.sleep(0.01)
+    os.kill(int((folder / "state/lock").read_text().split()[1]), signal.SIGKILL)
+    assert started.wait(timeout=60) != 0
+
+
+def curve(folder: Path) -> np.ndarray:
+    return np.loadtxt(folder / "curve.csv", delimiter=",", skiprows=1, ndmin=2)
+
+
+@pytest.fixture
+def tinyfaces(root: Path) -> dict:
+    return yaml.safe_load((root / "tests/tiny.yaml").read_text())["datasets"]["tinyfaces"]
+
+
+@pytest.fixture
+def prior_training(tinyfaces, tmp_path) -> list[str]:
+    """The command that trains a tiny prior."""
+    maps = np.random.default_rng(0).integers(0, 8, (96, 4, 4), dtype=np.uint16)
+    np.save(tmp_path / "codes.npy", maps)
+    params = to_json(PriorParams.model_validate(tinyfaces["prior"]).model_dump(mode="json"))
+    return ["prior", "train", "--codes", str(tmp_path / "codes.npy"), "--params", params, "--codebook-size", "8"]
+
+
+def test_two_processes_train_the_prior_as_one_does(prior_training, tmp_path):
+    launched(tmp_path / "1", 1, *prior_training)
+    assert "2 processes share each batch" in launched(tmp_path / "2", 2, *prior_training)
+    np.testing.assert_allclose(curve(tmp_path / "1"), curve(tmp_path / "2"), rtol=1e-4)
+
+
+def test_two_processes_killed_and_started_again_end_with_the_same_weights(prior_training, tmp_path):
+    launched(tmp_path / "whole", 2, *prior_training)
+    cut_short(tmp_path / "cut", *prior_training)
+    assert "resuming after step" in launched(tmp_path / "cut", 2, *prior_training)
+    whole, cut = ((tmp_path / name / "out.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert whole == cut
+
+
+def test_a_state_of_two_processes_goes_on_in_one(prior_training, tmp_path):
+    launched(tmp_path / "whole", 1, *prior_training)
+    cut_short(tmp_path / "cut", *prior_training)
+    assert "resuming after step" in launched(tmp_path / "cut", 1, *prior_training)
+    np.testing.assert_allclose(curve(tmp_path / "whole"), curve(tmp_path / "cut"), rtol=1e-4)
+
+
+def test_two_processes_train_the_first_stage_as_one_does(tinyfaces, tmp_path):
+    """With a small learning rate: the first stage's argmin makes any rounding grow from step to step."""
+    prepare(DataParams.model_validate(tinyfaces["data"]), tmp_path / "data", 1)
+    params = VQGANParams.model_validate(tinyfaces["vqgan"]).model_dump(mode="json")
+    params["learning_rate"] = 1e-6
+    params["loss"]["discriminator_start"] = 0
+    params["training"]["steps"] = 12
+    arguments = ["vqgan", "train", "--data", str(tmp_path / "data/train.npy"), "--params", to_json(params)]
+    for processes in (1, 2):
+        launched(tmp_path / str(processes), processes, *arguments, "--codebook-size", "16")
+    one, two = curve(tmp_path / "1"), curve(tmp_path / "2")
+    assert (one[:, 5:] != 0).all(), "the adversarial terms take part"
+    np.testing.assert_allclose(one, two, rtol=2e-3, atol=1e-5)
