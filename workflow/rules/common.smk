@@ -44,6 +44,8 @@ ON_CPU = SITE.resources("partition")
 ON_GPU = SITE.resources("gpu_partition", gpus=1)
 TRAINING = SITE.resources("gpu_partition", gpus=SITE.gpus, nodes=SITE.nodes)
 JOB_MINUTES = max(1, round(60 * SITE.hours))
+# The Snakemake inside a cluster's job must not try again there: its time may be over.
+RETRIES = SITE.tries - 1 if workflow.is_main_process else 0
 
 
 def growing(megabytes):

@@ -21,7 +21,7 @@ rule train_prior:
     benchmark:
         "benchmarks/prior/{dataset}_{first_stage}_train.tsv"
     priority: 60
-    retries: SITE.tries - 1
+    retries: RETRIES
     conda:
         "../envs/vqddm.yaml"
     threads: 1
@@ -56,7 +56,7 @@ rule sample_images:
         "logs/prior/{dataset}_{first_stage}_samples_{steps}.log",
     benchmark:
         "benchmarks/prior/{dataset}_{first_stage}_samples_{steps}.tsv"
-    retries: SITE.tries - 1
+    retries: RETRIES
     conda:
         "../envs/vqddm.yaml"
     threads: 1

@@ -41,7 +41,7 @@ rule finetune_first_stage:
     benchmark:
         "benchmarks/refit/{dataset}_refit_k{k}_p{p}_finetune.tsv"
     priority: 40
-    retries: SITE.tries - 1
+    retries: RETRIES
     conda:
         "../envs/vqddm.yaml"
     threads: 1

@@ -23,7 +23,7 @@ rule train_vqgan:
     benchmark:
         "benchmarks/vqgan/{dataset}_vqgan_k{k}.tsv"
     priority: 50
-    retries: SITE.tries - 1
+    retries: RETRIES
     conda:
         "../envs/vqddm.yaml"
     threads: 1
