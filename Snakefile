@@ -23,6 +23,8 @@ include: "workflow/rules/paper.smk"
 onstart:
     try:
         guard_checkpoints(workflow)
+        for job in workflow.dag.needrun_jobs():
+            require_originals(job)
         if workflow.executor_plugin.name == "slurm":
             check_slurm(SITE)
             tell_orphans()

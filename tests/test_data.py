@@ -11,10 +11,12 @@ import os
 import shutil
 import struct
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 import torch
@@ -27,7 +29,7 @@ from vqddm.artifacts import UserError, sha256
 from vqddm.data import fashion
 from vqddm.data.arrays import load_split, to_bytes, to_unit
 from vqddm.data.faces import BACKGROUNDS, draw_face
-from vqddm.data.folder import find_pictures, read_picture
+from vqddm.data.pictures import Picture, find_pictures, read_picture
 from vqddm.data.pool import map_in_pool
 from vqddm.data.prepare import prepare
 from vqddm.params import DataParams
@@ -352,11 +354,100 @@ def test_own_pictures_make_disjoint_splits_and_true_manifests(pictures: Path, tm
     assert rows(tmp_path / "1", "train") | rows(tmp_path / "1", "test") == everything
 
 
+def as_zip(folder: Path, out: Path) -> Path:
+    with zipfile.ZipFile(out / "celeba.zip", "w") as archive:
+        for path in folder.rglob("*.*"):
+            archive.write(path, f"CelebAMask-HQ/{path.relative_to(folder)}")
+        archive.writestr("__MACOSX/._1.png", b"not a picture")
+    return out / "celeba.zip"
+
+
+def as_arrays(folder: Path, out: Path) -> Path:
+    """As the scripts that make CelebA-HQ write it: uint8 (1, 3, H, W)."""
+    (out / "npy").mkdir()
+    for number, picture in enumerate(find_pictures(folder, 1)):
+        rows = np.asarray(Image.open(picture.place).convert("RGB"))
+        np.save(out / f"npy/imgHQ{number:05d}.npy", rows.transpose(2, 0, 1)[None])
+    return out / "npy"
+
+
+def as_lmdb(folder: Path, out: Path) -> Path:
+    """As LSUN is given out: encoded pictures under hashed names."""
+    with (
+        lmdb.open(str(out / "church_outdoor_train_lmdb"), map_size=1 << 24) as database,
+        database.begin(write=True) as t,
+    ):
+        for picture in find_pictures(folder, 1):
+            buffer = io.BytesIO()
+            Image.open(picture.place).convert("RGB").save(buffer, "webp", lossless=True)
+            t.put(hashlib.sha1(str(picture).encode()).hexdigest().encode(), buffer.getvalue())
+    return out / "church_outdoor_train_lmdb"
+
+
+def as_classes(folder: Path, out: Path) -> Path:
+    for number, picture in enumerate(find_pictures(folder, 1)):
+        name = out / f"train/n{number % 3:08d}/n{number % 3:08d}_{number}.JPEG"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(picture.place).convert("RGB").save(name, "png")  # ImageNet too has one png of that name
+    return out / "train"
+
+
+@pytest.mark.parametrize("make", [as_zip, as_arrays, as_lmdb, as_classes])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_form_of_the_papers_data_holds_the_same_pictures(
+    pictures: Path, tmp_path: Path, make: Callable[[Path, Path], Path], workers: int
+) -> None:
+    place = make(pictures, tmp_path)
+    source = {as_zip: "celebahq", as_arrays: "celebahq", as_lmdb: "lsun_church", as_classes: "imagenet"}[make]
+    prepare(params(source, place), tmp_path / "out", workers=workers)
+    everything = {read_picture(picture, 16).tobytes() for picture in find_pictures(pictures, 32)}
+    assert rows(tmp_path / "out", "train") | rows(tmp_path / "out", "test") == everything
+    assert json.loads((tmp_path / "out/train.json").read_text())["source"] in {"CelebA-HQ", "LSUN-Church", "ImageNet"}
+
+
+def test_imagenets_small_pictures_are_enlarged(tmp_path: Path) -> None:
+    (tmp_path / "n01").mkdir()
+    for side in (10, 20):
+        gradient(side, side + 3).save(tmp_path / f"n01/{side}.JPEG", "jpeg")
+    prepare(params("imagenet", tmp_path, train=1, test=1), tmp_path / "out")
+    assert np.load(tmp_path / "out/train.npy").shape == (1, 16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("celebahq", "CelebA-HQ is not here .*a zip of JPEG or PNG.* 30,000 pictures; made from CelebA"),
+        ("lsun_church", "LSUN-Church is not here .*church_outdoor_train_lmdb.* 126,227 pictures; fetched by"),
+        ("imagenet", "ImageNet is not here .*class folders.* 1,281,167 pictures; to be had from image-net"),
+    ],
+)
+def test_absent_data_is_described(tmp_path: Path, source: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        prepare(params(source, tmp_path / "nowhere"), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("some.zip", b"PK\x03\x04 cut", "not a whole zip archive"),
+        ("lsun/data.mdb", b"cut", "not a whole LMDB"),
+        ("npy/a.npy", b"\x93NUMPY cut", "a.npy: not a whole picture"),
+    ],
+)
+def test_a_damaged_archive_is_named(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    np.save(tmp_path / "npy/b.npy", np.zeros((3, 16, 16), np.uint8)) if name.endswith(".npy") else None
+    place = tmp_path / name.split("/")[0]
+    with pytest.raises(UserError, match=words):
+        prepare(params("celebahq", place, train=1, test=1), tmp_path / "out")
+
+
 def test_the_centre_is_cropped_and_resized_without_aliasing(tmp_path: Path) -> None:
     stripes = np.zeros((64, 192, 3), np.uint8)
     stripes[:, 64:128:2] = 255  # the finest stripes in the central square only: their mean is grey
     Image.fromarray(stripes).save(tmp_path / "stripes.png")
-    small = read_picture(tmp_path / "stripes.png", 16)
+    small = read_picture(Picture(tmp_path / "stripes.png"), 16)
     assert small.shape == (16, 16, 3)
     assert abs(small[:, 3:13].astype(int) - 127).max() <= 3
 
@@ -367,16 +458,16 @@ def test_every_mode_becomes_rgb(tmp_path: Path) -> None:
     gradient(40, 40).convert("L").save(tmp_path / "grey.png")
     gradient(40, 40).convert("1").save(tmp_path / "bits.png")
     for name in ("cmyk.jpg", "palette.png", "grey.png", "bits.png"):
-        assert read_picture(tmp_path / name, 32).shape == (32, 32, 3)
+        assert read_picture(Picture(tmp_path / name), 32).shape == (32, 32, 3)
     wanted = np.asarray(gradient(40, 40).resize((32, 32), Image.Resampling.LANCZOS)).astype(int)
-    assert abs(read_picture(tmp_path / "cmyk.jpg", 32) - wanted).mean() < 8
+    assert abs(read_picture(Picture(tmp_path / "cmyk.jpg"), 32) - wanted).mean() < 8
 
     Image.new("RGBA", (20, 20), (255, 0, 0, 0)).save(tmp_path / "clear.png")
     Image.new("RGBA", (20, 20), (255, 0, 0, 128)).save(tmp_path / "half.png")
     Image.fromarray(np.full((20, 20), 128 * 257, np.uint16)).save(tmp_path / "deep.png")
-    assert (read_picture(tmp_path / "clear.png", 16) == 255).all()
-    assert tuple(read_picture(tmp_path / "half.png", 16)[8, 8]) == (255, 127, 127)
-    assert (read_picture(tmp_path / "deep.png", 16) == 128).all()
+    assert (read_picture(Picture(tmp_path / "clear.png"), 16) == 255).all()
+    assert tuple(read_picture(Picture(tmp_path / "half.png"), 16)[8, 8]) == (255, 127, 127)
+    assert (read_picture(Picture(tmp_path / "deep.png"), 16) == 128).all()
 
 
 def test_exif_orientation_is_followed(tmp_path: Path) -> None:
@@ -384,7 +475,7 @@ def test_exif_orientation_is_followed(tmp_path: Path) -> None:
     exif[0x0112] = 6  # to be shown turned clockwise by a quarter
     gradient(32, 32).save(tmp_path / "turned.png", exif=exif)
     upright = np.rot90(np.asarray(gradient(32, 32)), k=-1)
-    np.testing.assert_array_equal(read_picture(tmp_path / "turned.png", 32), upright)
+    np.testing.assert_array_equal(read_picture(Picture(tmp_path / "turned.png"), 32), upright)
 
 
 def broken_png(path: Path) -> None:

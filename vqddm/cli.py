@@ -118,6 +118,14 @@ def launch(
     launch(context.args, processes, nodes)
 
 
+@app.command()
+def describe() -> None:
+    """Print parameters and multiply-accumulates of the paper's networks, beside what is published."""
+    from vqddm.evaluate.networks import describe
+
+    typer.echo(describe())
+
+
 @data_app.command()
 def prepare(
     params_json: ParamsJson,
@@ -148,6 +156,23 @@ def train_vqgan(
 
     section = parse(VQGANParams, params_json, "vqgan")
     train_vqgan(data, section, codebook_size, state, out, curve, save_seconds, threads)
+
+
+@vqgan_app.command("import")
+def import_vqgan(
+    checkpoint: Annotated[Path, typer.Argument(help="an official .ckpt: a first stage, or one in a transformer")],
+    params_json: ParamsJson,
+    codebook_size: CodebookSize,
+    out: Out,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="let the file run any code it holds; only for files that you trust")
+    ] = False,
+) -> None:
+    """Read an official VQ-GAN checkpoint."""
+    from vqddm.params import VQGANParams, parse
+    from vqddm.vqgan.official import import_official
+
+    import_official(checkpoint, parse(VQGANParams, params_json, "vqgan"), codebook_size, out, trust_pickle)
 
 
 @refit_app.command()

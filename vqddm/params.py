@@ -19,6 +19,7 @@ FIRST_STAGE = re.compile(r"vqgan_k(?P<k>\d+)|refit_k(?P<rk>\d+)_p(?P<p>\d+)")
 
 LARGEST_CODEBOOK = 2**16  # codes are stored as uint16
 PositiveInt = Annotated[int, Field(gt=0)]
+Source = Literal["faces", "fashion", "folder", "celebahq", "lsun_church", "imagenet"]
 FirstStageName = Annotated[str, Field(pattern=r"^(vqgan_k\d+|refit_k\d+_p\d+)$")]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$")]
 
@@ -48,12 +49,23 @@ class TrainingParams(Section):
 class DataParams(Section):
     """One dataset: where its pictures come from and how they are split."""
 
-    source: Literal["faces", "fashion", "folder"]
-    path: str | None = Field(default=None, description="folder of pictures (`folder`); optional local copy (`fashion`)")
+    source: Source
+    path: str | None = Field(
+        default=None,
+        description="folder, zip or LMDB of pictures; only `folder` needs it: the paper's three datasets lie in "
+        "data/originals/<source> without it, and `fashion` is fetched",
+    )
     resolution: PositiveInt = Field(description="height and width in pixels")
     train: PositiveInt = Field(description="number of training images")
     test: PositiveInt = Field(description="number of test images, disjoint from the training images")
     seed: int = Field(ge=0, description="seed of the drawing (`faces`) and of the split")
+
+    @property
+    def place(self) -> Path | None:
+        """Where the original pictures lie, if they are not drawn or fetched."""
+        if self.path:
+            return Path(self.path).expanduser()
+        return None if self.source in ("faces", "fashion") else Path("data/originals") / self.source
 
     @model_validator(mode="after")
     def _folder_has_path(self) -> Self:
@@ -101,8 +113,12 @@ class AdversarialParams(Section):
 
 
 class VQGANParams(Section):
-    """The first stage trained from scratch."""
+    """The VQ-GAN: trained from scratch, or an official checkpoint."""
 
+    pretrained: dict[FirstStageName, str] = Field(
+        default={},
+        description="official checkpoints (Lightning's .ckpt) that stand for training: first stage to file",
+    )
     autoencoder: AutoencoderParams
     loss: AdversarialParams
     learning_rate: float = Field(gt=0, description="Adam's learning rate (for the whole batch)")
@@ -160,8 +176,8 @@ class EvaluateParams(Section):
 
     seed: int = Field(ge=0)
     features: Literal["efficientnet_lite0", "inception"] = Field(description="network of the Fréchet distance")
-    reconstructions: PositiveInt = Field(description="images reconstructed for Table 1")
-    reference: PositiveInt = Field(description="training images that samples are measured against")
+    reconstructions: PositiveInt = Field(description="training images reconstructed for Table 1, at most all")
+    reference: PositiveInt = Field(description="training images that samples are measured against, at most all")
     samples: PositiveInt = Field(description="images sampled for each measured distance")
     step_sweep: tuple[PositiveInt, ...] = Field(description="sampling steps of Figure 5, besides T")
     temperature: float = Field(gt=0, description="temperature of the p(z0) logits while sampling")
@@ -204,6 +220,11 @@ class Dataset(Section):
                 raise ValueError(f"first_stages: {name} must have from 2 to {LARGEST_CODEBOOK} codes")
             if name.startswith("refit") and sampled_features(name) < codebook_size(name):
                 raise ValueError(f"first_stages: {name} samples fewer features than it has codes")
+        vqgans = {name for name in (*self.first_stages, self.refit.source) if name.startswith("vqgan_")}
+        if self.vqgan.pretrained and set(self.vqgan.pretrained) != vqgans:
+            raise ValueError(
+                f"vqgan.pretrained must name a file for each of {', '.join(sorted(vqgans))}, or be left out"
+            )
         for step in (self.vqgan, self.refit, self.prior):
             if step.training.batch_size > self.data.train:
                 raise ValueError(f"a batch of {step.training.batch_size} is more than the {self.data.train} images")
@@ -263,7 +284,6 @@ class Params(Section):
 def _check_sizes(suite: str, evaluate: EvaluateParams, name: str, dataset: Dataset) -> None:
     """Refuse an evaluation that asks a dataset for more images or steps than it has."""
     limits = {
-        "reference": dataset.data.train,
         "nll_images": min(dataset.data.train, dataset.data.test),
         "inpaintings": dataset.data.test,
     }

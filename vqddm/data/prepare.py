@@ -12,7 +12,8 @@ import numpy as np
 from numpy.lib.format import write_array_header_1_0
 
 from vqddm.artifacts import UserError, replacing, sha256, write_json
-from vqddm.data import faces, fashion, folder
+from vqddm.data import faces, fashion
+from vqddm.data.pictures import NOTE, ORIGINALS, read_pictures, require_original
 from vqddm.data.progress import progress
 from vqddm.params import DataParams
 
@@ -66,13 +67,18 @@ def _open(params: DataParams, downloads: Path, workers: int | None) -> Pictures:
     if params.source == "faces":
         drawn = faces.draw_faces(seed, side, workers)
         return Pictures(drawn, faces.SOURCE, faces.LICENCE, faces.NOTE, {})
-    path = Path(params.path).expanduser() if params.path else None
     if params.source == "fashion":
-        photographs = fashion.read_fashion(path, downloads / "fashion", side, seed)
+        photographs = fashion.read_fashion(params.place, downloads / "fashion", side, seed)
         return Pictures(photographs, fashion.SOURCE, fashion.LICENCE, fashion.NOTE, dict(fashion.CONTENT))
-    assert path is not None  # DataParams demands it
-    own = folder.read_pictures(path, params.train + params.test, side, seed, workers)
-    return Pictures(own, f"pictures under {params.path}", folder.LICENCE, folder.NOTE, {})
+    assert params.place is not None  # DataParams demands it
+    needed = params.train + params.test
+    if params.source == "folder":
+        own = read_pictures(params.place, needed, side, side, seed, workers)
+        return Pictures(own, f"pictures under {params.path}", "as the pictures' owner says", NOTE, {})
+    require_original(params.source, params.place)
+    known = ORIGINALS[params.source]
+    theirs = read_pictures(params.place, needed, side, 1, seed, workers)
+    return Pictures(theirs, known.title, f"as its makers say: {known.origin}", NOTE, {})
 
 
 def _write_splits(pictures: Pictures, counts: dict[str, int], side: int, out: Path) -> dict[str, str]:

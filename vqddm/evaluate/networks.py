@@ -95,3 +95,26 @@ def write_paper_counts(out: Path) -> None:
         out,
         {str(k): count_networks(PAPER_AUTOENCODER, k, PAPER_UNET, PAPER_DIFFUSION) for k in PAPER_CODEBOOKS},
     )
+
+
+def describe() -> str:
+    """The paper's networks as a Markdown table: what is counted here beside what is published.
+
+    "Published" are the paper's numbers (Table 2 and the appendix).
+    """
+    counted = {k: count_networks(PAPER_AUTOENCODER, k, PAPER_UNET, PAPER_DIFFUSION) for k in PAPER_CODEBOOKS}
+    lines = ["| network | parameters | multiply-accumulates | published |", "| --- | --- | --- | --- |"]
+    published = {512: "117 M, 1.04 G", 1024: "117 M, 1.06 G"}
+    for k, counts in counted.items():
+        prior = counts["prior"]
+        lines.append(
+            f"| prior, K = {k} | {prior['parameters'] / 1e6:.2f} M | {prior['macs_per_step'] / 1e9:.4f} G per step, "
+            f"{prior['macs_per_step_as_paper'] / 1e9:.4f} G without transposed convolutions | {published.get(k, '')} |"
+        )
+    for k, counts in counted.items():
+        stage = counts["autoencoder"]
+        lines.append(
+            f"| first stage f = 16, K = {k} | {stage['parameters'] / 1e6:.2f} M | encoder "
+            f"{stage['encoder_macs'] / 1e9:.1f} G, decoder {stage['decoder_macs'] / 1e9:.1f} G | |"
+        )
+    return "\n".join(lines)

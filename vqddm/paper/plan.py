@@ -18,6 +18,7 @@ from vqddm.params import (
     PositiveInt,
     Roles,
     Section,
+    Source,
     codebook_size,
     sampled_features,
 )
@@ -61,7 +62,7 @@ class PlannedDataset(Section):
     """One dataset of a suite: first stages (Table 1), priors (Table 2) and sampling steps (Figure 5)."""
 
     title: str
-    source: Literal["faces", "fashion", "folder"]
+    source: Source
     resolution: PositiveInt
     first_stages: tuple[FirstStageName, ...]
     priors: tuple[FirstStageName, ...]

@@ -133,30 +133,55 @@ def timesteps(dataset):
     return PARAMS.datasets[dataset].prior.diffusion.timesteps
 
 
-def tests_are_few(wildcards):
-    """A dataset has fewer test images than the suite samples: all of them are measured."""
-    return PARAMS.datasets[wildcards.dataset].data.test < SUITE.evaluate.samples
+def at_most(name, split="train"):
+    """A number of images of the suite's section `evaluate`, at most all that a dataset's split has."""
+
+    def has(wildcards):
+        return getattr(PARAMS.datasets[wildcards.dataset].data, split)
+
+    def is_clipped(wildcards):
+        return has(wildcards) < getattr(SUITE.evaluate, name)
+
+    @reads(
+        f"suites.{PARAMS.suite}.evaluate.{name}",
+        when=lambda wildcards: not is_clipped(wildcards),
+    )
+    @reads(f"datasets.{{dataset}}.data.{split}", when=is_clipped)
+    def value(wildcards):
+        return min(has(wildcards), getattr(SUITE.evaluate, name))
+
+    return value
 
 
-@reads(
-    f"suites.{PARAMS.suite}.evaluate.reference",
-    when=lambda wildcards: wildcards.split == "train",
-)
-@reads(
-    f"suites.{PARAMS.suite}.evaluate.samples",
-    when=lambda wildcards: wildcards.split == "test" and not tests_are_few(wildcards),
-)
-@reads(
-    "datasets.{dataset}.data.test",
-    when=lambda wildcards: wildcards.split == "test" and tests_are_few(wildcards),
-)
+REFERENCES, TESTS = at_most("reference"), at_most("samples", "test")
+
+
 def feature_count(wildcards):
     """How many images' features are measured."""
-    if wildcards.split == "train":
-        return SUITE.evaluate.reference
-    if tests_are_few(wildcards):
-        return PARAMS.datasets[wildcards.dataset].data.test
-    return SUITE.evaluate.samples
+    return (REFERENCES if wildcards.split == "train" else TESTS)(wildcards)
+
+
+feature_count.keys = [
+    (keys, lambda wildcards, s=split, w=when: wildcards.split == s and w(wildcards))
+    for split, count in (("train", REFERENCES), ("test", TESTS))
+    for keys, when in count.keys
+]
+
+
+def require_originals(job):
+    """Stop where the pictures or the official checkpoint that a job needs are not there."""
+    if job.rule.name == "prepare_data":
+        from vqddm.data.pictures import ORIGINALS, require_original
+
+        data = PARAMS.datasets[job.wildcards.dataset].data
+        if data.source in ORIGINALS:
+            require_original(data.source, data.place)
+    if job.rule.name == "import_vqgan" and not Path(job.params.checkpoint).exists():
+        raise UserError(
+            f"{job.params.checkpoint}: the official VQ-GAN of {job.wildcards.dataset} is not here (nothing was started); "
+            "fetch it from github.com/CompVis/taming-transformers (section Overview of pretrained models), or take "
+            "`pretrained` out of the dataset's `vqgan` in params.yaml to train one"
+        )
 
 
 def sampled_features_option(first_stage):
@@ -166,6 +191,12 @@ def sampled_features_option(first_stage):
         if first_stage.startswith("refit")
         else ""
     )
+
+
+@reads("datasets.{dataset}.vqgan.pretrained")
+def pretrained(wildcards):
+    """The official checkpoint that stands for training a VQ-GAN."""
+    return PARAMS.datasets[wildcards.dataset].vqgan.pretrained[f"vqgan_k{wildcards.k}"]
 
 
 def refit_source(wildcards):

@@ -81,7 +81,7 @@ rule measure_reconstruction:
         mem_mb=growing(16000),
         runtime=240,
     params:
-        images=evaluation("reconstructions"),
+        images=at_most("reconstructions"),
         network=NETWORK,
         seed=SEED,
         sampled=lambda wildcards: sampled_features_option(wildcards.first_stage),

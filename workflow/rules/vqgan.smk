@@ -11,7 +11,13 @@ FIRST_STAGE_CODE = code(
 )
 
 
+IMPORTED = {name for name in PARAMS.datasets if PARAMS.datasets[name].vqgan.pretrained}
+NONE = "(?!)"  # a wildcard constraint that nothing fits
+
+
 rule train_vqgan:
+    wildcard_constraints:
+        dataset="|".join(PARAMS.datasets.keys() - IMPORTED) or NONE,
     input:
         FIRST_STAGE_CODE,
         data="data/{dataset}/train.npy",
@@ -38,3 +44,30 @@ rule train_vqgan:
         " vqgan train --data {input.data} --params {params.vqgan:q} --codebook-size {wildcards.k}"
         " --state state/{wildcards.dataset}/vqgan_k{wildcards.k} --out {output.checkpoint}"
         " --curve {output.curve} --threads {threads} > {log} 2>&1"
+
+
+rule import_vqgan:
+    wildcard_constraints:
+        dataset="|".join(IMPORTED) or NONE,
+    input:
+        code("vqgan/official.py", "vqgan/model.py", "vqgan/layers.py"),
+    output:
+        "models/{dataset}/vqgan_k{k}/first_stage.safetensors",
+    log:
+        "logs/vqgan/{dataset}_vqgan_k{k}_import.log",
+    benchmark:
+        "benchmarks/vqgan/{dataset}_vqgan_k{k}_import.tsv"
+    priority: 50
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **ON_CPU,
+        mem_mb=growing(8000),
+        runtime=30,
+    params:
+        vqgan=section("vqgan"),
+        checkpoint=pretrained,
+    shell:
+        "vqddm vqgan import {params.checkpoint:q} --params {params.vqgan:q} --codebook-size {wildcards.k}"
+        " --out {output} > {log} 2>&1"

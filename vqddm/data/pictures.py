@@ -1,0 +1,215 @@
+"""Pictures as people have them: a folder (of any depth, also one of `.npy` arrays), a zip archive or an LMDB.
+
+Each is cropped to its central square and resized. The paper's three datasets and the user's own pictures come this way.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from vqddm.artifacts import UserError
+from vqddm.data.pool import map_in_pool
+
+NOTE = "a seeded order of all pictures; the central square of each; a picture equal to an earlier one is left out"
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy"}
+
+
+class Original(NamedTuple):
+    """A dataset of the paper as its makers give it out."""
+
+    title: str
+    layout: str
+    number: int
+    origin: str
+
+
+ORIGINALS = {
+    "celebahq": Original(
+        "CelebA-HQ",
+        "a folder or a zip of JPEG or PNG pictures, or a folder of .npy arrays (imgHQ00000.npy, …)",
+        30_000,
+        "made from CelebA by the scripts of github.com/tkarras/progressive_growing_of_gans; non-commercial research",
+    ),
+    "lsun_church": Original(
+        "LSUN-Church",
+        "the official LMDB church_outdoor_train_lmdb (data.mdb, lock.mdb), or a folder or zip of pictures",
+        126_227,
+        "fetched by the script of github.com/fyu/lsun: `python3 download.py -c church_outdoor`",
+    ),
+    "imagenet": Original(
+        "ImageNet",
+        "the training images' class folders (n01440764/n01440764_10026.JPEG, …)",
+        1_281_167,
+        "to be had from image-net.org after registration; non-commercial research",
+    ),
+}
+
+
+class Picture(NamedTuple):
+    """One picture: a file, or an entry of a zip archive or an LMDB."""
+
+    place: Path
+    key: str | bytes | None = None
+
+    def __str__(self) -> str:
+        key = self.key.decode(errors="replace") if isinstance(self.key, bytes) else self.key
+        return str(self.place) if key is None else f"{self.place}: {key}"
+
+
+def require_original(source: str, path: Path) -> None:
+    """Check, without counting, that something of a dataset of the paper lies at `path`.
+
+    Raises:
+        UserError: nothing is there; says what should be and where it is to be had.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        return
+    known = ORIGINALS[source]
+    raise UserError(
+        f"{path}: {known.title} is not here (nothing was started). Put or link there {known.layout}, "
+        f"{known.number:,} pictures; {known.origin}. Another place: the dataset's `data.path` in params.yaml"
+    )
+
+
+def find_pictures(path: Path, needed: int) -> list[Picture]:
+    """All pictures in a folder, a zip archive or an LMDB, sorted by name. Hidden files are passed over.
+
+    Raises:
+        UserError: no such place, not a whole archive, or fewer than `needed` pictures in it.
+    """
+    if (path / "data.mdb").exists():
+        found = _in_lmdb(path)
+    elif path.is_dir():
+        found = _in_folder(path)
+    elif path.is_file():
+        found = _in_zip(path)
+    else:
+        raise UserError(f"{path}: no such folder; let the dataset's `data.path` name a folder of pictures")
+    if len(found) < needed:
+        raise UserError(
+            f"{path}: {len(found)} pictures ({', '.join(sorted(SUFFIXES))}) are fewer than train + test = "
+            f"{needed}; add pictures or lower `data.train` and `data.test`"
+        )
+    return found
+
+
+def _in_folder(folder: Path) -> list[Picture]:
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+    return [Picture(path) for path in sorted(found, key=lambda path: path.relative_to(folder).as_posix())]
+
+
+def _in_zip(path: Path) -> list[Picture]:
+    names = [name for name in _zip(path).namelist() if Path(name).suffix.lower() in SUFFIXES]
+    hidden = ("__MACOSX/", ".")
+    return [Picture(path, name) for name in sorted(names) if not name.startswith(hidden) and "/." not in name]
+
+
+def _in_lmdb(folder: Path) -> list[Picture]:
+    with _lmdb(folder).begin() as transaction:
+        return [Picture(folder, key) for key in transaction.cursor().iternext(values=False)]
+
+
+@lru_cache(maxsize=1)
+def _zip(path: Path) -> zipfile.ZipFile:
+    """Each process opens the archive once: file handles cannot be shared."""
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{path}: not a whole zip archive ({error}); fetch it again") from None
+
+
+@lru_cache(maxsize=1)
+def _lmdb(folder: Path) -> Any:
+    import lmdb
+
+    try:
+        return lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
+    except lmdb.Error as error:
+        raise UserError(f"{folder}: not a whole LMDB ({error}); fetch it again") from None
+
+
+def read_picture(picture: Picture, resolution: int, smallest: int = 1) -> np.ndarray:
+    """One picture, upright, its central square resized with antialiasing: uint8 (resolution, resolution, 3).
+
+    Transparent pictures are laid on white; grey ones are repeated to three channels, 16 bits become 8. Arrays are
+    uint8 (H, W, 3), (3, H, W) or (1, 3, H, W).
+
+    Args:
+        picture: where it lies.
+        resolution: height and width of the result.
+        smallest: fewest pixels that each side must have; smaller pictures than the result are enlarged.
+
+    Raises:
+        UserError: not a whole picture, or smaller than `smallest`. It names the file.
+    """
+    try:
+        rgb = _decode(picture)
+    except Exception as error:  # Pillow's decoders raise nearly every kind on damaged files
+        raise UserError(f"{picture}: not a whole picture ({error}); replace or remove it") from None
+    if min(rgb.size) < smallest:
+        raise UserError(
+            f"{picture}: {rgb.width} x {rgb.height} pixels are fewer than the resolution {smallest}; "
+            "replace or remove it, or lower `data.resolution`"
+        )
+    return np.asarray(ImageOps.fit(rgb, (resolution, resolution), Image.Resampling.LANCZOS))
+
+
+def _decode(picture: Picture) -> Image.Image:
+    """An upright 8-bit RGB picture."""
+    name = picture.key if isinstance(picture.key, str) else picture.place.name
+    source = picture.place if picture.key is None else io.BytesIO(_content(picture))
+    if picture.key.__class__ is not bytes and name.lower().endswith(".npy"):
+        return Image.fromarray(_as_rows(np.load(source, allow_pickle=False)))
+    with Image.open(source) as image:
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def _content(picture: Picture) -> bytes:
+    if isinstance(picture.key, str):
+        return _zip(picture.place).read(picture.key)
+    with _lmdb(picture.place).begin() as transaction:
+        return bytes(transaction.get(picture.key))
+
+
+def _as_rows(array: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) from that, (3, H, W) or (1, 3, H, W)."""
+    plain = array[0] if array.ndim == 4 and len(array) == 1 else array
+    if plain.dtype != np.uint8 or plain.ndim != 3 or 3 not in (plain.shape[0], plain.shape[2]):
+        raise ValueError(f"an array of {array.dtype} {array.shape} is no picture")
+    return np.ascontiguousarray(plain if plain.shape[2] == 3 else plain.transpose(1, 2, 0))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to 8-bit RGB."""
+    if image.mode.startswith("I"):  # 16-bit grey; `convert` would clip it instead of scaling
+        return Image.fromarray((np.asarray(image).astype(np.int64) // 257).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def read_pictures(
+    path: Path, needed: int, resolution: int, smallest: int, seed: int, workers: int | None = None
+) -> Iterator[np.ndarray]:
+    """All pictures of a place in one seeded order, each uint8 (resolution, resolution, 3).
+
+    Raises:
+        UserError: as `find_pictures` and `read_picture` say.
+    """
+    pictures = find_pictures(path, needed)
+    order = np.random.default_rng(seed).permutation(len(pictures))
+    read = partial(read_picture, resolution=resolution, smallest=smallest)
+    return map_in_pool(read, (pictures[i] for i in order), workers)
