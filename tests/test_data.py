@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.server
 import io
 import json
 import os
 import shutil
 import struct
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import lmdb
@@ -23,6 +20,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from loopback import Handler, serving
 from PIL import Image
 
 from vqddm.artifacts import UserError, sha256
@@ -232,41 +230,11 @@ def test_a_wrong_checksum_is_an_error(originals: Path, tmp_path: Path) -> None:
         prepare(params("fashion", originals), tmp_path / "out")
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; the first answers are spoiled as the test asks."""
-
-    spoiled: list[str]
-    asked: list[str]
-
-    def do_GET(self) -> None:
-        """Answer whole, or as the next spoiling says."""
-        self.asked.append(self.path)
-        content = Path(self.translate_path(self.path)).read_bytes()
-        spoiling = self.spoiled.pop(0) if self.spoiled else ""
-        if spoiling == "other":
-            content = gzip.compress(b"other content")
-        self.send_response(200)
-        if spoiling != "no length":
-            self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if spoiling in ("cut", "no length") else content)
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def server(originals: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, type[Handler]]]:
     """A server on the loopback device that serves `originals`."""
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    handler = type("Spoiling", (Handler,), {"spoiled": [], "asked": []})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(originals))) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}/", handler
-        running.shutdown()
-        thread.join()
+    with serving(originals, monkeypatch) as running:
+        yield running
 
 
 @pytest.mark.parametrize("spoiled", [[], ["cut"], ["no length", "other"]])

@@ -105,7 +105,7 @@ def test_foreign_objects_are_passed_over(params, official, tmp_path, monkeypatch
 
 def test_code_in_a_file_is_run_only_when_that_is_asked_for(params, official, tmp_path):
     torch.save({"state_dict": official, "evil": Evil(tmp_path / "made")}, tmp_path / "last.ckpt")
-    with pytest.raises(UserError, match="without running code that it holds .*--trust-pickle"):
+    with pytest.raises(UserError, match=r"without running code that it holds .*--trust-pickle"):
         import_official(tmp_path / "last.ckpt", params, K, tmp_path / "out.safetensors")
     assert not (tmp_path / "made").exists()
     import_official(tmp_path / "last.ckpt", params, K, tmp_path / "out.safetensors", trust_pickle=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def test_lpips_without_weights_says_what_to_do(tmp_path: Path, monkeypatch: pyte
         perceptual_distance("lpips_vgg")
 
 
-def test_lpips_is_torch_fidelitys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lpips_is_torch_fidelitys(monkeypatch: pytest.MonkeyPatch) -> None:
     """With random weights in place of the learned ones: what is tested is our arithmetic around them."""
     import torch_fidelity.sample_similarity_lpips as library
     from torchvision.models import vgg
@@ -137,10 +138,7 @@ def test_lpips_is_torch_fidelitys(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     network = type("VGG", (), {"features": vgg.make_layers(vgg.cfgs["D"])})
     monkeypatch.setattr(library, "load_state_dict_from_url", lambda *_, **__: linear)
     monkeypatch.setattr(library, "torchvision_load_pretrained_vgg16", lambda: network)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    (tmp_path / "checkpoints").mkdir()
-    for name in ("weights-vgg16-lpips.pth", "vgg16-397923af.pth"):
-        (tmp_path / "checkpoints" / name).touch()
+    monkeypatch.setattr("vqddm.vqgan.perceptual.weights_at_hand", lambda *_: contextlib.nullcontext())
     metric = perceptual_distance("lpips_vgg")
     assert metric.label == "LPIPS (VGG)"
 

@@ -175,6 +175,16 @@ def import_vqgan(
     import_official(checkpoint, parse(VQGANParams, params_json, "vqgan"), codebook_size, out, trust_pickle)
 
 
+@vqgan_app.command()
+def weights(name: Annotated[str, typer.Argument(help="inception, vgg16 or lpips")]) -> None:
+    """Fetch the weights of a published network into data/weights/."""
+    from vqddm.vqgan.weights import WEIGHTS, fetch_weights
+
+    if name not in WEIGHTS:
+        raise UserError(f"'{name}' is not one of {', '.join(WEIGHTS)}")
+    fetch_weights(name)
+
+
 @refit_app.command()
 def rebuild(
     source: Annotated[Path, typer.Option(help="checkpoint of the trained VQ-GAN")],

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.client
 import math
 import shutil
 import struct
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from vqddm.artifacts import UserError, replacing
-from vqddm.data.progress import progress
+from vqddm.data.download import TIMEOUT, download
 
 SOURCE = "Fashion-MNIST: photographs of clothes by Zalando Research, its 60,000 + 10,000 taken together"
 LICENCE = "MIT"
@@ -39,9 +36,6 @@ SERVERS = (
 )
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-TIMEOUT = 5.0  # seconds without a byte
-TRIES = 3
-BLOCK = 1 << 18
 
 # SHA-256 of what the files hold, not of the .gz around it: Debian's files have another header than the public ones.
 CONTENT = {
@@ -88,33 +82,10 @@ def from_server(folder: Path, server: str) -> None:
     """Download the public files; a damaged or broken download is thrown away and tried again.
 
     Raises:
-        UserError: no connection, or no whole file in `TRIES` tries.
+        UserError: no connection, or no whole file.
     """
     for name, digest in CONTENT.items():
-        for remaining in reversed(range(TRIES)):
-            try:
-                with replacing(folder / name) as aside:
-                    _download(server + name, aside)
-                    read_checked(aside, digest)
-                break
-            except urllib.error.URLError as error:  # no connection, no such file: trying again takes long
-                raise UserError(f"{server}{name}: {error.reason}") from None
-            except (OSError, http.client.HTTPException, UserError) as error:
-                if not remaining:
-                    raise UserError(f"{server}{name}: no whole file in {TRIES} tries ({error})") from None
-
-
-def _download(url: str, path: Path) -> None:
-    """Raises urllib.error.URLError without a connection, another OSError if it breaks or ends too soon."""
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, path.open("wb") as file:
-        length = answer.headers.get("Content-Length")
-        total = int(length) if length else None
-        with progress(path.name.split(".")[1], total, "B", scale=True) as bar:
-            while block := answer.read(BLOCK):
-                file.write(block)
-                bar.update(len(block))
-            if total is not None and bar.n != total:
-                raise ConnectionError(f"ended after {bar.n} of {total} bytes")
+        download(server + name, folder / name, lambda aside, digest=digest: read_checked(aside, digest))  # type: ignore[misc]
 
 
 def from_debian(folder: Path) -> None:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torch_fidelity.registry import register_feature_extractor
 from torch_fidelity.utils import create_feature_extractor
 
 from vqddm.artifacts import UserError
-from vqddm.vqgan.perceptual import load_efficientnet, require_weights
+from vqddm.vqgan.perceptual import load_efficientnet
+from vqddm.vqgan.weights import weights_at_hand
 
 EFFICIENTNET = "efficientnet-lite0"  # its name in torch-fidelity's registry
 INCEPTION = "inception-v3-compat"
@@ -72,12 +72,12 @@ def feature_extractor(network: str) -> FeatureExtractorBase:
     if network not in LABELS:
         raise UserError(f"evaluate.features: '{network}' is not one of {', '.join(LABELS)}")
     if network == "inception":
-        require_weights(
-            "FID (torch-fidelity's Inception)",
-            [URL_INCEPTION_V3],
-            f"from torch_fidelity.utils import create_feature_extractor as c; c('{INCEPTION}', ['2048'], cuda=False)",
-        )
-    name, layer = {"efficientnet_lite0": (EFFICIENTNET, "1280"), "inception": (INCEPTION, "2048")}[network]
+        with weights_at_hand("FID (torch-fidelity's Inception)", ["inception"]):
+            return _create(INCEPTION, "2048")
+    return _create(EFFICIENTNET, "1280")
+
+
+def _create(name: str, layer: str) -> FeatureExtractorBase:
     return create_feature_extractor(name, [layer], cuda=torch.cuda.is_available(), verbose=False)
 
 

@@ -7,20 +7,16 @@ lists, averaged over positions and summed over maps (Zhang et al. 2018, LPIPS, E
 from __future__ import annotations
 
 import math
-import shlex
-import sys
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from vqddm.artifacts import UserError
+from vqddm.vqgan.weights import weights_at_hand
 
 
 def load_efficientnet() -> nn.Module:
@@ -127,15 +123,10 @@ class LPIPS(FeatureDistance):
 
     def __init__(self) -> None:
         super().__init__()
-        from torch_fidelity.sample_similarity_lpips import URL_VGG16_LPIPS, SampleSimilarityLPIPS
-        from torchvision.models import VGG16_Weights
+        from torch_fidelity.sample_similarity_lpips import SampleSimilarityLPIPS
 
-        require_weights(
-            self.label,
-            [URL_VGG16_LPIPS, VGG16_Weights.IMAGENET1K_V1.url],
-            "from torch_fidelity.sample_similarity_lpips import SampleSimilarityLPIPS as S; S('lpips-vgg16')",
-        )
-        self.network = SampleSimilarityLPIPS("lpips-vgg16")
+        with weights_at_hand(self.label, ["lpips", "vgg16"]):
+            self.network = SampleSimilarityLPIPS("lpips-vgg16")
         weights = [layer.model[-1].weight for layer in self.network.lins]  # each (1,C,1,1)
         # A squared difference weighted by w >= 0 is the squared difference of features times sqrt(w).
         self.scales = nn.ParameterList([nn.Parameter(w.clamp(min=0).sqrt(), requires_grad=False) for w in weights])
@@ -145,27 +136,6 @@ class LPIPS(FeatureDistance):
 
         maps = self.network.net(self.network.normalize((images + 1) * 127.5))
         return [normalize_tensor(m) * scale for m, scale in zip(maps, self.scales, strict=True)]
-
-
-def require_weights(what: str, addresses: Sequence[str], load: str) -> None:
-    """Check that the files of `addresses` lie in torch's folder of downloaded weights.
-
-    Args:
-        what: the network's name for the message.
-        addresses: where the library downloads them from; the last part is the file's name.
-        load: Python code that makes the library download them.
-
-    Raises:
-        UserError: one is missing.
-    """
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    names = [Path(urlparse(address).path).name for address in addresses]
-    missing = [name for name in names if not (folder / name).exists()]
-    if missing:
-        raise UserError(
-            f"{what} needs {' and '.join(missing)} in {folder}; on a machine with a network run "
-            f"`{Path(sys.executable).name} -c {shlex.quote(load)}`, or choose efficientnet_lite0 in params.yaml"
-        )
 
 
 def perceptual_distance(name: Literal["efficientnet_lite0", "lpips_vgg"]) -> FeatureDistance:

@@ -7,6 +7,7 @@ from vqddm.artifacts import UserError
 from vqddm.ledger.guard import guard_checkpoints
 from vqddm.paper.plan import plan_from
 from vqddm.params import Params, codebook_size, sampled_features, to_json
+from vqddm.vqgan.weights import WEIGHTS
 from vqddm.slurm import check_slurm, load_site, tell_orphans
 from vqddm.params import (
     parse as parse_section,
@@ -121,6 +122,25 @@ def code(*places):
             else [found]
         )
     return [str(f.relative_to(workflow.basedir)) for f in files]
+
+
+def weights(*names):
+    """The fetched weights of published networks."""
+    return [f"data/weights/checkpoints/{WEIGHTS[name].file}" for name in names]
+
+
+WEIGHT_NAMES = {about.file: name for name, about in WEIGHTS.items()}
+FEATURE_WEIGHTS = weights("inception") if SUITE.evaluate.features == "inception" else []
+
+
+def perceptual_weights(section):
+    """What the perceptual loss of a dataset's `vqgan` or `refit` needs to be fetched."""
+
+    def files(wildcards):
+        loss = getattr(PARAMS.datasets[wildcards.dataset], section).loss
+        return weights("lpips", "vgg16") if loss.perceptual == "lpips_vgg" else []
+
+    return files
 
 
 def main_prior_of(dataset):

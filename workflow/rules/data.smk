@@ -25,3 +25,22 @@ rule prepare_data:
         data=section("data"),
     shell:
         "vqddm data prepare --params {params.data:q} --out data/{wildcards.dataset} --workers {threads} > {log} 2>&1"
+
+
+rule fetch_weights:
+    # No input: a file that lies there already is taken as it is.
+    output:
+        "data/weights/checkpoints/{file}.pth",
+    log:
+        "logs/data/weights_{file}.log",
+    benchmark:
+        "benchmarks/data/weights_{file}.tsv"
+    priority: 100
+    localrule: True
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    params:
+        name=lambda wildcards: WEIGHT_NAMES[f"{wildcards.file}.pth"],
+    shell:
+        "vqddm vqgan weights {params.name} > {log} 2>&1"

@@ -13,6 +13,7 @@ DISTANCE_CODE = code(
 rule extract_features:
     input:
         code("evaluate/measure.py", "evaluate/features.py", "vqgan/perceptual.py"),
+        FEATURE_WEIGHTS,
         data="data/{dataset}/{split}.npy",
     output:
         "models/{dataset}/features_{split}.npy",
@@ -61,6 +62,7 @@ rule measure_floor:
 rule measure_reconstruction:
     input:
         DISTANCE_CODE,
+        FEATURE_WEIGHTS,
         first_stage=f"{MODEL}/first_stage.safetensors",
         codes_train=f"{MODEL}/codes_train.npy",
         codes_test=f"{MODEL}/codes_test.npy",
@@ -95,6 +97,7 @@ rule measure_reconstruction:
 rule measure_samples:
     input:
         DISTANCE_CODE,
+        FEATURE_WEIGHTS,
         samples=f"{MODEL}/samples_{{steps}}.npy",
         reference="models/{dataset}/features_train.npy",
     output:

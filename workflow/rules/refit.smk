@@ -30,6 +30,7 @@ rule rebuild_codebook:
 rule finetune_first_stage:
     input:
         FIRST_STAGE_CODE + code("refit/finetune.py"),
+        perceptual_weights("refit"),
         source=refit_source,
         centres="models/{dataset}/refit_k{k}_p{p}/centres.npy",
         data="data/{dataset}/train.npy",

@@ -16,10 +16,9 @@ NONE = "(?!)"  # a wildcard constraint that nothing fits
 
 
 rule train_vqgan:
-    wildcard_constraints:
-        dataset="|".join(PARAMS.datasets.keys() - IMPORTED) or NONE,
     input:
         FIRST_STAGE_CODE,
+        perceptual_weights("vqgan"),
         data="data/{dataset}/train.npy",
     output:
         checkpoint="models/{dataset}/vqgan_k{k}/first_stage.safetensors",
@@ -28,6 +27,8 @@ rule train_vqgan:
         "logs/vqgan/{dataset}_vqgan_k{k}.log",
     benchmark:
         "benchmarks/vqgan/{dataset}_vqgan_k{k}.tsv"
+    wildcard_constraints:
+        dataset="|".join(PARAMS.datasets.keys() - IMPORTED) or NONE,
     priority: 50
     retries: RETRIES
     conda:
@@ -47,8 +48,6 @@ rule train_vqgan:
 
 
 rule import_vqgan:
-    wildcard_constraints:
-        dataset="|".join(IMPORTED) or NONE,
     input:
         code("vqgan/official.py", "vqgan/model.py", "vqgan/layers.py"),
     output:
@@ -57,6 +56,8 @@ rule import_vqgan:
         "logs/vqgan/{dataset}_vqgan_k{k}_import.log",
     benchmark:
         "benchmarks/vqgan/{dataset}_vqgan_k{k}_import.tsv"
+    wildcard_constraints:
+        dataset="|".join(IMPORTED) or NONE,
     priority: 50
     conda:
         "../envs/vqddm.yaml"
