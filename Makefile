@@ -7,7 +7,7 @@ SUITE ?= mini
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce unlock restore record accept dvc.yaml test test-fast test-slurm lint format schema lock clean
+.PHONY: help environment reproduce unlock restore record accept dvc.yaml test test-fast test-slurm rehearse lint format schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ test-fast: environment ## run the fast tests alone
 test-slurm: environment ## run the tests that need a cluster on a real Slurm, started on this machine (Debian, root)
 	tests/slurm/start.sh
 	VQDDM_SLURM=required $(BIN)/python -m pytest -m slurm; status=$$?; tests/slurm/stop.sh; exit $$status
+
+rehearse: environment ## the paper's whole suite with its true networks on a handful of pictures, in rehearsal/
+	$(BIN)/python tests/rehearse.py
 
 lint: environment ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .
