@@ -21,6 +21,7 @@ from vqddm.paper.claims import claims, judge
 from vqddm.paper.page import page
 from vqddm.paper.plan import Plan, paper_rows, plan_from
 from vqddm.paper.render import escape, read_table, short
+from vqddm.paper.so_far import so_far
 from vqddm.paper.tables import TABLES
 from vqddm.params import load, parse
 
@@ -606,3 +607,15 @@ def test_the_same_metrics_give_the_same_bytes(plan: Plan, metrics: dict[str, Any
         page(plan, root, root / "index.html")
         made.append({str(f.relative_to(root)): f.read_bytes() for f in root.rglob("*") if f.is_file()})
     assert made[0] == made[1] and len(made[0]) > 18
+
+
+def test_before_anything_is_measured_the_page_shows_what_the_paper_reports(tmp_path: Path) -> None:
+    suite = plan_from(load(ROOT / "params.yaml"), "paper")
+    said: list[str] = []
+    for _ in range(2):
+        so_far(suite, tmp_path / "results/paper", tmp_path / "models", tmp_path / "so_far", said.append)
+    assert "figure 12" in said[-1]
+    page = (tmp_path / "so_far/index.html").read_text()
+    assert "Nothing of this suite was measured here yet" in page
+    assert "31.85%" in page
+    assert "0 reproduced" in page

@@ -43,7 +43,7 @@ def write_maps(path: Path, count: int = 200) -> np.ndarray:
 def trained(folder: Path, params: PriorParams = PARAMS, save_seconds: float = 1e9) -> Path:
     """Train in `folder` on maps written there; the checkpoint's path."""
     out = folder / "prior.safetensors"
-    train_prior(folder / "codes.npy", 6, params, folder / "state", out, folder / "prior.csv", save_seconds, 1)
+    train_prior(folder / "codes.npy", 6, params, folder / "state", out, folder / "prior.csv", save_seconds, None, 1)
     return out
 
 
@@ -103,6 +103,18 @@ def test_history_keeps_the_ten_most_recent_with_duplicates() -> None:
     for copy in (again, history):
         copy.update(torch.tensor([2, 2]), torch.tensor([0.5, 0.25]))
     assert torch.equal(again.losses, history.losses) and torch.equal(again.seen, history.seen)
+
+
+def test_a_batch_in_small_parts_gives_the_same_training(tmp_path: Path) -> None:
+    curves = []
+    for micro_batch in (None, 3):
+        folder = tmp_path / str(micro_batch)
+        folder.mkdir()
+        write_maps(folder / "codes.npy")
+        out, curve = folder / "prior.safetensors", folder / "prior.csv"
+        train_prior(folder / "codes.npy", 6, PARAMS, folder / "state", out, curve, 1e9, micro_batch, 1)
+        curves.append(np.loadtxt(curve, delimiter=",", skiprows=1))
+    np.testing.assert_allclose(*curves, rtol=1e-4)
 
 
 def test_training_learns_and_samples_look_like_the_data(tmp_path: Path) -> None:

@@ -244,6 +244,10 @@ def train_prior(
     out: Out,
     curve: Curve,
     save_seconds: SaveSeconds = 60.0,
+    micro_batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="code maps at once, if memory is short; changes rounding", envvar="VQDDM_MICRO_BATCH"),
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Train the discrete diffusion prior."""
@@ -251,7 +255,7 @@ def train_prior(
     from vqddm.prior.train import train_prior
 
     section = parse(PriorParams, params_json, "prior")
-    train_prior(codes, codebook_size, section, state, out, curve, save_seconds, threads)
+    train_prior(codes, codebook_size, section, state, out, curve, save_seconds, micro_batch, threads)
 
 
 @prior_app.command()
@@ -465,6 +469,8 @@ def neighbours(
 
 
 PlanJson = Annotated[str, typer.Option("--plan", help="the suite's description, as JSON")]
+Models = Annotated[Path, typer.Option(help="the folder of the models")]
+MODELS = Path("models")
 Root = Annotated[Path, typer.Option(help="the suite's results folder")]
 
 
@@ -491,7 +497,7 @@ def figure(
     plan: PlanJson,
     root: Root,
     out: Annotated[Path, typer.Option(help="path without suffix; .png and .pdf are written")],
-    models: Annotated[Path, typer.Option(help="the folder of the models")] = Path("models"),
+    models: Models = MODELS,
 ) -> None:
     """Draw one figure as PNG and PDF."""
     from vqddm.paper.figures import FIGURES
@@ -525,6 +531,18 @@ def page(plan: PlanJson, root: Root, out: Out) -> None:
     from vqddm.params import parse
 
     page(parse(Plan, plan, "plan"), root, out)
+
+
+@paper_app.command("so-far")
+def so_far(
+    plan: PlanJson, root: Root, out: Annotated[Path, typer.Option(help="folder to write")], models: Models = MODELS
+) -> None:
+    """Write the page before everything is measured."""
+    from vqddm.paper.plan import Plan
+    from vqddm.paper.so_far import so_far
+    from vqddm.params import parse
+
+    so_far(parse(Plan, plan, "plan"), root, models, out, typer.echo)
 
 
 @ledger_app.command()

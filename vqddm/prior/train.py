@@ -6,6 +6,7 @@ weight * T * L_t / (N ln 2), plus the (constant) prior KL, for code maps of N co
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,16 @@ class PriorRecipe:
         codebook_size: K.
         params: network, diffusion, Adam's learning rate, EMA and what else the result depends on.
         device: where the losses' history and the averaged weights live.
+        micro_batch: code maps that go through the network at once, where memory is short; None for all. The
+            gradients of a batch are added up, so that it changes only rounding.
     """
 
-    def __init__(self, codebook_size: int, params: PriorParams, device: torch.device) -> None:
+    def __init__(
+        self, codebook_size: int, params: PriorParams, device: torch.device, micro_batch: int | None = None
+    ) -> None:
         diffusion = params.diffusion
         self.params = params
+        self.micro_batch = micro_batch
         self.codebook_size = codebook_size
         self.schedule = NoiseSchedule(diffusion.timesteps, diffusion.schedule)
         last = self.schedule.transition(0, diffusion.timesteps, torch.float64)
@@ -72,22 +78,30 @@ class PriorRecipe:
         t, weight = self.history.draw(len(z_0), generator)  # uniform while the history is not filled
         z_t = diffuse(z_0, self.schedule.transition(0, t), self.codebook_size, generator)[share]
         t, weight = t[share], weight[share]
-        early, late = self.schedule.transition(0, t - 1), self.schedule.transition(t - 1, t)
-        nats = kl_terms(batch, z_t, self.modules["prior"](z_t, t), late, early)
-        bits = self.schedule.timesteps * weight * nats / (batch[0].numel() * math.log(2))
-        loss = bits.mean() + self.prior_bits
-        optimizer = self.optimizers["prior"]
+        optimizer, network = self.optimizers["prior"], self.modules["prior"]
         optimizer.zero_grad()
-        accelerator.backward(loss)
+
+        def bits(nats: Tensor, weight: Tensor) -> Tensor:
+            return self.schedule.timesteps * weight * nats / (batch[0].numel() * math.log(2))
+
+        parts = torch.arange(len(batch), device=batch.device).split(self.micro_batch or len(batch))
+        nats = []
+        for part in parts:
+            early, late = self.schedule.transition(0, t[part] - 1), self.schedule.transition(t[part] - 1, t[part])
+            with contextlib.nullcontext() if part is parts[-1] else accelerator.no_sync(network):
+                terms = kl_terms(batch[part], z_t[part], network(z_t[part], t[part]), late, early)
+                accelerator.backward(bits(terms, weight[part]).mean() * (len(part) / len(batch)))
+            nats.append(terms.detach())
+        loss = bits(torch.cat(nats), weight).mean() + self.prior_bits
         if self.params.gradient_clip is not None:
             accelerator.clip_grad_norm_(self.modules["prior"].parameters(), self.params.gradient_clip)
         optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.modules["prior"])
         if self.params.importance_sampling:
-            gathered = accelerator.gather((t, nats.detach()))
+            gathered = accelerator.gather((t, torch.cat(nats)))
             self.history.update(*(values.view(processes, -1).T.flatten() for values in gathered))  # the batch's order
-        return {"bits_per_code": loss.detach()}
+        return {"bits_per_code": loss}
 
     def trained(self) -> nn.Module:
         """The network to keep: the averaged one where there is one."""
@@ -102,6 +116,7 @@ def train_prior(
     out: Path,
     curve: Path,
     save_seconds: float,
+    micro_batch: int | None = None,
     threads: int | None = None,
 ) -> None:
     """Train the prior on the code maps of a first stage; resume an unfinished training.
@@ -114,6 +129,7 @@ def train_prior(
         out: `prior.safetensors`; about holds params, codebook_size, latent_size, inputs (the codes' SHA-256).
         curve: CSV of the loss.
         save_seconds: how often the state is saved.
+        micro_batch: code maps that go through the network at once; None for the whole share of a process.
         threads: CPU threads, None for torch's choice.
 
     Raises:
@@ -123,7 +139,7 @@ def train_prior(
     limit_threads(threads)
     join_processes()
     maps = read_codes(codes, codebook_size)
-    recipe = PriorRecipe(codebook_size, params, PartialState().device)
+    recipe = PriorRecipe(codebook_size, params, PartialState().device, micro_batch)
     recipe.modules["prior"].unet.check_size(*maps.shape[1:])  # type: ignore[union-attr, operator]
     about = {
         "kind": "prior",

@@ -173,6 +173,21 @@ rule page:
         "vqddm paper page --plan {params.plan:q} --root {params.root} --out {output} > {log} 2>&1"
 
 
+rule so_far:
+    # No input and no output: it shows what is there and makes nothing.
+    log:
+        f"{LOGS}/paper/so_far.log",
+    localrule: True
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    params:
+        plan=plan,
+        root=RESULTS,
+    shell:
+        "vqddm paper so-far --plan {params.plan:q} --root {params.root} --out {params.root}/so_far 2>&1 | tee {log}"
+
+
 # One target for each artefact.
 for name in TABLES:
 

@@ -1,0 +1,43 @@
+"""A suite's page before everything is measured: the paper's numbers, and what there is beside them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from vqddm.artifacts import UserError
+from vqddm.paper.claims import claims
+from vqddm.paper.figures import FIGURES, inputs
+from vqddm.paper.page import page
+from vqddm.paper.plan import Plan
+from vqddm.paper.tables import TABLES
+
+
+def so_far(plan: Plan, root: Path, models: Path, out: Path, say: Callable[[str], object]) -> None:
+    """Write tables, claims, page, and each figure whose files are all there, into a folder of their own.
+
+    Args:
+        plan: the suite.
+        root: the suite's results folder, `results/{suite}`.
+        models: the folder `models`.
+        out: the folder to write; what an earlier call wrote there goes away.
+        say: is told what the page lacks.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    if (root / "metrics").exists():
+        shutil.copytree(root / "metrics", out / "metrics")  # the page links to them
+    lacking = []
+    for name, table in TABLES.items():
+        try:
+            table(plan, out, out / "tables" / name)
+        except UserError:
+            lacking.append(name)
+    for number, figure in FIGURES.items():
+        if all(Path(path).exists() for path in inputs(plan, number)):
+            figure.draw(plan, root, models, out / f"figures/figure{number}")
+        else:
+            lacking.append(f"figure {number}")
+    claims(plan, out, out / "claims")
+    page(plan, out, out / "index.html")
+    say(f"{out / 'index.html'}: not measured yet: {', '.join(lacking) or 'nothing'}")
