@@ -1,6 +1,12 @@
 """Step `data`: one array file per dataset and split."""
 
 
+def readers(wildcards):
+    """Processes that prepare a dataset: several where it is read from files, which may be a million."""
+    source = PARAMS.datasets[wildcards.dataset].data.source
+    return 1 if source in ("faces", "fashion") else 8
+
+
 rule prepare_data:
     input:
         code("data"),
@@ -16,11 +22,11 @@ rule prepare_data:
     priority: 100
     conda:
         "../envs/vqddm.yaml"
-    threads: 1
+    threads: readers
     resources:
-        **ON_CPU,
+        **{**ON_CPU, "cpus_per_task": readers},
         mem_mb=growing(4000),
-        runtime=120,
+        runtime=min(600, JOB_MINUTES),
     params:
         data=section("data"),
     shell:
