@@ -9,14 +9,17 @@ import pytest
 from tiny import copy_of, snakemake
 
 # Fixed before torch is imported: last bits may differ between numbers of threads.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first, the slow ones last; say why a test is skipped."""
+    """Fast tests first, the slow ones last, those of a file in one process, where they share what they built."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture

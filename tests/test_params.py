@@ -60,6 +60,8 @@ def test_a_wrong_key_is_named_with_what_is_allowed(values):
         (lambda v: v["datasets"]["faces"]["refit"]["loss"].update(discriminator_width=8), "goes on training"),
         (lambda v: v["datasets"]["faces"]["prior"]["training"].update(batch_size=9000), "more than the 8000 images"),
         (lambda v: v["suites"]["mini"]["evaluate"].update(temperature=float("inf")), "finite number"),
+        (lambda v: v["suites"]["mini"]["evaluate"].update(samples=7), "samples: .* greater than or equal to 8"),
+        (lambda v: v["datasets"]["faces"]["data"].update(test=7), "at least 8 images of each split|has 7"),
     ],
 )
 def test_what_does_not_fit_together_is_said(values, change, words):

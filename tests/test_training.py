@@ -218,7 +218,7 @@ def test_a_second_training_waits_for_the_first_and_takes_what_it_finished(tmp_pa
 
 
 def test_when_the_first_is_killed_the_second_goes_on_from_its_state(tmp_path):
-    first = elsewhere(tmp_path, pause=0.3)
+    first = elsewhere(tmp_path, pause=3)  # it lives until the second has started, on a slow machine too
     while not list(tmp_path.glob("state/step-*")):
         assert first.poll() is None
         time.sleep(0.01)

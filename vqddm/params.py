@@ -18,6 +18,7 @@ from vqddm.artifacts import UserError
 FIRST_STAGE = re.compile(r"vqgan_k(?P<k>\d+)|refit_k(?P<rk>\d+)_p(?P<p>\d+)")
 
 LARGEST_CODEBOOK = 2**16  # codes are stored as uint16
+FEWEST = 8  # images of a distance: precision needs a third neighbour, KID two subsets that differ
 PositiveInt = Annotated[int, Field(gt=0)]
 Source = Literal["faces", "fashion", "folder", "celebahq", "lsun_church", "imagenet"]
 FirstStageName = Annotated[str, Field(pattern=r"^(vqgan_k\d+|refit_k\d+_p\d+)$")]
@@ -176,9 +177,9 @@ class EvaluateParams(Section):
 
     seed: int = Field(ge=0)
     features: Literal["efficientnet_lite0", "inception"] = Field(description="network of the Fréchet distance")
-    reconstructions: PositiveInt = Field(description="training images reconstructed for Table 1, at most all")
-    reference: PositiveInt = Field(description="training images that samples are measured against, at most all")
-    samples: PositiveInt = Field(description="images sampled for each measured distance")
+    reconstructions: int = Field(ge=FEWEST, description="training images reconstructed for Table 1, at most all")
+    reference: int = Field(ge=FEWEST, description="training images that samples are measured against, at most all")
+    samples: int = Field(ge=FEWEST, description="images sampled for each measured distance")
     step_sweep: tuple[PositiveInt, ...] = Field(description="sampling steps of Figure 5, besides T")
     temperature: float = Field(gt=0, description="temperature of the p(z0) logits while sampling")
     nll_images: PositiveInt = Field(description="images whose exact NLL is summed, of train and of test")
@@ -290,6 +291,8 @@ def _check_sizes(suite: str, evaluate: EvaluateParams, name: str, dataset: Datas
     for key, limit in limits.items():
         if getattr(evaluate, key) > limit:
             raise ValueError(f"suites.{suite}.evaluate.{key}: {getattr(evaluate, key)}, but {name} has {limit}")
+    if min(dataset.data.train, dataset.data.test) < FEWEST:
+        raise ValueError(f"datasets.{name}.data: a distance needs at least {FEWEST} images of each split")
     if max(evaluate.step_sweep, default=0) > dataset.prior.diffusion.timesteps:
         raise ValueError(f"suites.{suite}.evaluate.step_sweep: more than the timesteps of {name}")
 

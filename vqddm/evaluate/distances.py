@@ -11,8 +11,8 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, k
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from vqddm.artifacts import UserError
+from vqddm.params import FEWEST
 
-FEWEST = 8  # images: precision needs a third neighbour, KID two subsets that differ
 KID_SUBSET = 1000  # images in a subset, as torch-fidelity has it, where there are twice as many
 
 
