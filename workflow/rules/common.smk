@@ -88,6 +88,12 @@ def evaluation(name):
     return value
 
 
+def readers(wildcards):
+    """Processes that prepare a dataset: several where it is read from files, which may be a million."""
+    source = PARAMS.datasets[wildcards.dataset].data.source
+    return 1 if source in ("faces", "fashion") else 8
+
+
 @reads(
     f"suites.{PARAMS.suite}.title",
     f"suites.{PARAMS.suite}.datasets",

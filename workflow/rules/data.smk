@@ -1,12 +1,6 @@
 """Step `data`: one array file per dataset and split."""
 
 
-def readers(wildcards):
-    """Processes that prepare a dataset: several where it is read from files, which may be a million."""
-    source = PARAMS.datasets[wildcards.dataset].data.source
-    return 1 if source in ("faces", "fashion") else 8
-
-
 rule prepare_data:
     input:
         code("data"),
