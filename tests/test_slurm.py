@@ -212,8 +212,8 @@ def test_a_lost_node_costs_little_and_comes_back(trial: Trial) -> None:
     os.kill(trial.training(), signal.SIGKILL)
     slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")  # what Slurm finds out in minutes
     trial.until(lambda: "Restarts=1" in slurm("scontrol", "show", "job", job))
-    subprocess.run([ROOT / "tests/slurm/start.sh"], capture_output=True, check=False, timeout=60)
     slurm("scontrol", "update", f"nodename={node}", "state=resume")
+    subprocess.run([ROOT / "tests/slurm/start.sh"], capture_output=True, check=True, timeout=60)  # waits for the node
     assert resumed_after(trial.ends_well()) >= step
     assert node in slurm("sinfo", "-h", "-N", "-t", "idle,mixed,allocated", "-o", "%N").split()
 
