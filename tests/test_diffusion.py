@@ -14,6 +14,7 @@ from scipy.stats import binom, chisquare
 from torch import Tensor, nn
 
 from vqddm.artifacts import UserError
+from vqddm.prior import diffusion
 from vqddm.prior.diffusion import diffuse, draw, kl_terms, posterior, prior_kl, strided_timesteps
 from vqddm.prior.inpaint import inpaint_codes, paper_masks, random_mask
 from vqddm.prior.likelihood import exact_bits
@@ -246,6 +247,7 @@ class Oracle(nn.Module):
     def __init__(self, joint: Tensor, schedule: NoiseSchedule) -> None:
         super().__init__()
         self.joint, self.schedule, self.codebook_size = joint.double(), schedule, len(joint)
+        self.chain = diffusion
 
     def forward(self, z_t: Tensor, t: Tensor) -> Tensor:
         keep, noise = self.schedule.transition(0, t, torch.float64)

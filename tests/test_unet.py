@@ -19,7 +19,7 @@ WITHOUT = DiffusionParams(timesteps=10, schedule="cosine", residual=False)
 def count_macs(codebook_size: int) -> tuple[int, float, float]:
     """Parameters, MACs (convolutions, linear layers, attention products), MACs of transposed convolutions."""
     with torch.device("meta"):
-        unet = CodeUNet(codebook_size, PAPER)
+        unet = CodeUNet(codebook_size, codebook_size, PAPER)
         transposed: list[int] = []
 
         def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
@@ -48,23 +48,23 @@ def test_counts_at_the_papers_setting(codebook_size: int, millions: float, macs:
 @pytest.mark.parametrize("shape", [(2, 8, 8), (1, 4, 12)])
 def test_logits_have_codes_last(shape: tuple[int, int, int]) -> None:
     codes = torch.randint(7, shape, generator=torch.Generator().manual_seed(0))
-    logits = CodeUNet(7, SMALL)(codes, torch.ones(shape[0]))
+    logits = CodeUNet(7, 7, SMALL)(codes, torch.ones(shape[0]))
     assert logits.shape == (*shape, 7) and logits.is_contiguous()
 
 
 def test_sizes_that_do_not_fit_are_user_errors() -> None:
     with pytest.raises(UserError, match="multiples of 4"):
-        CodeUNet(7, SMALL)(torch.zeros(1, 6, 8, dtype=torch.int64), torch.ones(1))
+        CodeUNet(7, 7, SMALL)(torch.zeros(1, 6, 8, dtype=torch.int64), torch.ones(1))
     with pytest.raises(UserError, match="3 groups do not divide 8"):
-        CodeUNet(7, SMALL.model_copy(update={"groups": 3}))
+        CodeUNet(7, 7, SMALL.model_copy(update={"groups": 3}))
     with pytest.raises(UserError, match="odd"):
-        CodeUNet(7, SMALL.model_copy(update={"width": 9, "groups": 1}))
+        CodeUNet(7, 7, SMALL.model_copy(update={"width": 9, "groups": 1}))
 
 
 def test_every_parameter_and_every_position_counts() -> None:
     """One code changes the logits everywhere (global context), t changes them, and all weights get gradients."""
     torch.manual_seed(0)
-    unet = CodeUNet(7, SMALL)
+    unet = CodeUNet(7, 7, SMALL)
     for module in unet.modules():
         if isinstance(module, LinearAttention):
             nn.init.constant_(module.gate, 0.5)

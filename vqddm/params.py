@@ -146,7 +146,16 @@ class DiffusionParams(Section):
     schedule: Literal["cosine", "sqrt_cosine"] = Field(
         description="`cosine` is Eq. 19 as printed, `sqrt_cosine` the square root that public code uses"
     )
-    residual: bool = Field(description="Eq. 23: add the one-hot of Z_t to the logits")
+    transition: Literal["uniform", "absorbing"] = Field(
+        default="uniform", description="`uniform` is Eq. 15; `absorbing` turns codes into a mask instead"
+    )
+    residual: bool = Field(description="Eq. 23: add the one-hot of Z_t to the logits; `uniform` only")
+
+    @model_validator(mode="after")
+    def _a_mask_is_no_code(self) -> Self:
+        if self.transition == "absorbing" and self.residual:
+            raise ValueError("the absorbing transition has no residual: a mask is none of the codes")
+        return self
 
 
 class UNetParams(Section):

@@ -26,11 +26,21 @@ def strided_timesteps(timesteps: int, steps: int) -> list[int]:
     return [timesteps * i // steps for i in range(steps, 0, -1)]
 
 
+def states(codebook_size: int) -> int:
+    """Values that z_t can take: the K codes."""
+    return codebook_size
+
+
+def start(shape: tuple[int, ...], last: Transition, codebook_size: int, generator: torch.Generator) -> Tensor:
+    """Draw z_T of the given shape: uniform, whatever the schedule's end."""
+    return torch.randint(codebook_size, shape, generator=generator, device=generator.device)
+
+
 def diffuse(z0: Tensor, early: Transition, codebook_size: int, generator: torch.Generator) -> Tensor:
     """Draw z_s given z_0 (Eq. 17), in the shape of `z0`."""
     resampled = torch.randint(codebook_size, z0.shape, generator=generator, device=z0.device)
     chance = torch.rand(z0.shape, generator=generator, device=z0.device)
-    return torch.where(chance < _spread(early, z0).noise, resampled, z0)
+    return torch.where(chance < spread(early, z0).noise, resampled, z0)
 
 
 def draw(probs: Tensor, generator: torch.Generator) -> Tensor:
@@ -61,11 +71,16 @@ def posterior(z_t: Tensor, p0: Tensor, late: Transition, early: Transition) -> T
     Returns:
         Probabilities (B, ..., K) in the dtype of `p0`.
     """
-    (keep, noise), (keep_s, noise_s) = _spread(late, p0), _spread(early, p0)
+    (keep, noise), (keep_s, noise_s) = spread(late, p0), spread(early, p0)
     codes, index = p0.shape[-1], z_t.unsqueeze(-1)
     weights = keep_s * p0 + noise_s / codes
     stay = keep * weights.gather(-1, index)
     return (weights * (noise / codes)).scatter_add(-1, index, stay) / (noise / codes + stay)
+
+
+def last(z_t: Tensor, p0: Tensor, early: Transition) -> Tensor:
+    """p(z_0 | z_t) at t = 1, (B, ..., K): Eq. 22's Cat(p0)."""
+    return p0
 
 
 def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Transition, early: Transition) -> Tensor:
@@ -83,7 +98,7 @@ def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Transition, early: T
         (B,) in the dtype of `logits`.
     """
     codes = logits.shape[-1]
-    (keep, noise), (keep_s, noise_s) = _spread(late, z0), _spread(early, z0)
+    (keep, noise), (keep_s, noise_s) = spread(late, z0), spread(early, z0)
     first = noise_s == 0
     keep_s, noise_s = torch.where(first, 0.5, keep_s), torch.where(first, 0.5, noise_s)  # unused, but finite
     base, base_s, ratio = noise / codes, noise_s / codes, codes * keep_s / noise_s
@@ -115,7 +130,7 @@ def prior_kl(last: Transition, codebook_size: int) -> float:
     return (keep + noise / codebook_size) * at_z0 + others * noise / codebook_size * elsewhere
 
 
-def _spread(transition: Transition, like: Tensor) -> Transition:
+def spread(transition: Transition, like: Tensor) -> Transition:
     """One value per image (B,) as (B, 1, ..., 1), to broadcast with `like`; scalars as they are."""
     shape = (-1,) + (1,) * (like.ndim - 1)
     return Transition(*(part if part.ndim == 0 else part.view(shape) for part in transition))

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from vqddm.artifacts import UserError, replacing
 from vqddm.data.arrays import load_split, to_bytes, to_unit
-from vqddm.prior.diffusion import diffuse, strided_timesteps
+from vqddm.prior.diffusion import strided_timesteps
 from vqddm.prior.sample import check_pair, denoise
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.train import load_prior
@@ -55,9 +55,11 @@ def inpaint_codes(
     timesteps = strided_timesteps(schedule.timesteps, steps)
 
     def known(s: int) -> Tensor:
-        return diffuse(codes, schedule.transition(0, s), prior.codebook_size, generator)
+        return prior.chain.diffuse(codes, schedule.transition(0, s), prior.codebook_size, generator)
 
-    noise = torch.randint(prior.codebook_size, codes.shape, generator=generator, device=codes.device)
+    noise = prior.chain.start(
+        tuple(codes.shape), schedule.transition(0, schedule.timesteps), prior.codebook_size, generator
+    )
     z = torch.where(given, known(timesteps[0]), noise)
     for t, s in pairwise([*timesteps, 0]):
         z = torch.where(given, known(s), denoise(prior, schedule, z, t, s, temperature, generator))

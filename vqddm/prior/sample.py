@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from vqddm.artifacts import UserError, fingerprint, read_array, write_array
 from vqddm.params import to_json
-from vqddm.prior.diffusion import draw, posterior, strided_timesteps
+from vqddm.prior.diffusion import draw, strided_timesteps
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.train import load_prior
 from vqddm.prior.unet import Prior
@@ -47,8 +47,8 @@ def denoise(
     logits = prior(z_t, torch.full((len(z_t),), t, device=z_t.device))
     p0 = torch.softmax(logits.float() / temperature, dim=-1)
     if t == 1:
-        return draw(p0, generator)
-    return draw(posterior(z_t, p0, schedule.transition(s, t), schedule.transition(0, s)), generator)
+        return draw(prior.chain.last(z_t, p0, schedule.transition(0, 1)), generator)
+    return draw(prior.chain.posterior(z_t, p0, schedule.transition(s, t), schedule.transition(0, s)), generator)
 
 
 @torch.inference_mode()
@@ -73,7 +73,7 @@ def sample_codes(
         UserError: `steps` is not in 1..T.
     """
     timesteps = strided_timesteps(schedule.timesteps, steps)
-    z = torch.randint(prior.codebook_size, shape, generator=generator, device=generator.device)
+    z = prior.chain.start(shape, schedule.transition(0, schedule.timesteps), prior.codebook_size, generator)
     for t, s in pairwise([*timesteps, 0]):
         z = denoise(prior, schedule, z, t, s, temperature, generator)
         tick()

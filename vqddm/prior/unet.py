@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vqddm.artifacts import UserError
 from vqddm.params import DiffusionParams, UNetParams
+from vqddm.prior.chain import Chain, chain_of
 
 PAPER_TIMESTEPS = 4000
 
@@ -100,6 +101,7 @@ class CodeUNet(nn.Module):
     """μ(Z_t, t) of Eq. 23.
 
     Args:
+        states: values that a position of Z_t can take: K, and one more where the chain has a mask.
         codebook_size: K.
         params: width, one multiplier per level (each level halves the size), groups, heads.
 
@@ -107,7 +109,7 @@ class CodeUNet(nn.Module):
         UserError: the width is odd, or the groups do not divide the channels.
     """
 
-    def __init__(self, codebook_size: int, params: UNetParams) -> None:
+    def __init__(self, states: int, codebook_size: int, params: UNetParams) -> None:
         super().__init__()
         channels = [params.width * m for m in params.multipliers]
         if wrong := [c for c in channels if c % params.groups]:
@@ -115,7 +117,7 @@ class CodeUNet(nn.Module):
         if params.width % 2:
             raise UserError(f"unet: width {params.width} is odd; the sinusoids of t need an even one")
         self.multiple = 2 ** (len(channels) - 1)
-        self.embedding = nn.Embedding(codebook_size, params.width)
+        self.embedding = nn.Embedding(states, params.width)
         self.time = TimeEmbedding(params.width)
         self.down = nn.ModuleList()
         for number, (c_in, c_out) in enumerate(pairwise([params.width, *channels])):
@@ -172,14 +174,19 @@ class Prior(nn.Module):
     def __init__(self, codebook_size: int, unet: UNetParams, diffusion: DiffusionParams) -> None:
         super().__init__()
         self.codebook_size = codebook_size
-        self.residual = diffusion.residual
+        self.diffusion = diffusion
         self.time_scale = PAPER_TIMESTEPS / diffusion.timesteps
-        self.unet = CodeUNet(codebook_size, unet)
+        self.unet = CodeUNet(self.chain.states(codebook_size), codebook_size, unet)
+
+    @property
+    def chain(self) -> Chain:
+        """The functions of its transition."""
+        return chain_of(self.diffusion)
 
     def forward(self, codes: Tensor, t: Tensor) -> Tensor:
         """Logits of p0, (B, h, w, K), for z_t (B, h, w) int64 and t (B,) in 1..T."""
         logits = self.unet(codes, t * self.time_scale)
-        if not self.residual:
+        if not self.diffusion.residual:
             return logits
         index = codes.unsqueeze(-1)
         return logits.scatter_add(-1, index, torch.ones_like(index, dtype=logits.dtype))

@@ -1,0 +1,87 @@
+"""Discrete diffusion with the absorbing transition: codes turn into a mask and stay one (D3PM, appendix A.2.2).
+
+The same few functions as `vqddm/prior/diffusion.py`, with the same arguments; `vqddm/prior/chain.py` names them. The
+mask is one state more, number K. The network gives probabilities of the K codes alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vqddm.prior.diffusion import spread
+from vqddm.prior.schedule import Transition
+
+
+def states(codebook_size: int) -> int:
+    """Values that z_t can take: the K codes and the mask."""
+    return codebook_size + 1
+
+
+def start(shape: tuple[int, ...], last: Transition, codebook_size: int, generator: torch.Generator) -> Tensor:
+    """Draw z_T of the given shape: masks, and with the chance ᾱ_T that the schedule leaves, any code."""
+    codes = torch.randint(codebook_size, shape, generator=generator, device=generator.device)
+    return diffuse(codes, last, codebook_size, generator)
+
+
+def diffuse(z0: Tensor, early: Transition, codebook_size: int, generator: torch.Generator) -> Tensor:
+    """Draw z_s given z_0, in the shape of `z0`."""
+    chance = torch.rand(z0.shape, generator=generator, device=z0.device)
+    return torch.where(chance < spread(early, z0).noise, codebook_size, z0)
+
+
+def posterior(z_t: Tensor, p0: Tensor, late: Transition, early: Transition) -> Tensor:
+    """p(z_s | z_t) for any s < t: a code stays; a mask becomes a draw of p0 with the chance `_unmasks`.
+
+    Args:
+        z_t: (B, ...).
+        p0: (B, ..., K), each row sums to 1.
+
+    Returns:
+        Probabilities (B, ..., K + 1) in the dtype of `p0`, the mask's last.
+    """
+    codes = p0.shape[-1]
+    found = torch.zeros(*p0.shape[:-1], codes + 1, dtype=p0.dtype, device=p0.device)
+    found.scatter_(-1, z_t.unsqueeze(-1), 1.0)
+    chance = _unmasks(late, early, z_t).to(p0.dtype).expand(z_t.shape).unsqueeze(-1)
+    drawn = torch.cat([chance * p0, 1 - chance], dim=-1)
+    return torch.where((z_t == codes).unsqueeze(-1), drawn, found)
+
+
+def last(z_t: Tensor, p0: Tensor, early: Transition) -> Tensor:
+    """p(z_0 | z_t) at t = 1, (B, ..., K): codes that are seen stay, masks are drawn from p0."""
+    nothing = Transition(torch.ones_like(early.keep), torch.zeros_like(early.noise))
+    return posterior(z_t, p0, early, nothing)[..., :-1]
+
+
+def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Transition, early: Transition) -> Tensor:
+    """L_t of each image in nats, summed over its positions: a masked one costs `_unmasks` times -log p0(z_0).
+
+    Args:
+        z0, z_t: (B, ...).
+        logits: of p(z_0 | z_t), (B, ..., K).
+
+    Returns:
+        (B,) in the dtype of `logits`.
+    """
+    missing = -logits.log_softmax(-1).gather(-1, z0.unsqueeze(-1)).squeeze(-1)
+    masked = (z_t == logits.shape[-1]).to(logits.dtype)
+    return (masked * _unmasks(late, early, z0).to(logits.dtype) * missing).flatten(1).sum(1)
+
+
+def prior_kl(last: Transition, codebook_size: int) -> float:
+    """KL(q(z_T | z_0) || p(z_T)) in nats per code, p as `start` draws it: ᾱ_T log K.
+
+    Args:
+        last: from 0 to T, in float64.
+    """
+    return float(last.keep) * math.log(codebook_size)
+
+
+def _unmasks(late: Transition, early: Transition, like: Tensor) -> Tensor:
+    """q(z_s is a code | z_t is the mask) = ᾱ_s (1 - ᾱ_t / ᾱ_s) / (1 - ᾱ_t), to broadcast with `like`."""
+    late, early = spread(late, like), spread(early, like)
+    uncovered = early.keep * late.noise
+    return uncovered / (early.noise + uncovered)
