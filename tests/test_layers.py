@@ -10,6 +10,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"evaluate", "paper", "ledger"},
+    {"baselines"},
     {"refit", "prior"},
     {"vqgan"},
     {"training", "data"},

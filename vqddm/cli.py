@@ -23,6 +23,7 @@ data_app = typer.Typer(help="One array file per dataset and split.", no_args_is_
 vqgan_app = typer.Typer(help="The trained first stage.", no_args_is_help=True)
 refit_app = typer.Typer(help="Rebuilt codebooks, fine-tuned first stages, code maps.", no_args_is_help=True)
 prior_app = typer.Typer(help="The discrete diffusion prior, samples, inpaintings.", no_args_is_help=True)
+baselines_app = typer.Typer(help="What the paper compares with.", no_args_is_help=True)
 evaluate_app = typer.Typer(help="Every measured number, as small JSON.", no_args_is_help=True)
 paper_app = typer.Typer(help="Tables, figures, claims and the page.", no_args_is_help=True)
 ledger_app = typer.Typer(help="What Snakemake and DVC know of each other.", no_args_is_help=True)
@@ -31,6 +32,7 @@ for name, sub in (
     ("vqgan", vqgan_app),
     ("refit", refit_app),
     ("prior", prior_app),
+    ("baselines", baselines_app),
     ("evaluate", evaluate_app),
     ("paper", paper_app),
     ("ledger", ledger_app),
@@ -48,6 +50,7 @@ Data = Annotated[Path, typer.Option(help="a prepared split, train.npy or test.np
 State = Annotated[Path, typer.Option(help="folder of the resumable state")]
 Curve = Annotated[Path, typer.Option(help="CSV of every loss, to write")]
 FirstStagePath = Annotated[Path, typer.Option("--first-stage", help="checkpoint of a first stage")]
+TransformerPath = Annotated[Path, typer.Option("--transformer", help="checkpoint of a transformer")]
 PriorPath = Annotated[Path, typer.Option("--prior", help="checkpoint of a prior")]
 CodebookSize = Annotated[int, typer.Option(help="capacity K of the codebook")]
 Seed = Annotated[int, typer.Option(min=0)]
@@ -293,6 +296,59 @@ def inpaint(
     from vqddm.prior.inpaint import inpaint_images
 
     inpaint_images(prior, first_stage, data, count, encode.value, seed, temperature, out, threads)
+
+
+@baselines_app.command("train-transformer")
+def train_transformer(
+    codes: Annotated[Path, typer.Option(help="code maps of the training images")],
+    params_json: ParamsJson,
+    codebook_size: CodebookSize,
+    state: State,
+    out: Out,
+    curve: Curve,
+    save_seconds: SaveSeconds = 60.0,
+    threads: Threads = None,
+) -> None:
+    """Train the autoregressive transformer prior."""
+    from vqddm.baselines.transformer_train import train_transformer
+    from vqddm.params import TransformerParams, parse
+
+    section = parse(TransformerParams, params_json, "transformer")
+    train_transformer(codes, codebook_size, section, state, out, curve, save_seconds, threads)
+
+
+@baselines_app.command("sample-transformer")
+def sample_transformer(
+    transformer: TransformerPath,
+    first_stage: FirstStagePath,
+    state: State,
+    codes: Annotated[Path, typer.Option(help="the sampled code maps, to write")],
+    out: Out,
+    count: Annotated[int, typer.Option(help="number of images")] = 64,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Sample code maps code by code and decode them to images."""
+    from vqddm.baselines.transformer_sample import sample_images
+
+    sample_images(transformer, first_stage, count, seed, state, codes, out, threads)
+
+
+@baselines_app.command("inpaint-transformer")
+def inpaint_transformer(
+    transformer: TransformerPath,
+    first_stage: FirstStagePath,
+    data: Data,
+    out: Out,
+    count: Annotated[int, typer.Option(min=1, help="number of images for each mask")] = 8,
+    encode: Annotated[Encode, typer.Option(help="the image that gives the known codes")] = Encode.masked,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Complete images from the masks of section 4.4 and others, in raster order."""
+    from vqddm.baselines.transformer_sample import inpaint_images
+
+    inpaint_images(transformer, first_stage, data, count, encode.value, seed, out, threads)
 
 
 @evaluate_app.command()

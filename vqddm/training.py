@@ -9,6 +9,7 @@ Where the state is kept: `vqddm/state.py`.
 from __future__ import annotations
 
 import csv
+import math
 import os
 import signal
 import sys
@@ -99,6 +100,12 @@ def mean_over_processes(losses: Mapping[str, Tensor], accelerator: Accelerator) 
         return dict(losses)
     together = accelerator.reduce(torch.stack([value.double() for value in losses.values()]), "mean")
     return dict(zip(losses, together, strict=True))
+
+
+def warmed_cosine(step: int, warmup_steps: int, steps: int) -> float:
+    """Cosine annealing from 1 to 0 over `steps`, after a linear rise over the first `warmup_steps`; `step` from 0."""
+    rise = min(1.0, (step + 1) / (warmup_steps + 1))
+    return rise * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 class LossCurve:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -20,8 +21,9 @@ from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.train import load_prior
 from vqddm.prior.unet import Prior
 from vqddm.training import limit_threads
-from vqddm.vqgan.model import load_first_stage
+from vqddm.vqgan.model import FirstStage, load_first_stage
 
+Encode = Literal["masked", "full"]
 RANDOM_FRACTION = 0.4  # of the codes is given by the random mask
 
 
@@ -95,13 +97,12 @@ def mask_pixels(images: Tensor, given: Tensor) -> Tensor:
     return images * given.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
 
 
-@torch.inference_mode()
 def inpaint_images(
     prior: Path,
     first_stage: Path,
     data: Path,
     count: int,
-    encode: Literal["masked", "full"],
+    encode: Encode,
     seed: int,
     temperature: float,
     out: Path,
@@ -117,8 +118,7 @@ def inpaint_images(
         encode: which image gives the known codes: the `masked` one, as the paper does, or the `full` one.
         seed: seed of the random mask and the sampling.
         temperature: divides the logits of p(z_0 | z_t).
-        out: `.npz` with names (k,), masks (k, h, w) True = given, originals, masked and completed uint8
-            (k, count, H, W, 3).
+        out: what `complete_images` writes.
         threads: CPU threads.
 
     Raises:
@@ -131,22 +131,56 @@ def inpaint_images(
     network, schedule, about_prior = load_prior(prior, device)
     model, about = load_first_stage(first_stage, device)
     check_pair(prior, about_prior, first_stage, about)
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def complete(codes: Tensor, given: Tensor) -> Tensor:
+        return inpaint_codes(network, schedule, codes, given, schedule.timesteps, temperature, generator)
+
+    complete_images(model, about_prior["latent_size"], data, count, encode, seed, complete, out)
+
+
+@torch.inference_mode()
+def complete_images(
+    model: FirstStage,
+    latent_size: Sequence[int],
+    data: Path,
+    count: int,
+    encode: Encode,
+    seed: int,
+    complete: Callable[[Tensor, Tensor], Tensor],
+    out: Path,
+) -> None:
+    """Mask the first images of a split in each way, complete their codes, decode them.
+
+    Args:
+        model: the first stage.
+        latent_size: height and width of its code maps.
+        data: `test.npy` of the dataset.
+        count: images for each mask.
+        encode: which image gives the known codes: the `masked` one or the `full` one.
+        seed: seed of the random mask.
+        complete: takes codes (B, h, w) and which are given (h, w); returns completed codes.
+        out: `.npz` with names (k,), masks (k, h, w) True = given, originals, masked and completed uint8
+            (k, count, H, W, 3).
+
+    Raises:
+        UserError: too few images.
+    """
     split = load_split(data)
     if len(split) < count:
         raise UserError(f"{data}: {len(split)} images, but {count} are to be completed")
     pixels = np.array(split[:count])
+    device = next(model.parameters()).device
     images = to_unit(pixels).to(device)
-    height, width = about_prior["latent_size"]
+    height, width = latent_size
     masks = paper_masks(height, width)
     masks["random"] = random_mask(height, width, RANDOM_FRACTION, torch.Generator().manual_seed(seed))
-    generator = torch.Generator(device).manual_seed(seed)
     masked, completed = [], []
     for given in tqdm([m.to(device) for m in masks.values()], desc="inpaint", unit="mask", mininterval=10):
         seen = mask_pixels(images, given)
         known = model.encode(seen if encode == "masked" else images)
-        codes = inpaint_codes(network, schedule, known, given, schedule.timesteps, temperature, generator)
         masked.append(to_bytes(seen))
-        completed.append(to_bytes(model.decode(codes)))
+        completed.append(to_bytes(model.decode(complete(known, given))))
     with replacing(out) as aside:
         np.savez(
             aside,

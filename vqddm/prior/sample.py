@@ -80,6 +80,51 @@ def sample_codes(
     return z
 
 
+def in_batches(
+    draw_batch: Callable[[int, torch.Generator, Callable[[], object]], Tensor],
+    count: int,
+    batch_size: int,
+    ticks: int,
+    seed: int,
+    settings: list[Any],
+    partial: Path,
+    out: Path,
+    device: str | torch.device,
+) -> None:
+    """Draw `count` examples in batches and write them as one array, in the batches' dtype.
+
+    Each batch's generator is a function of (seed, number of the batch), and finished batches are kept in the
+    folder `partial`, so a run that was killed goes on and writes the same bytes. The caller deletes the folder.
+
+    Args:
+        draw_batch: takes a size, a generator on `device` and a function to call `ticks` times; returns (size, ...).
+        count, batch_size: at most so many in all, and at a time.
+        ticks: of each batch, for the progress.
+        seed: seed of all batches.
+        settings: what else the examples depend on; batches of other settings are not taken.
+        partial: folder of finished batches.
+        out: the array to write.
+        device: where the generators live.
+    """
+    key = hashlib.sha256(to_json([*settings, count, batch_size, seed, str(device)]).encode()).hexdigest()[:16]
+    kept = partial / f"{BATCHES}{key}"
+    sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
+    files = [kept / f"{number:05d}.npy" for number in range(len(sizes))]
+    done = [file.exists() for file in files]
+    with tqdm(
+        total=len(files) * ticks,
+        initial=sum(done) * ticks,
+        unit="step",
+        mininterval=0.5 if sys.stderr.isatty() else 20,
+        maxinterval=30,
+    ) as progress:
+        for number, size in enumerate(sizes):
+            if not done[number]:
+                generator = step_generator(seed, number, torch.device(device))
+                write_array(files[number], draw_batch(size, generator, progress.update).cpu().numpy())
+    write_array(out, np.concatenate([read_array(file) for file in files]))
+
+
 def sample(
     prior: Path,
     count: int,
@@ -92,10 +137,7 @@ def sample(
     threads: int | None = None,
     device: str | torch.device = "cpu",
 ) -> None:
-    """Draw `count` code maps and write them as uint16 (count, h, w).
-
-    Each batch's generator is a function of (seed, number of the batch), and finished batches are kept in the
-    folder `partial`, so a run that was killed goes on and writes the same bytes. The caller deletes the folder.
+    """Draw `count` code maps and write them as uint16 (count, h, w), as `in_batches` does.
 
     Raises:
         UserError: no such prior, or `steps` is not in 1..T.
@@ -103,26 +145,13 @@ def sample(
     limit_threads(threads)
     network, schedule, about = load_prior(prior, device)
     strided_timesteps(schedule.timesteps, steps)
-    settings = [fingerprint(prior), count, steps, batch_size, seed, temperature, threads, str(device)]
-    kept = partial / f"{BATCHES}{hashlib.sha256(to_json(settings).encode()).hexdigest()[:16]}"
-    sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
-    files = [kept / f"{number:05d}.npy" for number in range(len(sizes))]
-    done = [file.exists() for file in files]
-    with tqdm(
-        total=len(files) * steps,
-        initial=sum(done) * steps,
-        unit="step",
-        mininterval=0.5 if sys.stderr.isatty() else 20,
-        maxinterval=30,
-    ) as progress:
-        for number, size in enumerate(sizes):
-            if done[number]:
-                continue
-            shape = (size, *about["latent_size"])
-            generator = step_generator(seed, number, torch.device(device))
-            codes = sample_codes(network, schedule, shape, steps, temperature, generator, progress.update)
-            write_array(files[number], codes.cpu().numpy().astype(np.uint16))
-    write_array(out, np.concatenate([read_array(file) for file in files]))
+
+    def draw_batch(size: int, generator: torch.Generator, tick: Callable[[], object]) -> Tensor:
+        shape = (size, *about["latent_size"])
+        return sample_codes(network, schedule, shape, steps, temperature, generator, tick).to(torch.uint16)
+
+    settings = [fingerprint(prior), steps, temperature, threads]
+    in_batches(draw_batch, count, batch_size, steps, seed, settings, partial, out, device)
 
 
 def sample_images(
@@ -162,12 +191,17 @@ def sample_images(
     with alone_in(state):
         sample(prior, count, steps, BATCH, seed, temperature, state, codes, threads, device)
         write_array(out, decode_codes(model, read_array(codes)))
-        for batches in state.glob(f"{BATCHES}*"):
-            shutil.rmtree(batches)
+        forget_batches(state)
+
+
+def forget_batches(folder: Path) -> None:
+    """Delete the finished batches that `in_batches` kept."""
+    for batches in folder.glob(f"{BATCHES}*"):
+        shutil.rmtree(batches)
 
 
 def check_pair(prior: Path, about_prior: dict[str, Any], first_stage: Path, about: dict[str, Any]) -> None:
-    """Refuse a prior and a first stage whose codebooks have different sizes.
+    """Refuse a prior (of any kind) and a first stage whose codebooks have different sizes.
 
     Raises:
         UserError: names both files.

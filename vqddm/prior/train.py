@@ -24,7 +24,7 @@ from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.timesteps import LossHistory
 from vqddm.prior.unet import Prior
 from vqddm.state import StateFolder
-from vqddm.training import Stateful, join_processes, limit_threads, train
+from vqddm.training import Stateful, join_processes, limit_threads, train, warmed_cosine
 from vqddm.vqgan.model import load_state
 
 
@@ -66,8 +66,7 @@ class PriorRecipe:
 
     def learning_rate_factor(self, step: int) -> float:
         """Cosine annealing from 1 to 0 over the training, after a linear rise over the warm-up."""
-        rise = min(1.0, (step + 1) / (self.params.warmup_steps + 1))
-        return rise * 0.5 * (1 + math.cos(math.pi * step / self.params.training.steps))
+        return warmed_cosine(step, self.params.warmup_steps, self.params.training.steps)
 
     def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
         """Update the weights once on code maps (B, h, w) int64; return the loss in bits per code."""
