@@ -240,7 +240,9 @@ def test_snakemake_killed_and_started_after_its_job_has_ended(trial: Trial) -> N
     trial.until(lambda: "JobState=COMPLETED" in slurm("scontrol", "show", "job", job))
     assert run(trial.folder, "--unlock").returncode == 0
     trial.start()
-    assert "taken from" in trial.ends_well()
+    log = trial.ends_well()
+    # Whether Snakemake still calls the files incomplete depends on when it was killed; neither way trains again.
+    assert "taken from" in log or "Nothing to be done" in trial.text()
 
 
 @pytest.mark.parametrize(("nodes", "gpus"), [(1, 2), (2, 1)])

@@ -60,8 +60,8 @@ JobRequeue=1
 KillWait=5
 MinJobAge=3600
 DefMemPerCPU=500
-NodeName=n0 NodeHostname=$host NodeAddr=127.0.0.1 Port=26818 CPUs=4 RealMemory=200000 Gres=gpu:pretended:2
-NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=26819 CPUs=4 RealMemory=200000 Gres=gpu:pretended:2
+NodeName=n0 NodeHostname=$host NodeAddr=127.0.0.1 Port=26818 CPUs=8 RealMemory=200000 Gres=gpu:pretended:2
+NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=26819 CPUs=8 RealMemory=200000 Gres=gpu:pretended:2
 PartitionName=cpu Nodes=n0,n1 Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=n0,n1 MaxTime=INFINITE State=UP
 EOF
