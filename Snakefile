@@ -17,6 +17,7 @@ include: "workflow/rules/vqgan.smk"
 include: "workflow/rules/refit.smk"
 include: "workflow/rules/prior.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/baselines.smk"
 include: "workflow/rules/paper.smk"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -415,3 +416,22 @@ def test_a_noisy_page_stays_below_400_kb(tmp_path: Path) -> None:
     draw_sheet(figure, noise, 0, 0)
     style.save(figure, tmp_path / "noise")
     assert 50_000 < (tmp_path / "noise.png").stat().st_size <= 400_000
+
+
+def test_figure8_shows_the_transformer_where_it_is_trained(suite: tuple[Plan, Path, Path], tmp_path: Path) -> None:
+    plan, root, models = suite
+    about = plan.datasets["faces"].model_copy(update={"baselines": ("transformer",)})
+    with_it = plan.model_copy(update={"datasets": plan.datasets | {"faces": about}})
+    shutil.copytree(models, tmp_path / "models")
+    path, other = (Path(p) for p in inputs(with_it, 8))
+    assert other == path.with_name("transformer_inpainting.npz")
+    arrays = dict(np.load(tmp_path / path))
+    arrays["completed"] = arrays["originals"]
+    np.savez(tmp_path / other, **arrays)
+    draw(8, with_it, root, tmp_path / "models", tmp_path / "figure8")
+    draw(8, plan, root, tmp_path / "models", tmp_path / "without")
+    assert (tmp_path / "figure8.png").read_bytes() != (tmp_path / "without.png").read_bytes()
+    arrays["originals"] = arrays["originals"][:, ::-1]
+    np.savez(tmp_path / other, **arrays)
+    with pytest.raises(UserError, match="completes other pictures"):
+        draw(8, with_it, root, tmp_path / "models", tmp_path / "figure8")

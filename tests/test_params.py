@@ -61,6 +61,14 @@ def test_a_wrong_key_is_named_with_what_is_allowed(values):
         (lambda v: v["datasets"]["faces"]["prior"]["training"].update(batch_size=9000), "more than the 8000 images"),
         (lambda v: v["suites"]["mini"]["evaluate"].update(temperature=float("inf")), "finite number"),
         (lambda v: v["suites"]["mini"]["evaluate"].update(samples=7), "samples: .* greater than or equal to 8"),
+        (
+            lambda v: v["datasets"]["faces"]["prior"]["diffusion"].update(transition="absorbing", residual=False),
+            "prior.diffusion.transition must be uniform",
+        ),
+        (
+            lambda v: v["datasets"]["faces"].update(baselines={"absorbing": v["datasets"]["faces"]["prior"]}),
+            "baselines.absorbing.diffusion.transition must be absorbing",
+        ),
         (lambda v: v["datasets"]["faces"]["data"].update(test=7), "at least 8 images of each split|has 7"),
     ],
 )

@@ -417,8 +417,8 @@ def reconstruction(
 def samples(
     samples: Annotated[Path, typer.Option(help="sampled images")],
     reference: Annotated[Path, typer.Option(help="features of the training images")],
-    steps: Annotated[int, typer.Option(help="sampling steps that made them")],
     out: Out,
+    steps: Annotated[int | None, typer.Option(help="sampling steps that made them, where there is a choice")] = None,
     temperature: Annotated[float, typer.Option()] = 1.0,
     network: Network = "efficientnet_lite0",
     seed: Seed = 0,
@@ -447,6 +447,21 @@ def likelihood(
 
 
 @evaluate_app.command()
+def transformer_likelihood(
+    transformer: TransformerPath,
+    codes_train: Annotated[Path, typer.Option()],
+    codes_test: Annotated[Path, typer.Option()],
+    images: Annotated[int, typer.Option(min=1, help="code maps of each split")],
+    out: Out,
+    threads: Threads = None,
+) -> None:
+    """Measure the transformer's exact NLL in bits per code."""
+    from vqddm.evaluate.likelihood import measure_transformer_likelihood
+
+    measure_transformer_likelihood(transformer, codes_train, codes_test, images, out, threads)
+
+
+@evaluate_app.command()
 def counts(
     vqgan: Annotated[str, typer.Option(help="the section `vqgan`, as JSON")],
     prior: Annotated[str, typer.Option(help="the section `prior`, as JSON")],
@@ -459,6 +474,21 @@ def counts(
 
     first_stage, diffusion = parse(VQGANParams, vqgan, "vqgan"), parse(PriorParams, prior, "prior")
     write_counts(first_stage.autoencoder, codebook_size, diffusion.unet, diffusion.diffusion, out)
+
+
+@evaluate_app.command()
+def transformer_counts(
+    vqgan: Annotated[str, typer.Option(help="the section `vqgan`, as JSON")],
+    transformer: Annotated[str, typer.Option(help="the section `baselines.transformer`, as JSON")],
+    codebook_size: CodebookSize,
+    out: Out,
+) -> None:
+    """Count parameters and multiply-accumulates of a dataset's transformer."""
+    from vqddm.evaluate.networks import write_transformer_counts
+    from vqddm.params import TransformerParams, VQGANParams, parse
+
+    autoencoder = parse(VQGANParams, vqgan, "vqgan").autoencoder
+    write_transformer_counts(autoencoder, codebook_size, parse(TransformerParams, transformer, "transformer"), out)
 
 
 @evaluate_app.command()
@@ -475,12 +505,13 @@ def speed(
     first_stage: FirstStagePath,
     name: Annotated[str, typer.Option(help="name of the first stage, recorded in the output")],
     out: Out,
+    transformer: Annotated[Path | None, typer.Option(help="checkpoint of a transformer on the same codes")] = None,
     threads: Threads = None,
 ) -> None:
-    """Time sampling steps and the decoder."""
+    """Time sampling steps and the decoder, and the transformer beside them."""
     from vqddm.evaluate.speed import measure_speed
 
-    measure_speed(prior, first_stage, name, out, threads)
+    measure_speed(prior, first_stage, name, transformer, out, threads)
 
 
 @evaluate_app.command()
@@ -501,12 +532,17 @@ def chain(
 
 @evaluate_app.command()
 def inpainting(
-    pictures: Annotated[Path, typer.Option(help=".npz of completions")], out: Out, threads: Threads = None
+    pictures: Annotated[Path, typer.Option(help=".npz of completions")],
+    reference: Annotated[Path, typer.Option(help="features of the training images")],
+    out: Out,
+    against: Annotated[Path | None, typer.Option(help=".npz of another method's completions")] = None,
+    network: Network = "efficientnet_lite0",
+    threads: Threads = None,
 ) -> None:
     """Measure how completions agree with their originals."""
     from vqddm.evaluate.inpainting import measure_inpainting
 
-    measure_inpainting(pictures, out, threads)
+    measure_inpainting(pictures, reference, network, out, against, threads)
 
 
 @evaluate_app.command()

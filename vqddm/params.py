@@ -195,6 +195,18 @@ class TransformerParams(Section):
     training: TrainingParams
 
 
+class BaselinesParams(Section):
+    """What the paper compares with, trained on the same data; each may be left out."""
+
+    transformer: TransformerParams | None = None
+    absorbing: PriorParams | None = Field(default=None, description="the prior with the absorbing transition instead")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that are trained."""
+        return tuple(name for name in BaselinesParams.model_fields if getattr(self, name) is not None)
+
+
 class EvaluateParams(Section):
     """Sizes of a suite's evaluation."""
 
@@ -233,6 +245,7 @@ class Dataset(Section):
     vqgan: VQGANParams
     refit: RefitParams
     prior: PriorParams
+    baselines: BaselinesParams = BaselinesParams()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -249,16 +262,27 @@ class Dataset(Section):
             raise ValueError(
                 f"vqgan.pretrained must name a file for each of {', '.join(sorted(vqgans))}, or be left out"
             )
-        for step in (self.vqgan, self.refit, self.prior):
+        trained = [getattr(self.baselines, name) for name in self.baselines.names]
+        for step in (self.vqgan, self.refit, self.prior, *trained):
             if step.training.batch_size > self.data.train:
                 raise ValueError(f"a batch of {step.training.batch_size} is more than the {self.data.train} images")
         pictured = ("discriminator_width", "discriminator_layers")
         if any(getattr(self.vqgan.loss, key) != getattr(self.refit.loss, key) for key in pictured):
             raise ValueError("refit.loss must have the discriminator of vqgan.loss, which it goes on training")
-        levels = 2 ** (len(self.prior.unet.multipliers) - 1)
         side = self.data.resolution // self.vqgan.autoencoder.downsampling
-        if side % levels:
-            raise ValueError(f"code maps of {side} x {side} cannot be halved by all levels of prior.unet.multipliers")
+        absorbing, transformer = self.baselines.absorbing, self.baselines.transformer
+        for name, prior, transition in (
+            ("prior", self.prior, "uniform"),
+            ("baselines.absorbing", absorbing, "absorbing"),
+        ):
+            if prior and prior.diffusion.transition != transition:
+                raise ValueError(f"{name}.diffusion.transition must be {transition}")
+            if prior and side % 2 ** (len(prior.unet.multipliers) - 1):
+                raise ValueError(
+                    f"code maps of {side} x {side} cannot be halved by all levels of {name}.unet.multipliers"
+                )
+        if transformer and transformer.window > side:
+            raise ValueError(f"baselines.transformer.window is more than the {side} x {side} codes of a map")
         if self.data.resolution != self.vqgan.autoencoder.resolution:
             raise ValueError("data.resolution and vqgan.autoencoder.resolution differ")
         return self

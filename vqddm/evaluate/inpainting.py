@@ -1,39 +1,109 @@
-"""Inpainting as numbers (section 4.4): what was given is kept, what was filled in agrees with it."""
+"""Inpainting as numbers (section 4.4): what was filled in agrees with the picture, and joins what was given."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from vqddm.artifacts import UserError, write_json
+from vqddm.artifacts import UserError, read_array, write_json
 from vqddm.evaluate.agreement import agreement
+from vqddm.evaluate.distances import frechet
+from vqddm.evaluate.features import extract, feature_label
 from vqddm.training import limit_threads
 from vqddm.vqgan.perceptual import perceptual_distance
 
+NORMAL_95 = 1.96  # half the width of a 95 % confidence interval in standard errors
 
-def measure_inpainting(pictures: Path, out: Path, threads: int | None = None) -> None:
-    """Agreement of completions with their originals inside the filled region, beside chance.
+
+def seam(images: np.ndarray, given: Tensor) -> np.ndarray:
+    """How far neighbouring pixels on the two sides of the mask's border are apart.
+
+    Args:
+        images: uint8 (n, H, W, 3).
+        given: bool (h, w); h and w divide H and W.
+
+    Returns:
+        Float64 (n,) in [0, 1]: the mean absolute difference over all pairs across the border; 0 without a border.
+    """
+    scale = images.shape[1] // given.shape[0]
+    mask = given.repeat_interleave(scale, 0).repeat_interleave(scale, 1).numpy()
+    values = images.astype(np.float64) / 255
+    down = np.abs(np.diff(values, axis=1))[:, mask[1:] != mask[:-1]]
+    across = np.abs(np.diff(values, axis=2))[:, mask[:, 1:] != mask[:, :-1]]
+    pairs = np.concatenate([down, across], axis=1)
+    return pairs.mean((1, 2)) if pairs.size else np.zeros(len(images))
+
+
+def interval(values: np.ndarray) -> list[float]:
+    """The 95 % confidence interval of the mean over pictures (n,), n at least 2, in the normal approximation."""
+    half = NORMAL_95 * values.std(ddof=1) / math.sqrt(len(values))
+    return [float(values.mean() - half), float(values.mean() + half)]
+
+
+def measure_inpainting(
+    pictures: Path,
+    reference: Path,
+    network: str,
+    out: Path,
+    against: Path | None = None,
+    threads: int | None = None,
+) -> None:
+    """Agreement of completions with their originals inside the filled region, at its border, and as a whole.
 
     Args:
         pictures: the `.npz` of completions: names, masks, originals, completed.
-        out: JSON with a block for each mask.
+        reference: features of the training images.
+        network: the feature network that made them.
+        out: JSON with a block for each mask: `agreement` and `seam`, means and 95 % intervals; the agreement with other
+            pictures (`chance`), the originals' own seam, the Fréchet distance of the completions.
+        against: completions of the same pictures from the same masks by another method; then `minus` holds the 95 %
+            intervals of the mean paired difference, this method's value less the other's.
         threads: CPU threads.
+
+    Raises:
+        UserError: a file is missing, or the two do not complete the same pictures.
     """
     limit_threads(threads)
     metric = perceptual_distance("efficientnet_lite0")
-    found = {}
+    mine = _read(pictures)
+    other = _read(against) if against is not None else None
+    if other is not None and not all(np.array_equal(mine[key], other[key]) for key in ("names", "masks", "originals")):
+        raise UserError(f"{pictures} and {against} complete other pictures or masks; build both again")
+    features = read_array(reference)
+    found: dict[str, Any] = {}
+    for index, name in enumerate(mine["names"]):
+        given = torch.from_numpy(mine["masks"][index])
+        originals, completed = mine["originals"][index], mine["completed"][index]
+        own, chance = agreement(completed, originals, ~given, metric)
+        joins = seam(completed, given)
+        block = {
+            "given_fraction": float(given.double().mean()),
+            "agreement": float(own.mean()),
+            "agreement_interval": interval(own),
+            "chance": float(chance.mean()),
+            "seam": float(joins.mean()),
+            "seam_interval": interval(joins),
+            "seam_original": float(seam(originals, given).mean()),
+            "frechet": frechet(extract(completed, network), features),
+            "images": len(own),
+        }
+        if other is not None:
+            theirs = other["completed"][index]
+            block["minus"] = {
+                "agreement": interval(own - agreement(theirs, originals, ~given, metric)[0]),
+                "seam": interval(joins - seam(theirs, given)),
+            }
+        found[str(name)] = block
+    write_json(out, {"metric": metric.label, "frechet": feature_label(network), "masks": found})
+
+
+def _read(pictures: Path) -> dict[str, np.ndarray]:
     if not pictures.exists():
         raise UserError(f"{pictures}: no such file; build it with `snakemake --cores all {pictures}`")
     with np.load(pictures) as arrays:
-        for index, name in enumerate(arrays["names"]):
-            given = torch.from_numpy(arrays["masks"][index])
-            own, chance = agreement(arrays["completed"][index], arrays["originals"][index], ~given, metric)
-            found[str(name)] = {
-                "given_fraction": float(given.double().mean()),
-                "agreement": float(np.mean(own)),
-                "chance": float(np.mean(chance)),
-                "images": len(own),
-            }
-    write_json(out, {"metric": metric.label, "masks": found})
+        return {key: arrays[key] for key in ("names", "masks", "originals", "completed")}

@@ -124,7 +124,7 @@ def measure_reconstruction(
 def measure_samples(
     samples: Path,
     reference: Path,
-    steps: int,
+    steps: int | None,
     temperature: float,
     network: str,
     seed: int,
@@ -136,7 +136,7 @@ def measure_samples(
     Args:
         samples: sampled images, uint8 (n, H, W, 3).
         reference: features of training images.
-        steps: number of sampling steps that made them.
+        steps: number of sampling steps that made them; None where a method has no choice of it.
         temperature: temperature that they were sampled with.
         network: name of the feature network.
         seed: seed of KID's subsets.

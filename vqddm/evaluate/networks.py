@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vqddm.artifacts import write_json
+from vqddm.baselines.transformer import Block, Cache, CodeTransformer
 from vqddm.evaluate.counts import macs, parameters
-from vqddm.params import AutoencoderParams, DiffusionParams, UNetParams
+from vqddm.params import AutoencoderParams, DiffusionParams, TrainingParams, TransformerParams, UNetParams
 from vqddm.prior.unet import Prior
 from vqddm.vqgan.model import FirstStage
 
@@ -28,6 +29,17 @@ PAPER_AUTOENCODER = AutoencoderParams(
 PAPER_UNET = UNetParams(width=128, multipliers=(1, 2, 4, 8), groups=8, heads=4, head_dim=32)
 PAPER_DIFFUSION = DiffusionParams(timesteps=4000, schedule="cosine", residual=True)
 PAPER_CODEBOOKS = (512, 1024, 16384)
+PAPER_TRANSFORMER = TransformerParams(  # the official release's for CelebA-HQ: the paper's 802 M
+    layers=24,
+    width=1664,
+    heads=16,
+    window=16,
+    top_k=100,
+    learning_rate=4.5e-6,
+    warmup_steps=0,
+    gradient_clip=None,
+    training=TrainingParams(steps=1, batch_size=1, precision="no", seed=0),
+)
 
 
 def layers(module: nn.Module, part: str) -> list[list[Any]]:
@@ -78,6 +90,54 @@ def count_networks(
     }
 
 
+def count_transformer(
+    autoencoder: AutoencoderParams, codebook_size: int, transformer: TransformerParams
+) -> dict[str, Any]:
+    """Count first stage and transformer as `count_networks` does; a step is one code, its predecessors cached.
+
+    A step costs more the more codes are cached, each of them equally: the mean step is that of the first and last.
+    """
+    side = autoencoder.resolution // autoencoder.downsampling
+    seen = min(side, transformer.window) ** 2
+    with torch.device("meta"):
+        first_stage = FirstStage(autoencoder, codebook_size)
+        network = CodeTransformer(codebook_size, transformer)
+        latent = torch.empty(1, autoencoder.z_channels, side, side)
+    decoder = macs(first_stage.decoder, latent)
+    per_code = (macs(_Step(network, 0)) + macs(_Step(network, seen - 1))) // 2
+    return {
+        "codebook_size": codebook_size,
+        "autoencoder": {"parameters": parameters(first_stage), "decoder_macs": decoder},
+        "prior": {"parameters": parameters(network), "macs_per_step": per_code, "macs_per_step_as_paper": None},
+        "timesteps": side**2,
+        "macs_per_image": side**2 * per_code + decoder,
+    }
+
+
+class _Step(nn.Module):
+    """One code of a transformer whose cache holds the `position` codes before it."""
+
+    def __init__(self, network: CodeTransformer, position: int) -> None:
+        super().__init__()
+        self.network, self.position = network, position
+
+    def forward(self) -> Tensor:
+        cache = Cache()
+        with torch.device("meta"):
+            block: Block
+            for number, block in enumerate(self.network.blocks):  # type: ignore[assignment]
+                kept = torch.empty(1, block.heads, self.position, block.out.in_features // block.heads)
+                cache.add(number, kept, kept)
+            return self.network.step(torch.zeros(1, 1, dtype=torch.int64), self.position, cache)
+
+
+def write_transformer_counts(
+    autoencoder: AutoencoderParams, codebook_size: int, transformer: TransformerParams, out: Path
+) -> None:
+    """Write the counts of one dataset's transformer."""
+    write_json(out, count_transformer(autoencoder, codebook_size, transformer))
+
+
 def write_counts(
     autoencoder: AutoencoderParams,
     codebook_size: int,
@@ -93,7 +153,10 @@ def write_paper_counts(out: Path) -> None:
     """Write the counts of the paper's networks for each of its codebook sizes."""
     write_json(
         out,
-        {str(k): count_networks(PAPER_AUTOENCODER, k, PAPER_UNET, PAPER_DIFFUSION) for k in PAPER_CODEBOOKS},
+        {
+            **{str(k): count_networks(PAPER_AUTOENCODER, k, PAPER_UNET, PAPER_DIFFUSION) for k in PAPER_CODEBOOKS},
+            "vqgan_transformer": count_transformer(PAPER_AUTOENCODER, 1024, PAPER_TRANSFORMER),
+        },
     )
 
 
@@ -117,4 +180,10 @@ def describe() -> str:
             f"| first stage f = 16, K = {k} | {stage['parameters'] / 1e6:.2f} M | encoder "
             f"{stage['encoder_macs'] / 1e9:.1f} G, decoder {stage['decoder_macs'] / 1e9:.1f} G | |"
         )
+    quoted = count_transformer(PAPER_AUTOENCODER, 1024, PAPER_TRANSFORMER)
+    lines.append(
+        f"| transformer, K = 1024 | {quoted['prior']['parameters'] / 1e6:.2f} M | "
+        f"{quoted['prior']['macs_per_step'] / 1e9:.4f} G per code, cached, "
+        f"{quoted['macs_per_image'] / 1e9:.0f} G per image with the decoder | 802 M, 102 G per image |"
+    )
     return "\n".join(lines)

@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 
 from vqddm.artifacts import write_json
+from vqddm.baselines.raster import complete_codes
+from vqddm.baselines.transformer_train import load_transformer
 from vqddm.prior.sample import sample_codes
 from vqddm.prior.train import load_prior
 from vqddm.training import limit_threads
@@ -41,13 +43,23 @@ def seconds(work: Callable[[], object], device: str) -> float:
     return statistics.median(times)
 
 
-def measure_speed(prior: Path, first_stage: Path, first_stage_name: str, out: Path, threads: int | None = None) -> None:
-    """Time sampling steps of the prior and the decoder. These numbers differ from run to run.
+def measure_speed(
+    prior: Path,
+    first_stage: Path,
+    first_stage_name: str,
+    transformer: Path | None,
+    out: Path,
+    threads: int | None = None,
+) -> None:
+    """Time sampling steps of the prior and the decoder, and what is compared with, in the same run.
+
+    These numbers differ from run to run.
 
     Args:
         prior: the prior's checkpoint.
         first_stage: checkpoint of its first stage.
         first_stage_name: recorded in the output.
+        transformer: checkpoint of a transformer on the same codes, if there is one.
         out: JSON of the seconds per image.
         threads: CPU threads.
     """
@@ -63,16 +75,20 @@ def measure_speed(prior: Path, first_stage: Path, first_stage_name: str, out: Pa
         stepping = seconds(lambda: sample_codes(model, schedule, shape, steps, 1.0, generator), device)
         decoded = codes[: max(1, min(BATCH, PIXELS // decoder.params.resolution**2))]
         decoding = seconds(lambda: decoder.decode(decoded), device)
-    write_json(
-        out,
-        {
-            "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
-            "threads": torch.get_num_threads(),
-            "batch_size": BATCH,
-            "first_stage": first_stage_name,
-            "seconds_per_step": stepping / steps / BATCH,
-            "seconds_decode": decoding / len(decoded),
-            "timesteps": schedule.timesteps,
-            "prior_parameters": sum(p.numel() for p in model.parameters()),
-        },
-    )
+    found = {
+        "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "batch_size": BATCH,
+        "first_stage": first_stage_name,
+        "seconds_per_step": stepping / steps / BATCH,
+        "seconds_decode": decoding / len(decoded),
+        "timesteps": schedule.timesteps,
+        "prior_parameters": sum(p.numel() for p in model.parameters()),
+    }
+    if transformer is not None:
+        network, _ = load_transformer(transformer, device)
+        nothing = torch.zeros(shape, dtype=torch.bool, device=device)
+        whole = seconds(lambda: complete_codes(network, codes, nothing, None, 1.0, generator), device)
+        positions = codes[0].numel()
+        found["transformer"] = {"seconds_per_step": whole / positions / BATCH, "steps": positions}
+    write_json(out, found)

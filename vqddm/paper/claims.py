@@ -92,7 +92,8 @@ CLAIMS = (
           "section 4.4", "for every mask of every dataset all given codes are kept, and the filled region agrees "
           "with its own original better than with other images", inpainting_any_side),
     Claim("inpainting_transformer", "Completions much better than an autoregressive transformer's", "section 4.4",
-          "needs a transformer baseline on the same codes", inpainting_transformer),
+          "for each mask of section 4.4 the filled region is nearer to its own picture than in the transformer's "
+          "completion: 95 % interval of the paired difference above 0, on every dataset", inpainting_transformer),
 )  # fmt: skip
 
 

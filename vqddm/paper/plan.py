@@ -24,6 +24,7 @@ from vqddm.params import (
 )
 
 Role = Literal["celebahq", "lsun_church", "imagenet"]
+Baseline = Literal["transformer", "absorbing"]
 PaperRow = Literal["vqgan_larger", "vqgan", "refit_larger_p", "refit", "refit_smaller_k"]
 
 
@@ -68,11 +69,16 @@ class PlannedDataset(Section):
     priors: tuple[FirstStageName, ...]
     timesteps: PositiveInt
     step_sweep: tuple[PositiveInt, ...]
+    baselines: tuple[Baseline, ...] = ()
 
     @property
     def main_prior(self) -> str:
         """The first stage whose prior the figures show."""
         return self.priors[0]
+
+    def baseline(self, name: Baseline) -> str | None:
+        """The first stage on whose codes a baseline is trained, None where it is not."""
+        return self.main_prior if name in self.baselines else None
 
     @property
     def steps(self) -> list[int]:
@@ -139,6 +145,7 @@ def plan_from(params: Params, suite: str) -> Plan:
                 priors=dataset.priors,
                 timesteps=dataset.prior.diffusion.timesteps,
                 step_sweep=chosen.evaluate.step_sweep,
+                baselines=dataset.baselines.names,  # type: ignore[arg-type]
             )
             for name, dataset in datasets.items()
         },

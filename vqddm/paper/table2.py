@@ -7,10 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from vqddm.paper.plan import PaperRow, Plan, paper_rows
+from vqddm.paper.plan import Baseline, PaperRow, Plan, paper_rows
 from vqddm.paper.render import known, short, thousandths
 from vqddm.paper.reported import reported, text, value
 from vqddm.paper.table1 import distance_columns
+
+BASELINES: dict[str, Baseline] = {"vqgan_transformer": "transformer"}  # rows of Table 2 that a suite may train
 
 
 def table2_rows(plan: Plan, root: Path) -> pd.DataFrame:
@@ -28,9 +30,13 @@ def table2_rows(plan: Plan, root: Path) -> pd.DataFrame:
     ours = paper_rows(plan.datasets[main].priors)
     rows = []
     for paper in reported()["table2"]["rows"]:
-        stage = ours.get(paper["row"])
-        row = _reported(plan, root, paper) | _measured(plan, root, main if paper["row"] else None, stage)
-        rows.append(row | {"why": _why(plan, paper["row"], stage, row)})
+        baseline = BASELINES.get(paper["id"])
+        stage = plan.datasets[main].baseline(baseline) if baseline else ours.get(paper["row"])
+        row = _reported(plan, root, paper) | _measured(plan, root, main if stage else None, stage, baseline)
+        rows.append(row | {"why": _why(baseline or paper["row"], stage, row)})
+    rows += [
+        _absorbing(plan, root, name) for name, dataset in plan.datasets.items() if "absorbing" in dataset.baselines
+    ]
     rows += [_extra(plan, root, main, stage) for stage in plan.datasets[main].priors if stage not in ours.values()]
     church = plan.role("lsun_church")
     rows.append(_church(plan, root, church))
@@ -74,12 +80,15 @@ def _paper_operations(plan: Plan, root: Path, capacity: int) -> dict[str, Any]:
     }
 
 
-def _measured(plan: Plan, root: Path, dataset: str | None, stage: str | None) -> dict[str, Any]:
-    """The measured columns of one prior, None where nothing was measured."""
+def _measured(
+    plan: Plan, root: Path, dataset: str | None, stage: str | None, baseline: Baseline | None = None
+) -> dict[str, Any]:
+    """The measured columns of one prior, or of a baseline on the same codes; None where nothing was measured."""
     found = counts = floor = None
     if dataset and stage:
-        found = plan.metrics(root, dataset, stage, f"samples_{plan.datasets[dataset].timesteps}")
-        counts = plan.metrics(root, dataset, stage, "counts")
+        samples = f"{baseline}_samples" if baseline else f"samples_{plan.datasets[dataset].timesteps}"
+        found = plan.metrics(root, dataset, stage, samples)
+        counts = plan.metrics(root, dataset, stage, "transformer_counts" if baseline == "transformer" else "counts")
         floor = plan.metrics(root, dataset, None, "floor")
     distance = found["distance"] if found else {}
     return {
@@ -103,22 +112,30 @@ def _measured(plan: Plan, root: Path, dataset: str | None, stage: str | None) ->
     }
 
 
-def _why(plan: Plan, row: PaperRow | None, stage: str | None, measured: dict[str, Any]) -> str | None:
+def _why(row: PaperRow | Baseline | None, stage: str | None, measured: dict[str, Any]) -> str | None:
     """Why a row has no measured distance, None where it has one."""
     if row is None:
         return "reported only: not run here"
     if stage is None:
-        return "no such prior in this suite"
+        return "not trained in this suite" if row in BASELINES.values() else "no such prior in this suite"
     return None if measured["distance"] is not None else "not measured yet"
 
 
 def _extra(plan: Plan, root: Path, dataset: str, stage: str) -> dict[str, Any]:
     """A prior of ours that no row of the paper stands for."""
+    return _unreported(f"{dataset}_{stage}", f"{stage} (not in the paper)", _measured(plan, root, dataset, stage))
+
+
+def _absorbing(plan: Plan, root: Path, dataset: str) -> dict[str, Any]:
+    """The same network with the absorbing transition on a dataset."""
+    measured = _measured(plan, root, dataset, plan.datasets[dataset].baseline("absorbing"), "absorbing")
+    return _unreported(f"{dataset}_absorbing", "ours, absorbing transition (not in the paper)", measured)
+
+
+def _unreported(id: str, method: str, measured: dict[str, Any]) -> dict[str, Any]:
     dash = text(None)
-    row = {"id": f"{dataset}_{stage}", "method": f"{stage} (not in the paper)", "source": "ours"}
-    row |= {"kind": "likelihood-based", "reported_fid_text": dash}
+    row = {"id": id, "method": method, "source": "ours", "kind": "likelihood-based", "reported_fid_text": dash}
     row |= {"reported_parameters_text": dash, "reported_flops_text": dash}
-    measured = _measured(plan, root, dataset, stage)
     return row | measured | {"why": None if measured["distance"] is not None else "not measured yet"}
 
 
@@ -129,7 +146,7 @@ def _church(plan: Plan, root: Path, dataset: str | None) -> dict[str, Any]:
     paper = paper | {"id": "lsun_church", "method": "ours on LSUN-Church (K = 1024, section 4.3)"}
     paper |= {"fid": reported()["generation"]["fid"]["lsun_church"]}
     row = _reported(plan, root, paper) | _measured(plan, root, dataset, stage)
-    return row | {"why": _why(plan, "refit", stage, row)}
+    return row | {"why": _why("refit", stage, row)}
 
 
 def table2_display(tidy: pd.DataFrame) -> pd.DataFrame:

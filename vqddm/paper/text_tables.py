@@ -7,13 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from vqddm.paper.plan import Plan
+from vqddm.paper.plan import Baseline, Plan
 from vqddm.paper.render import DASH, fixed, known, whole
 from vqddm.paper.reported import reported, text, value
 from vqddm.paper.table1 import ROLE_TITLES
 
 INCOMPARABLE = "other unit or estimator: not comparable"
 SECONDS_PER_HOUR = 3600
+LIKELIHOOD_METHODS: dict[Baseline, str] = {
+    "transformer": "transformer, exact",
+    "absorbing": "VQ-DDM, absorbing transition",
+}
 
 
 def likelihood_rows(plan: Plan, root: Path) -> pd.DataFrame:
@@ -32,29 +36,39 @@ def likelihood_rows(plan: Plan, root: Path) -> pd.DataFrame:
             name = None  # a dataset that plays two roles is measured once
         stage = plan.datasets[name].main_prior if name else None
         found = plan.metrics(root, name, stage, "likelihood") if name else None
-        shown |= {name} if name else set()
         if found or paper:
-            rows += _likelihood_of(role, name, stage, found, paper)
+            rows += _likelihood_of(role, name, stage, "VQ-DDM", found, paper)
+        if name and name not in shown:
+            for baseline in plan.datasets[name].baselines:
+                found = plan.metrics(root, name, stage, f"{baseline}_likelihood")
+                rows += _likelihood_of(role, name, stage, LIKELIHOOD_METHODS[baseline], found, None)
+        shown |= {name} if name else set()
     return pd.DataFrame(rows)
 
 
 def _likelihood_of(
-    role: str, dataset: str | None, stage: str | None, found: dict[str, Any] | None, paper: dict[str, Any] | None
+    role: str,
+    dataset: str | None,
+    stage: str | None,
+    method: str,
+    found: dict[str, Any] | None,
+    paper: dict[str, Any] | None,
 ) -> list[dict[str, Any]]:
     return [
         {
             "role": role,
             "dataset": dataset,
             "first_stage": stage,
+            "method": method,
             "split": split,
             "reported_nll": value(paper[split]) if paper else None,
             "reported_nll_text": text(paper[split]) if paper else text(None),
             "bits_per_code": found[split]["bits_per_code"] if found else None,
             "standard_error": found[split]["standard_error"] if found else None,
-            "first_term": found[split]["first_term"] if found else None,
+            "first_term": found[split].get("first_term") if found else None,
             "images": found[split]["images"] if found else None,
             "ceiling": found["ceiling"] if found else None,
-            "timesteps": found["timesteps"] if found else None,
+            "timesteps": found.get("timesteps") if found else None,
             "note": INCOMPARABLE if found and paper else None if found else "not measured yet",
         }
         for split in ("train", "test")
@@ -70,7 +84,8 @@ def likelihood_display(tidy: pd.DataFrame) -> pd.DataFrame:
             ("", "Role"): [ROLE_TITLES[role] for role in tidy["role"]],
             ("", "Split"): list(tidy["split"]),
             ("paper", "NLL"): list(tidy["reported_nll_text"]),
-            (here, "Prior"): [
+            (here, "Method"): list(tidy["method"]),
+            (here, "Codes of"): [
                 f"{d} / {s}" if pd.notna(s) else DASH for d, s in zip(tidy["dataset"], tidy["first_stage"], strict=True)
             ],
             (here, "Bits per code"): [fixed(x, 3) if pd.isna(e) else f"{x:.3f} ± {e:.3f}" for x, e in pairs],
@@ -110,20 +125,26 @@ def speed_rows(plan: Plan, root: Path) -> pd.DataFrame:
         if found is None:
             rows.append({"source": "measured", "method": "VQ-DDM", "dataset": name, "note": "not measured yet"})
         else:
-            rows += [_speed_of(name, found, steps, paper["images"]) for steps in dataset.steps]
+            rows += [_speed_of(name, found, "VQ-DDM", found, steps, paper["images"]) for steps in dataset.steps]
+            if transformer := found.get("transformer"):
+                method = "VQ-GAN + transformer"
+                rows.append(_speed_of(name, found, method, transformer, transformer["steps"], paper["images"]))
     columns = ["source", "method", "dataset", "first_stage", "device", "threads", "batch_size", "steps"]
     columns += ["seconds_per_step", "seconds_decode", "seconds_per_image", "hours", "hours_text", "note"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _speed_of(dataset: str, found: dict[str, Any], steps: int, images: int) -> dict[str, Any]:
-    per_image = steps * found["seconds_per_step"] + found["seconds_decode"]
-    measured = ("first_stage", "device", "threads", "batch_size", "seconds_per_step", "seconds_decode")
+def _speed_of(
+    dataset: str, found: dict[str, Any], method: str, timed: dict[str, Any], steps: int, images: int
+) -> dict[str, Any]:
+    per_image = steps * timed["seconds_per_step"] + found["seconds_decode"]
+    measured = ("first_stage", "device", "threads", "batch_size", "seconds_decode")
     return {
         "source": "measured",
-        "method": "VQ-DDM",
+        "method": method,
         "dataset": dataset,
         **{key: found[key] for key in measured},
+        "seconds_per_step": timed["seconds_per_step"],
         "steps": steps,
         "seconds_per_image": per_image,
         "hours": per_image * images / SECONDS_PER_HOUR,

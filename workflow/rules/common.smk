@@ -1,6 +1,7 @@
 """What all rules share: the validated parameters, their sections as JSON, code files, resources and targets."""
 
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 from vqddm.artifacts import UserError
@@ -38,6 +39,7 @@ wildcard_constraints:
     k=r"\d+",
     p=r"\d+",
     steps=r"\d+",
+    baseline="transformer|absorbing",
 
 
 # Resources. Locally they say nothing; `--profile slurm` asks the cluster for them (vqddm/slurm.py).
@@ -68,11 +70,14 @@ def reads(*keys, when=lambda wildcards: True):
 
 
 def section(name):
-    """A dataset's section of params.yaml as sorted JSON: what Snakemake and DVC both compare."""
+    """A dataset's section of params.yaml as sorted JSON: what Snakemake and DVC both compare.
+
+    The name may lead into a section, as in `baselines.transformer`.
+    """
 
     @reads(f"datasets.{{dataset}}.{name}")
     def value(wildcards):
-        given = getattr(PARAMS.datasets[wildcards.dataset], name)
+        given = attrgetter(name)(PARAMS.datasets[wildcards.dataset])
         return to_json(given.model_dump(mode="json", exclude_unset=True))
 
     return value
@@ -108,6 +113,7 @@ def readers(wildcards):
             "first_stages",
             "priors",
             "prior.diffusion.timesteps",
+            *(f"baselines.{name}" for name in PARAMS.datasets[dataset].baselines.names),
         )
     ),
 )
@@ -157,6 +163,12 @@ def main_prior_of(dataset):
 def timesteps(dataset):
     """T of a dataset's diffusion."""
     return PARAMS.datasets[dataset].prior.diffusion.timesteps
+
+
+@reads("datasets.{dataset}.baselines.absorbing.diffusion.timesteps")
+def absorbing_timesteps(wildcards):
+    """T of a dataset's absorbing prior."""
+    return PARAMS.datasets[wildcards.dataset].baselines.absorbing.diffusion.timesteps
 
 
 def at_most(name, split="train"):
@@ -238,4 +250,31 @@ def metrics(name, kinds=("first_stages",)):
         for dataset in SUITE.dataset_names
         for kind in kinds
         for first_stage in getattr(PARAMS.datasets[dataset], kind)
+    ]
+
+
+def with_baseline(name):
+    """The suite's datasets on which a baseline is trained, each with the first stage that it shares with the prior."""
+    return [
+        (dataset, main_prior_of(dataset))
+        for dataset in SUITE.dataset_names
+        if name in PLAN.datasets[dataset].baselines
+    ]
+
+
+def baseline_metrics(name, *kinds):
+    """The metrics of a baseline over code maps on all datasets that have it."""
+    return [
+        f"{METRICS}/{dataset}/{first_stage}/{name}_{kind}.json"
+        for dataset, first_stage in with_baseline(name)
+        for kind in kinds
+    ]
+
+
+def transformer_of(wildcards):
+    """The transformer of a dataset, if it has one."""
+    return [
+        f"models/{dataset}/{first_stage}/transformer.safetensors"
+        for dataset, first_stage in with_baseline("transformer")
+        if dataset == wildcards.dataset
     ]

@@ -8,6 +8,9 @@ DISTANCE_CODE = code(
     "evaluate/distances.py",
     "vqgan/perceptual.py",
 )
+INPAINTING_CODE = DISTANCE_CODE + code(
+    "evaluate/inpainting.py", "evaluate/agreement.py"
+)
 
 
 rule extract_features:
@@ -218,6 +221,7 @@ rule measure_speed:
         ),
         prior=lambda wildcards: f"models/{wildcards.dataset}/{main_prior_of(wildcards.dataset)}/prior.safetensors",
         first_stage=lambda wildcards: f"models/{wildcards.dataset}/{main_prior_of(wildcards.dataset)}/first_stage.safetensors",
+        transformer=transformer_of,
     output:
         f"{METRICS}/{{dataset}}/speed.json",
     log:
@@ -233,8 +237,12 @@ rule measure_speed:
         runtime=60,
     params:
         name=lambda wildcards: main_prior_of(wildcards.dataset),
+        transformer=lambda wildcards, input: (
+            f"--transformer {input.transformer}" if input.transformer else ""
+        ),
     shell:
         "vqddm evaluate speed --prior {input.prior} --first-stage {input.first_stage} --name {params.name}"
+        " {params.transformer}"
         " --out {output} --threads {threads} > {log} 2>&1"
 
 
@@ -271,8 +279,10 @@ rule draw_chain:
 
 rule measure_inpainting:
     input:
-        code("evaluate/inpainting.py", "evaluate/agreement.py", "vqgan/perceptual.py"),
+        INPAINTING_CODE,
+        FEATURE_WEIGHTS,
         pictures=f"{MODEL}/inpainting.npz",
+        reference="models/{dataset}/features_train.npy",
     output:
         f"{METRICS}/{{dataset}}/{{first_stage}}/inpainting.json",
     log:
@@ -286,8 +296,11 @@ rule measure_inpainting:
         **ON_GPU,
         mem_mb=growing(16000),
         runtime=60,
+    params:
+        network=NETWORK,
     shell:
-        "vqddm evaluate inpainting --pictures {input.pictures} --out {output} --threads {threads} > {log} 2>&1"
+        "vqddm evaluate inpainting --pictures {input.pictures} --reference {input.reference}"
+        " --network {params.network} --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule find_neighbours:

@@ -33,11 +33,17 @@ INPAINTINGS = [
     f"{METRICS}/{dataset}/{main_prior_of(dataset)}/inpainting.json"
     for dataset in SUITE.dataset_names
 ]
+TRANSFORMERS = baseline_metrics("transformer", "samples", "counts")
+TRANSFORMER_INPAINTINGS = baseline_metrics("transformer", "inpainting")
+BASELINE_LIKELIHOODS = baseline_metrics("transformer", "likelihood") + baseline_metrics(
+    "absorbing", "likelihood"
+)
+BASELINES = TRANSFORMERS + baseline_metrics("absorbing", "samples")
 TABLE_INPUTS = {
     "table1": metrics("reconstruction") + FLOORS,
-    "table2": SAMPLES + COUNTS + FLOORS,
+    "table2": SAMPLES + BASELINES + COUNTS + FLOORS,
     "table3": COUNTS,
-    "likelihood": LIKELIHOODS,
+    "likelihood": LIKELIHOODS + BASELINE_LIKELIHOODS,
     "speed": SPEEDS + COUNTS,
 }
 
@@ -117,7 +123,8 @@ rule judge_claims:
         + COUNTS
         + FLOORS
         + LIKELIHOODS
-        + INPAINTINGS,
+        + INPAINTINGS
+        + TRANSFORMER_INPAINTINGS,
     output:
         md=f"{RESULTS}/claims.md",
         csv=report(

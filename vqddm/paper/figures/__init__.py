@@ -73,7 +73,7 @@ FIGURES: dict[int, FigureSpec] = {
     5: FigureSpec(figure5, lambda f: [*f.sweep("celebahq").values(), _floor_file(f), _speed_file(f)]),
     6: FigureSpec(figure6, lambda f: [_speed_file(f)]),
     7: FigureSpec(figure7, lambda f: [*f.samples("celebahq"), *_CHURCHES(f)]),
-    8: FigureSpec(figure8, lambda f: [f.of_prior("celebahq", "inpainting.npz")]),
+    8: FigureSpec(figure8, lambda f: f.inpaintings("celebahq")),
     9: FigureSpec(figure9, _CHURCHES),
     10: FigureSpec(figure10, lambda f: list(f.samples("celebahq"))),
     11: FigureSpec(figure11, lambda f: [f.of_prior("celebahq", "inpainting.npz")]),

@@ -58,6 +58,16 @@ class Files:
         dataset = self.dataset(role)
         return self.models / dataset / self.plan.datasets[dataset].main_prior / name
 
+    def of_transformer(self, role: Role, name: str) -> Path | None:
+        """A file of the transformer on the same codes, None where it is not trained."""
+        trained = self.plan.datasets[self.dataset(role)].baseline("transformer")
+        return self.of_prior(role, f"transformer_{name}") if trained else None
+
+    def inpaintings(self, role: Role) -> list[Path]:
+        """Completions of the role's shown prior, and of the transformer where it is trained."""
+        other = self.of_transformer(role, "inpainting.npz")
+        return [self.of_prior(role, "inpainting.npz"), *([other] if other else [])]
+
     def dataset(self, role: Role) -> str:
         """The dataset that plays `role`.
 

@@ -131,7 +131,7 @@ def figure10(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
 
 @dataclass(frozen=True)
 class _Inpainted:
-    """One mask's pictures: what is given in words, and (original, masked with hatching, completed) triples."""
+    """One mask's pictures: what is given in words, and (original, masked with hatching, completed) for each."""
 
     words: str
     triples: list[list[np.ndarray]]
@@ -155,21 +155,29 @@ def _inpainted(path: Path, side: int) -> dict[str, _Inpainted]:
 
 
 def figure8(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
-    """Completions with the three masks of section 4.4."""
-    path = Files(plan, root, models).of_prior("celebahq", "inpainting.npz")
+    """Completions with the three masks of section 4.4, and the transformer's where it is trained."""
+    path, *others = Files(plan, root, models).inpaintings("celebahq")
     side = 192
     found = _inpainted(path, side)
+    for other in others:
+        for name, mask in _inpainted(other, side).items():
+            if not np.array_equal([t[:2] for t in mask.triples], [t[:2] for t in found[name].triples]):
+                raise UserError(f"{other}: completes other pictures than {path}; build both again")
+            found[name] = _Inpainted(
+                mask.words, [[*t, u[2]] for t, u in zip(found[name].triples, mask.triples, strict=True)]
+            )
     lacking = [name for name in PAPER_MASKS if name not in found]
     if lacking:
         raise UserError(f"{path}: lacks the masks {', '.join(lacking)}; delete it and build it again")
     rows = []
     for name in PAPER_MASKS:
-        for i, triple in enumerate(found[name].triples[:INPAINTED]):
-            rows.append(Row("" if i else found[name].words, triple))
+        for i, pictures in enumerate(found[name].triples[:INPAINTED]):
+            rows.append(Row("" if i else found[name].words, pictures))
+    titles = ("raw image", "masked input", "VQ-DDM", "Transformer")[: len(rows[0].pictures)]
     absent = Absent("VQ-GAN + Transformer", "This baseline is not built yet. Its completions will stand here.")
     footer = "The first test pictures, not chosen. Hatched: not given. No training for this task."
     with styled():
-        save(draw_rows(rows, footer, ("raw image", "masked input", "VQ-DDM"), side, absent), out_stem)
+        save(draw_rows(rows, footer, titles, side, None if others else absent), out_stem)
 
 
 def figure11(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:

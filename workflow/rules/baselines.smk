@@ -1,0 +1,305 @@
+"""Step `baselines`: what the paper compares with, trained on the code maps of the main prior's first stage."""
+
+TRANSFORMER_CODE = code("baselines/transformer.py", "baselines/raster.py")
+ABSORBING_CODE = code(
+    "prior/absorbing.py", "prior/chain.py", "prior/schedule.py", "prior/unet.py"
+)
+
+
+rule train_transformer:
+    input:
+        code(
+            "baselines/transformer.py",
+            "baselines/transformer_train.py",
+            "training.py",
+            "state.py",
+        ),
+        codes=f"{MODEL}/codes_train.npy",
+    output:
+        checkpoint=f"{MODEL}/transformer.safetensors",
+        curve=f"{MODEL}/transformer.csv",
+    log:
+        "logs/baselines/{dataset}_{first_stage}_transformer_train.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_{first_stage}_transformer_train.tsv"
+    priority: 55
+    retries: RETRIES
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **TRAINING,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
+    params:
+        transformer=section("baselines.transformer"),
+        codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
+    shell:
+        "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
+        " baselines train-transformer --codes {input.codes} --params {params.transformer:q}"
+        " --codebook-size {params.codebook_size}"
+        " --state state/{wildcards.dataset}/{wildcards.first_stage}_transformer --out {output.checkpoint}"
+        " --curve {output.curve} --threads {threads} > {log} 2>&1"
+
+
+rule sample_transformer:
+    input:
+        TRANSFORMER_CODE,
+        code("baselines/transformer_sample.py", "prior/sample.py"),
+        transformer=f"{MODEL}/transformer.safetensors",
+        first_stage=f"{MODEL}/first_stage.safetensors",
+    output:
+        images=f"{MODEL}/transformer_samples.npy",
+        codes=f"{MODEL}/transformer_sampled_codes.npy",
+    log:
+        "logs/baselines/{dataset}_{first_stage}_transformer_samples.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_{first_stage}_transformer_samples.tsv"
+    retries: RETRIES
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **ON_GPU,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
+    params:
+        images=evaluation("samples"),
+        seed=evaluation("seed"),
+    shell:
+        "vqddm baselines sample-transformer --transformer {input.transformer} --first-stage {input.first_stage}"
+        " --count {params.images} --seed {params.seed}"
+        " --state state/{wildcards.dataset}/{wildcards.first_stage}_transformer_samples"
+        " --codes {output.codes} --out {output.images} --threads {threads} > {log} 2>&1"
+
+
+rule inpaint_transformer:
+    input:
+        TRANSFORMER_CODE,
+        code("baselines/transformer_sample.py", "prior/inpaint.py"),
+        transformer=f"{MODEL}/transformer.safetensors",
+        first_stage=f"{MODEL}/first_stage.safetensors",
+        data="data/{dataset}/test.npy",
+    output:
+        f"{MODEL}/transformer_inpainting.npz",
+    log:
+        "logs/baselines/{dataset}_{first_stage}_transformer_inpainting.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_{first_stage}_transformer_inpainting.tsv"
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **ON_GPU,
+        mem_mb=growing(16000),
+        runtime=240,
+    params:
+        images=evaluation("inpaintings"),
+        encode=evaluation("inpainting_encodes"),
+        seed=evaluation("seed"),
+    shell:
+        "vqddm baselines inpaint-transformer --transformer {input.transformer} --first-stage {input.first_stage}"
+        " --data {input.data} --count {params.images} --encode {params.encode} --seed {params.seed}"
+        " --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule train_absorbing:
+    input:
+        ABSORBING_CODE,
+        code("prior/train.py", "prior/timesteps.py", "training.py", "state.py"),
+        codes=f"{MODEL}/codes_train.npy",
+    output:
+        checkpoint=f"{MODEL}/absorbing.safetensors",
+        curve=f"{MODEL}/absorbing.csv",
+    log:
+        "logs/baselines/{dataset}_{first_stage}_absorbing_train.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_{first_stage}_absorbing_train.tsv"
+    priority: 55
+    retries: RETRIES
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **TRAINING,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
+    params:
+        prior=section("baselines.absorbing"),
+        codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
+    shell:
+        "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
+        " prior train --codes {input.codes} --params {params.prior:q} --codebook-size {params.codebook_size}"
+        " --state state/{wildcards.dataset}/{wildcards.first_stage}_absorbing --out {output.checkpoint}"
+        " --curve {output.curve} --threads {threads} > {log} 2>&1"
+
+
+rule sample_absorbing:
+    input:
+        ABSORBING_CODE,
+        code("prior/sample.py"),
+        prior=f"{MODEL}/absorbing.safetensors",
+        first_stage=f"{MODEL}/first_stage.safetensors",
+    output:
+        images=f"{MODEL}/absorbing_samples.npy",
+        codes=f"{MODEL}/absorbing_sampled_codes.npy",
+    log:
+        "logs/baselines/{dataset}_{first_stage}_absorbing_samples.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_{first_stage}_absorbing_samples.tsv"
+    retries: RETRIES
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **ON_GPU,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
+    params:
+        images=evaluation("samples"),
+        seed=evaluation("seed"),
+        temperature=evaluation("temperature"),
+        steps=absorbing_timesteps,
+    shell:
+        "vqddm prior sample --prior {input.prior} --first-stage {input.first_stage} --steps {params.steps}"
+        " --count {params.images} --seed {params.seed} --temperature {params.temperature}"
+        " --state state/{wildcards.dataset}/{wildcards.first_stage}_absorbing_samples"
+        " --codes {output.codes} --out {output.images} --threads {threads} > {log} 2>&1"
+
+
+rule measure_baseline_samples:
+    input:
+        DISTANCE_CODE,
+        FEATURE_WEIGHTS,
+        samples=f"{MODEL}/{{baseline}}_samples.npy",
+        reference="models/{dataset}/features_train.npy",
+    output:
+        f"{METRICS}/{{dataset}}/{{first_stage}}/{{baseline}}_samples.json",
+    log:
+        "logs/baselines/{dataset}_{first_stage}_{baseline}_measured.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_{first_stage}_{baseline}_measured.tsv"
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **ON_GPU,
+        mem_mb=growing(16000),
+        runtime=240,
+    params:
+        network=NETWORK,
+        seed=SEED,
+    shell:
+        "vqddm evaluate samples --samples {input.samples} --reference {input.reference}"
+        " --network {params.network} --seed {params.seed} --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule measure_transformer_likelihood:
+    input:
+        TRANSFORMER_CODE,
+        code("evaluate/likelihood.py"),
+        transformer=f"{MODEL}/transformer.safetensors",
+        codes_train=f"{MODEL}/codes_train.npy",
+        codes_test=f"{MODEL}/codes_test.npy",
+    output:
+        f"{METRICS}/{{dataset}}/{{first_stage}}/transformer_likelihood.json",
+    log:
+        "logs/baselines/{dataset}_{first_stage}_transformer_likelihood.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_{first_stage}_transformer_likelihood.tsv"
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **ON_GPU,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
+    params:
+        images=evaluation("nll_images"),
+    shell:
+        "vqddm evaluate transformer-likelihood --transformer {input.transformer} --codes-train {input.codes_train}"
+        " --codes-test {input.codes_test} --images {params.images} --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule measure_absorbing_likelihood:
+    input:
+        ABSORBING_CODE,
+        code("evaluate/likelihood.py", "prior/likelihood.py"),
+        prior=f"{MODEL}/absorbing.safetensors",
+        codes_train=f"{MODEL}/codes_train.npy",
+        codes_test=f"{MODEL}/codes_test.npy",
+    output:
+        f"{METRICS}/{{dataset}}/{{first_stage}}/absorbing_likelihood.json",
+    log:
+        "logs/baselines/{dataset}_{first_stage}_absorbing_likelihood.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_{first_stage}_absorbing_likelihood.tsv"
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **ON_GPU,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
+    params:
+        images=evaluation("nll_images"),
+        seed=SEED,
+    shell:
+        "vqddm evaluate likelihood --prior {input.prior} --codes-train {input.codes_train}"
+        " --codes-test {input.codes_test} --images {params.images} --seed {params.seed}"
+        " --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule measure_transformer_inpainting:
+    input:
+        INPAINTING_CODE,
+        FEATURE_WEIGHTS,
+        pictures=f"{MODEL}/transformer_inpainting.npz",
+        against=f"{MODEL}/inpainting.npz",
+        reference="models/{dataset}/features_train.npy",
+    output:
+        f"{METRICS}/{{dataset}}/{{first_stage}}/transformer_inpainting.json",
+    log:
+        "logs/baselines/{dataset}_{first_stage}_transformer_inpainting_measured.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_{first_stage}_transformer_inpainting_measured.tsv"
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **ON_GPU,
+        mem_mb=growing(16000),
+        runtime=60,
+    params:
+        network=NETWORK,
+    shell:
+        "vqddm evaluate inpainting --pictures {input.pictures} --against {input.against}"
+        " --reference {input.reference} --network {params.network} --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule count_transformer:
+    input:
+        code(
+            "evaluate/networks.py",
+            "evaluate/counts.py",
+            "vqgan/layers.py",
+            "vqgan/model.py",
+            "baselines/transformer.py",
+        ),
+    output:
+        f"{METRICS}/{{dataset}}/{{first_stage}}/transformer_counts.json",
+    log:
+        "logs/baselines/{dataset}_{first_stage}_transformer_counts.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_{first_stage}_transformer_counts.tsv"
+    localrule: True
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    params:
+        vqgan=section("vqgan"),
+        transformer=section("baselines.transformer"),
+        codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
+    shell:
+        "vqddm evaluate transformer-counts --vqgan {params.vqgan:q} --transformer {params.transformer:q}"
+        " --codebook-size {params.codebook_size} --out {output} > {log} 2>&1"
