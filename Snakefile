@@ -24,8 +24,7 @@ include: "workflow/rules/paper.smk"
 onstart:
     try:
         guard_checkpoints(workflow)
-        for job in workflow.dag.needrun_jobs():
-            require_originals(job)
+        require_originals(workflow.dag.needrun_jobs())
         if workflow.executor_plugin.name == "slurm":
             check_slurm(SITE)
             tell_orphans()

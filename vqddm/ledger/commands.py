@@ -56,7 +56,8 @@ def bring(say: Say, root: Path) -> None:
     Raises:
         UserError: a file is damaged wherever DVC has it.
     """
-    remotes = dvc("remote", "list", root=root).split()[1::2]
+    settings = dict(line.split("=", 1) for line in dvc("config", "--list", root=root).splitlines() if "=" in line)
+    remotes = [value for key, value in settings.items() if key.startswith("remote.") and key.endswith(".url")]
     arguments = ["pull"] if remotes else ["checkout"]
     try:
         dvc(*arguments, root=root, show=True)

@@ -206,20 +206,27 @@ feature_count.keys = [
 ]
 
 
-def require_originals(job):
-    """Stop where the pictures or the official checkpoint that a job needs are not there."""
-    if job.rule.name == "prepare_data":
-        from vqddm.data.pictures import ORIGINALS, require_original
+def require_originals(jobs):
+    """Stop where pictures or an official checkpoint that the jobs need are not there; pictures are named first."""
+    from vqddm.data.pictures import ORIGINALS, require_original
 
-        data = PARAMS.datasets[job.wildcards.dataset].data
+    wanted = {"prepare_data": set(), "import_vqgan": set()}
+    for job in jobs:
+        if job.rule.name in wanted:
+            wanted[job.rule.name].add(
+                (job.wildcards.dataset, job.params.get("checkpoint"))
+            )
+    for dataset, _ in sorted(wanted["prepare_data"]):
+        data = PARAMS.datasets[dataset].data
         if data.source in ORIGINALS:
             require_original(data.source, data.place)
-    if job.rule.name == "import_vqgan" and not Path(job.params.checkpoint).exists():
-        raise UserError(
-            f"{job.params.checkpoint}: the official VQ-GAN of {job.wildcards.dataset} is not here (nothing was started); "
-            "fetch it from github.com/CompVis/taming-transformers (section Overview of pretrained models), or take "
-            "`pretrained` out of the dataset's `vqgan` in params.yaml to train one"
-        )
+    for dataset, checkpoint in sorted(wanted["import_vqgan"]):
+        if not Path(checkpoint).exists():
+            raise UserError(
+                f"{checkpoint}: the official VQ-GAN of {dataset} is not here (nothing was started); fetch it from "
+                "github.com/CompVis/taming-transformers (section Overview of pretrained models), or take "
+                "`pretrained` out of the dataset's `vqgan` in params.yaml to train one"
+            )
 
 
 def sampled_features_option(first_stage):
