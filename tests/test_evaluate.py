@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch_fidelity import calculate_metrics
 from vqddm.artifacts import UserError, write_array, write_json
 from vqddm.evaluate.agreement import agreement, region_distance
 from vqddm.evaluate.counts import macs, parameters
-from vqddm.evaluate.distances import distances, frechet
+from vqddm.evaluate.distances import distances, distances_of_draws, frechet
 from vqddm.evaluate.features import EFFICIENTNET, extract, feature_label
 from vqddm.evaluate.neighbours import find_neighbours, nearest, perceptual_neighbours
 from vqddm.vqgan.perceptual import PerceptualDistance
@@ -83,7 +84,22 @@ def test_distances_are_those_of_torch_fidelitys_pipeline(images: np.ndarray) -> 
     assert found["kid_std"] == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-3)
     assert found["precision"] == pytest.approx(expected["precision"])
     assert found["recall"] == pytest.approx(expected["recall"])
-    assert (found["name"], found["images"], found["reference_images"]) == ("FD (EfficientNet-Lite0)", 30, 30)
+
+
+def test_draws_are_measured_apart() -> None:
+    rng = np.random.default_rng(2)
+    made, real = (rng.normal(shift, 1, (rows, 6)).astype(np.float32) for shift, rows in ((0.3, 95), (0.0, 60)))
+    found = distances_of_draws(made, real, 3, 5, "FD")
+    apart = [distances(part, real, 5, "FD") for part in (made[:31], made[31:62], made[62:93])]
+    assert (found["name"], found["draws"], found["images"], found["reference_images"]) == ("FD", 3, 31, 60)
+    for key in ("frechet", "kid", "precision", "recall"):
+        values = [one[key] for one in apart]
+        assert found[key] == pytest.approx(statistics.mean(values))
+        assert found[f"{key}_std"] == pytest.approx(statistics.stdev(values))
+    single = distances_of_draws(made, real, 1, 5, "FD")
+    whole = distances(made, real, 5, "FD")
+    assert single["frechet"] == whole["frechet"] and single["frechet_std"] is None
+    assert single["kid_std"] == whole["kid_std"]  # over KID's subsets
 
 
 @pytest.mark.parametrize(("size", "side"), [(32, 112), (112, 112), (150, 224), (256, 224)])

@@ -54,6 +54,7 @@ TransformerPath = Annotated[Path, typer.Option("--transformer", help="checkpoint
 PriorPath = Annotated[Path, typer.Option("--prior", help="checkpoint of a prior")]
 CodebookSize = Annotated[int, typer.Option(help="capacity K of the codebook")]
 Seed = Annotated[int, typer.Option(min=0)]
+Draws = Annotated[int, typer.Option(min=1, help="equal parts of the images, measured apart for the spread")]
 Network = Annotated[str, typer.Option(help="feature network: efficientnet_lite0 or inception")]
 
 
@@ -351,6 +352,40 @@ def inpaint_transformer(
     inpaint_images(transformer, first_stage, data, count, encode.value, seed, out, threads)
 
 
+@baselines_app.command("train-ddpm")
+def train_ddpm(
+    data: Data,
+    params_json: ParamsJson,
+    state: State,
+    out: Out,
+    curve: Curve,
+    save_seconds: SaveSeconds = 60.0,
+    threads: Threads = None,
+) -> None:
+    """Train the pixel diffusion."""
+    from vqddm.baselines.ddpm_train import train_ddpm
+    from vqddm.params import DDPMParams, parse
+
+    train_ddpm(data, parse(DDPMParams, params_json, "ddpm"), state, out, curve, save_seconds, threads)
+
+
+@baselines_app.command("sample-ddpm")
+def sample_ddpm(
+    ddpm: Annotated[Path, typer.Option(help="checkpoint of a pixel diffusion")],
+    steps: Annotated[int, typer.Option(help="sampling steps, from 1 to T")],
+    state: State,
+    out: Out,
+    count: Annotated[int, typer.Option(help="number of images")] = 64,
+    eta: Annotated[float, typer.Option(help="0: DDIM; 1 with all T steps: DDPM")] = 0.0,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Sample images from the pixel diffusion with any number of steps."""
+    from vqddm.baselines.ddpm_sample import sample_images
+
+    sample_images(ddpm, count, steps, eta, seed, state, out, threads)
+
+
 @evaluate_app.command()
 def features(
     data: Data,
@@ -371,12 +406,13 @@ def floor(
     test: Annotated[Path, typer.Option(help="features of test images")],
     out: Out,
     network: Network = "efficientnet_lite0",
+    draws: Draws = 1,
     seed: Seed = 0,
 ) -> None:
     """Measure the distance of real held-out images to the training images."""
     from vqddm.evaluate.measure import measure_floor
 
-    measure_floor(train, test, network, seed, out)
+    measure_floor(train, test, network, draws, seed, out)
 
 
 @evaluate_app.command()
@@ -391,6 +427,7 @@ def reconstruction(
     pictures: Annotated[Path, typer.Option(help=".npz of test images beside their reconstructions, to write")],
     sampled_features: Annotated[int | None, typer.Option(help="the number P of a ReFiT")] = None,
     network: Network = "efficientnet_lite0",
+    draws: Draws = 1,
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
@@ -406,6 +443,7 @@ def reconstruction(
         sampled_features,
         images,
         network,
+        draws,
         seed,
         out,
         pictures,
@@ -421,13 +459,14 @@ def samples(
     steps: Annotated[int | None, typer.Option(help="sampling steps that made them, where there is a choice")] = None,
     temperature: Annotated[float, typer.Option()] = 1.0,
     network: Network = "efficientnet_lite0",
+    draws: Draws = 1,
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
     """Measure sampled images (Table 2, Figure 5)."""
     from vqddm.evaluate.measure import measure_samples
 
-    measure_samples(samples, reference, steps, temperature, network, seed, out, threads)
+    measure_samples(samples, reference, steps, temperature, network, draws, seed, out, threads)
 
 
 @evaluate_app.command()
@@ -492,6 +531,20 @@ def transformer_counts(
 
 
 @evaluate_app.command()
+def ddpm_counts(
+    ddpm: Annotated[str, typer.Option(help="the section `baselines.ddpm`, as JSON")],
+    resolution: Annotated[int, typer.Option(help="height and width of the images")],
+    out: Out,
+) -> None:
+    """Count parameters and multiply-accumulates of a dataset's pixel diffusion."""
+    from vqddm.artifacts import write_json
+    from vqddm.evaluate.networks import count_ddpm
+    from vqddm.params import DDPMParams, parse
+
+    write_json(out, count_ddpm(resolution, parse(DDPMParams, ddpm, "ddpm")))
+
+
+@evaluate_app.command()
 def paper_counts(out: Out) -> None:
     """Count parameters and multiply-accumulates of the paper's networks."""
     from vqddm.evaluate.networks import write_paper_counts
@@ -506,12 +559,13 @@ def speed(
     name: Annotated[str, typer.Option(help="name of the first stage, recorded in the output")],
     out: Out,
     transformer: Annotated[Path | None, typer.Option(help="checkpoint of a transformer on the same codes")] = None,
+    ddpm: Annotated[Path | None, typer.Option(help="checkpoint of a pixel diffusion of the same images")] = None,
     threads: Threads = None,
 ) -> None:
-    """Time sampling steps and the decoder, and the transformer beside them."""
+    """Time sampling steps and the decoder, and the baselines beside them."""
     from vqddm.evaluate.speed import measure_speed
 
-    measure_speed(prior, first_stage, name, transformer, out, threads)
+    measure_speed(prior, first_stage, name, transformer, ddpm, out, threads)
 
 
 @evaluate_app.command()

@@ -195,11 +195,34 @@ class TransformerParams(Section):
     training: TrainingParams
 
 
+class DDPMParams(Section):
+    """Pixel diffusion, which the paper compares with (Table 2, Figures 5 and 6): DDPM's U-Net, sampled by DDIM."""
+
+    timesteps: PositiveInt = Field(ge=2, description="T; DDPM: 1000, with its linear variances")
+    patch: PositiveInt = Field(description="pixels folded into channels before the first convolution; DDPM: 1")
+    widths: tuple[PositiveInt, ...] = Field(min_length=1, description="channels of each level, each half the last")
+    blocks: PositiveInt = Field(description="residual blocks of a level on the way down; one more on the way up")
+    attention: tuple[PositiveInt, ...] = Field(description="feature map sizes with self-attention")
+    groups: PositiveInt = Field(description="groups of GroupNorm")
+    learning_rate: float = Field(gt=0, description="Adam's learning rate after the warm-up")
+    warmup_steps: int = Field(ge=0, description="steps over which the learning rate first rises")
+    gradient_clip: float | None = Field(gt=0, description="largest norm of the gradient")
+    ema_decay: float = Field(gt=0, lt=1, description="exponential moving average of the weights, which is kept")
+    training: TrainingParams
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Self:
+        if any(width % self.groups for width in self.widths):
+            raise ValueError(f"widths {list(self.widths)} must be multiples of groups {self.groups}")
+        return self
+
+
 class BaselinesParams(Section):
     """What the paper compares with, trained on the same data; each may be left out."""
 
     transformer: TransformerParams | None = None
     absorbing: PriorParams | None = Field(default=None, description="the prior with the absorbing transition instead")
+    ddpm: DDPMParams | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -214,11 +237,15 @@ class EvaluateParams(Section):
     features: Literal["efficientnet_lite0", "inception"] = Field(description="network of the Fréchet distance")
     reconstructions: int = Field(ge=FEWEST, description="training images reconstructed for Table 1, at most all")
     reference: int = Field(ge=FEWEST, description="training images that samples are measured against, at most all")
-    samples: int = Field(ge=FEWEST, description="images sampled for each measured distance")
+    samples: int = Field(ge=FEWEST, description="images sampled for each measured distance, of all draws together")
+    draws: PositiveInt = Field(description="equal parts that are measured apart: a distance is their mean and spread")
     step_sweep: tuple[PositiveInt, ...] = Field(description="sampling steps of Figure 5, besides T")
+    ddim_steps: tuple[PositiveInt, ...] = Field(
+        default=(), description="sampling steps of a trained `ddpm`; the most are Table 2's"
+    )
     temperature: float = Field(gt=0, description="temperature of the p(z0) logits while sampling")
     nll_images: PositiveInt = Field(description="images whose exact NLL is summed, of train and of test")
-    inpaintings: int = Field(ge=2, description="test images completed for each mask")
+    inpaintings: int = Field(ge=2, description="test images completed for each mask, at most all")
     inpainting_encodes: Literal["masked", "full"] = Field(
         description="the image that gives the known codes: the masked one, as in the paper, or the full one"
     )
@@ -228,7 +255,9 @@ class EvaluateParams(Section):
     @model_validator(mode="after")
     def _reference_is_enough(self) -> Self:
         if self.reconstructions > self.reference:
-            raise ValueError("reconstructions are compared with as many training images: reference is smaller")
+            raise ValueError("reconstructions are compared with their originals among others: reference is smaller")
+        if min(self.samples, self.reconstructions) < FEWEST * self.draws:
+            raise ValueError(f"each of {self.draws} draws needs {FEWEST} samples and {FEWEST} reconstructions")
         return self
 
 
@@ -283,6 +312,10 @@ class Dataset(Section):
                 )
         if transformer and transformer.window > side:
             raise ValueError(f"baselines.transformer.window is more than the {side} x {side} codes of a map")
+        if ddpm := self.baselines.ddpm:
+            halved = ddpm.patch * 2 ** (len(ddpm.widths) - 1)
+            if self.data.resolution % halved:
+                raise ValueError(f"baselines.ddpm: {self.data.resolution} pixels are not a multiple of {halved}")
         if self.data.resolution != self.vqgan.autoencoder.resolution:
             raise ValueError("data.resolution and vqgan.autoencoder.resolution differ")
         return self
@@ -331,17 +364,15 @@ class Params(Section):
 
 def _check_sizes(suite: str, evaluate: EvaluateParams, name: str, dataset: Dataset) -> None:
     """Refuse an evaluation that asks a dataset for more images or steps than it has."""
-    limits = {
-        "nll_images": min(dataset.data.train, dataset.data.test),
-        "inpaintings": dataset.data.test,
-    }
-    for key, limit in limits.items():
-        if getattr(evaluate, key) > limit:
-            raise ValueError(f"suites.{suite}.evaluate.{key}: {getattr(evaluate, key)}, but {name} has {limit}")
+    limit = min(dataset.data.train, dataset.data.test)
+    if evaluate.nll_images > limit:
+        raise ValueError(f"suites.{suite}.evaluate.nll_images: {evaluate.nll_images}, but {name} has {limit}")
     if min(dataset.data.train, dataset.data.test) < FEWEST:
         raise ValueError(f"datasets.{name}.data: a distance needs at least {FEWEST} images of each split")
     if max(evaluate.step_sweep, default=0) > dataset.prior.diffusion.timesteps:
         raise ValueError(f"suites.{suite}.evaluate.step_sweep: more than the timesteps of {name}")
+    if (ddpm := dataset.baselines.ddpm) and not 0 < max(evaluate.ddim_steps, default=0) <= ddpm.timesteps:
+        raise ValueError(f"suites.{suite}.evaluate.ddim_steps: {name} trains a ddpm; give 1 to {ddpm.timesteps} steps")
 
 
 def codebook_size(first_stage: str) -> int:

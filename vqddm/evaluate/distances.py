@@ -13,6 +13,7 @@ from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, p
 from vqddm.artifacts import UserError
 from vqddm.params import FEWEST
 
+MEASURES = ("frechet", "kid", "precision", "recall")
 KID_SUBSET = 1000  # images in a subset, as torch-fidelity has it, where there are twice as many
 
 
@@ -35,8 +36,8 @@ def distances(features: np.ndarray, reference: np.ndarray, seed: int, label: str
         label: name of the Fréchet distance with this feature network.
 
     Returns:
-        `name`, `frechet`, `kid` (unbiased, so it may be below 0), `kid_std` (over the subsets), `precision` and
-        `recall` (k = 3), `images` and `reference_images`.
+        `frechet`, `kid` (unbiased, so it may be below 0), `kid_std` (over the subsets), `precision` and
+        `recall` (k = 3).
 
     Raises:
         UserError: fewer than 8 rows, other numbers of features, or one that is not finite.
@@ -56,12 +57,44 @@ def distances(features: np.ndarray, reference: np.ndarray, seed: int, label: str
     kernel = kid_features_to_metric(first, second, kid_subset_size=subset, rng_seed=seed, verbose=False)
     covered = prc_features_to_metric(first, second, verbose=False)
     return {
-        "name": label,
         "frechet": frechet(first.numpy(), second.numpy()),
         "kid": kernel[KEY_METRIC_KID_MEAN],
         "kid_std": kernel[KEY_METRIC_KID_STD],
         "precision": covered[KEY_METRIC_PRECISION],
         "recall": covered[KEY_METRIC_RECALL],
-        "images": len(features),
-        "reference_images": len(reference),
     }
+
+
+def distances_of_draws(
+    features: np.ndarray, reference: np.ndarray, draws: int, seed: int, label: str
+) -> dict[str, Any]:
+    """The distances of several independent draws of images: their mean, and their standard deviation as `…_std`.
+
+    Args:
+        features: float32 (N,D): the draws one after the other, N // `draws` rows each; rows beyond are left out.
+        reference: float32 (M,D), of real images, the same for every draw.
+        draws: number of draws.
+        seed: of KID's subsets.
+        label: name of the Fréchet distance with this feature network.
+
+    Returns:
+        `name`, `frechet`, `frechet_std`, `kid`, `kid_std`, `precision`, `precision_std`, `recall`, `recall_std`,
+        `draws`, `images` (of a draw) and `reference_images`. Of one draw there is no deviation (None), but
+        KID's over its subsets.
+
+    Raises:
+        UserError: as `distances`.
+    """
+    size = len(features) // draws
+    found = [distances(features[i * size : (i + 1) * size], reference, seed, label) for i in range(draws)]
+    spread: dict[str, float | None] = {"kid_std": found[0]["kid_std"]}
+    means = {}
+    for key in MEASURES:
+        values = [one[key] for one in found]
+        means[key] = float(np.mean(values))
+        if draws > 1:
+            spread[f"{key}_std"] = float(np.std(values, ddof=1))
+        else:
+            spread.setdefault(f"{key}_std", None)
+    about = {"draws": draws, "images": size, "reference_images": len(reference)}
+    return {"name": label, **means, **spread, **about}

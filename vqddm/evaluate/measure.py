@@ -9,7 +9,7 @@ import torch
 
 from vqddm.artifacts import UserError, read_array, replacing, write_array, write_json
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.evaluate.distances import distances
+from vqddm.evaluate.distances import distances_of_draws
 from vqddm.evaluate.features import extract, feature_label
 from vqddm.training import limit_threads
 from vqddm.vqgan.codec import decode_codes
@@ -42,17 +42,18 @@ def extract_features(data: Path, network: str, count: int, out: Path, threads: i
     write_array(out, extract(enough(load_split(data), count, data), network))
 
 
-def measure_floor(train: Path, test: Path, network: str, seed: int, out: Path) -> None:
+def measure_floor(train: Path, test: Path, network: str, draws: int, seed: int, out: Path) -> None:
     """What no model can be expected to beat: the distance of real held-out images to the training images.
 
     Args:
         train: features of training images.
         test: features of test images.
         network: name of the feature network.
+        draws: equal parts of the images that are measured apart.
         seed: seed of KID's subsets.
         out: JSON with `distance`.
     """
-    found = distances(read_array(test), read_array(train), seed, feature_label(network))
+    found = distances_of_draws(read_array(test), read_array(train), draws, seed, feature_label(network))
     write_json(out, {"distance": found})
 
 
@@ -65,22 +66,24 @@ def measure_reconstruction(
     sampled_features: int | None,
     images: int,
     network: str,
+    draws: int,
     seed: int,
     out: Path,
     pictures: Path,
     threads: int | None = None,
 ) -> None:
-    """Table 1: codebook usage on both splits; distance between training images and their reconstructions.
+    """Table 1: codebook usage on both splits; distance of reconstructed training images to the training images.
 
     Args:
         first_stage: the checkpoint.
         codes_train: code maps of the training images; the first `images` of them are decoded.
         codes_test: code maps of the test images.
         test: `test.npy`, for PSNR and the perceptual distance.
-        reference: features of the training images, at least `images` of them.
+        reference: features of the training images, those reconstructed first: at least `images`.
         sampled_features: the number P of a ReFiT; None for a VQ-GAN.
         images: number of training images to reconstruct, and at most as many test images.
         network: name of the feature network.
+        draws: equal parts of the images that are measured apart.
         seed: seed of KID's subsets.
         out: JSON of the measured numbers.
         pictures: `.npz` of some test images and their reconstructions.
@@ -91,7 +94,8 @@ def measure_reconstruction(
     size = about["codebook_size"]
     train_codes, test_codes = read_array(codes_train), read_array(codes_test)
     reconstructed = decode_codes(model, enough(train_codes, images, codes_train))
-    paired = enough(read_array(reference), images, reference)
+    features = read_array(reference)
+    enough(features, images, reference)
     originals = np.array(load_split(test)[:images])
     again = decode_codes(model, test_codes[:images])
     perceptual = perceptual_distance("efficientnet_lite0")
@@ -112,7 +116,9 @@ def measure_reconstruction(
                 split: {"seen": usage(codes, size), "seen10": usage(codes, size, at_least=10)}
                 for split, codes in (("train", train_codes), ("test", test_codes))
             },
-            "distance": distances(extract(reconstructed, network), paired, seed, feature_label(network)),
+            "distance": distances_of_draws(
+                extract(reconstructed, network), features, draws, seed, feature_label(network)
+            ),
             "psnr": float(np.mean(10 * np.log10(255**2 / np.maximum(error, 1e-9)))),
             "perceptual": {"name": perceptual.label, "value": float(torch.cat(gaps).mean())},
         },
@@ -127,6 +133,7 @@ def measure_samples(
     steps: int | None,
     temperature: float,
     network: str,
+    draws: int,
     seed: int,
     out: Path,
     threads: int | None = None,
@@ -139,13 +146,14 @@ def measure_samples(
         steps: number of sampling steps that made them; None where a method has no choice of it.
         temperature: temperature that they were sampled with.
         network: name of the feature network.
+        draws: equal parts of the images that are measured apart.
         seed: seed of KID's subsets.
         out: JSON of the measured numbers.
         threads: CPU threads.
     """
     limit_threads(threads)
     images = read_array(samples)
-    found = distances(extract(images, network), read_array(reference), seed, feature_label(network))
+    found = distances_of_draws(extract(images, network), read_array(reference), draws, seed, feature_label(network))
     write_json(
         out,
         {"steps": steps, "samples": len(images), "temperature": temperature, "distance": found},

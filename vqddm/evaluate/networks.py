@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from vqddm.artifacts import write_json
+from vqddm.baselines.ddpm import DDPM
 from vqddm.baselines.transformer import Block, Cache, CodeTransformer
 from vqddm.evaluate.counts import macs, parameters
-from vqddm.params import AutoencoderParams, DiffusionParams, TrainingParams, TransformerParams, UNetParams
+from vqddm.params import AutoencoderParams, DDPMParams, DiffusionParams, TrainingParams, TransformerParams, UNetParams
 from vqddm.prior.unet import Prior
 from vqddm.vqgan.model import FirstStage
 
@@ -29,6 +30,19 @@ PAPER_AUTOENCODER = AutoencoderParams(
 PAPER_UNET = UNetParams(width=128, multipliers=(1, 2, 4, 8), groups=8, heads=4, head_dim=32)
 PAPER_DIFFUSION = DiffusionParams(timesteps=4000, schedule="cosine", residual=True)
 PAPER_CODEBOOKS = (512, 1024, 16384)
+PAPER_DDPM = DDPMParams(  # the official DDPM's for CelebA-HQ 256: the paper's 114 M
+    timesteps=1000,
+    patch=1,
+    widths=(128, 128, 256, 256, 512, 512),
+    blocks=2,
+    attention=(16,),
+    groups=32,
+    learning_rate=2e-5,
+    warmup_steps=5000,
+    gradient_clip=1.0,
+    ema_decay=0.9999,
+    training=TrainingParams(steps=500_000, batch_size=64, precision="no", seed=0),
+)
 PAPER_TRANSFORMER = TransformerParams(  # the official release's for CelebA-HQ: the paper's 802 M
     layers=24,
     width=1664,
@@ -131,6 +145,20 @@ class _Step(nn.Module):
             return self.network.step(torch.zeros(1, 1, dtype=torch.int64), self.position, cache)
 
 
+def count_ddpm(resolution: int, ddpm: DDPMParams) -> dict[str, Any]:
+    """Count the U-Net of a pixel diffusion as `count_networks` does; an image takes as many steps as one likes."""
+    with torch.device("meta"):
+        network = DDPM(resolution, ddpm)
+        image = torch.empty(1, 3, resolution, resolution)
+        timestep = torch.zeros(1, dtype=torch.int64)
+    return {
+        "resolution": resolution,
+        "parameters": parameters(network),
+        "macs_per_step": macs(network, image, timestep),
+        "timesteps": ddpm.timesteps,
+    }
+
+
 def write_transformer_counts(
     autoencoder: AutoencoderParams, codebook_size: int, transformer: TransformerParams, out: Path
 ) -> None:
@@ -156,6 +184,7 @@ def write_paper_counts(out: Path) -> None:
         {
             **{str(k): count_networks(PAPER_AUTOENCODER, k, PAPER_UNET, PAPER_DIFFUSION) for k in PAPER_CODEBOOKS},
             "vqgan_transformer": count_transformer(PAPER_AUTOENCODER, 1024, PAPER_TRANSFORMER),
+            "ddim": count_ddpm(PAPER_AUTOENCODER.resolution, PAPER_DDPM),
         },
     )
 
@@ -185,5 +214,10 @@ def describe() -> str:
         f"| transformer, K = 1024 | {quoted['prior']['parameters'] / 1e6:.2f} M | "
         f"{quoted['prior']['macs_per_step'] / 1e9:.4f} G per code, cached, "
         f"{quoted['macs_per_image'] / 1e9:.0f} G per image with the decoder | 802 M, 102 G per image |"
+    )
+    pixels = count_ddpm(PAPER_AUTOENCODER.resolution, PAPER_DDPM)
+    lines.append(
+        f"| DDPM / DDIM, 256 px | {pixels['parameters'] / 1e6:.2f} M | {pixels['macs_per_step'] / 1e9:.1f} G per step "
+        "| 114 M, 124 G per step |"
     )
     return "\n".join(lines)

@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 
 from vqddm.artifacts import write_json
+from vqddm.baselines.ddpm import sample_pixels
+from vqddm.baselines.ddpm_train import load_ddpm
 from vqddm.baselines.raster import complete_codes
 from vqddm.baselines.transformer_train import load_transformer
 from vqddm.prior.sample import sample_codes
@@ -48,6 +50,7 @@ def measure_speed(
     first_stage: Path,
     first_stage_name: str,
     transformer: Path | None,
+    ddpm: Path | None,
     out: Path,
     threads: int | None = None,
 ) -> None:
@@ -60,6 +63,7 @@ def measure_speed(
         first_stage: checkpoint of its first stage.
         first_stage_name: recorded in the output.
         transformer: checkpoint of a transformer on the same codes, if there is one.
+        ddpm: checkpoint of a pixel diffusion of the same images, if there is one.
         out: JSON of the seconds per image.
         threads: CPU threads.
     """
@@ -91,4 +95,11 @@ def measure_speed(
         whole = seconds(lambda: complete_codes(network, codes, nothing, None, 1.0, generator), device)
         positions = codes[0].numel()
         found["transformer"] = {"seconds_per_step": whole / positions / BATCH, "steps": positions}
+    if ddpm is not None:
+        pixels, params, about_pixels = load_ddpm(ddpm, device)
+        side = about_pixels["resolution"]
+        whole = seconds(
+            lambda: sample_pixels(pixels, params.timesteps, (BATCH, 3, side, side), STEPS, 0.0, generator), device
+        )
+        found["ddpm"] = {"seconds_per_step": whole / STEPS / BATCH, "timesteps": params.timesteps}
     write_json(out, found)

@@ -1,4 +1,4 @@
-"""What claims are judged by: metrics that remember which files were read, and distances with their noise."""
+"""What claims are judged by: metrics that remember which files were read, and distances with their spread."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from vqddm.artifacts import UserError
 from vqddm.paper.plan import PaperRow, Plan, paper_rows
+from vqddm.paper.render import with_spread
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
@@ -43,6 +44,21 @@ class Evidence:
         stage = paper_rows(self.plan.datasets[dataset].priors).get(row)
         steps = self.plan.datasets[dataset].timesteps
         return self.read(dataset, stage, f"samples_{steps}") if stage else None
+
+    def shown_prior(self, dataset: str) -> tuple[str, str]:
+        """The first stage and the name of the samples with all T steps of the prior that figures show."""
+        about = self.plan.datasets[dataset]
+        return about.main_prior, f"samples_{about.timesteps}"
+
+    def transformer_samples(self, dataset: str) -> dict[str, Any] | None:
+        """The metrics of the transformer's samples, where it is trained."""
+        stage = self.plan.datasets[dataset].baseline("transformer")
+        return self.read(dataset, stage, "transformer_samples") if stage else None
+
+    def ddim_samples(self, dataset: str) -> dict[str, Any] | None:
+        """The metrics of pixel diffusion's samples with the most steps measured, where it is trained."""
+        steps = self.plan.datasets[dataset].ddim_steps
+        return self.read(dataset, None, f"ddim_samples_{max(steps)}") if steps else None
 
     def floor(self, dataset: str) -> str:
         """The floor's words, empty where it was not measured."""
@@ -82,20 +98,20 @@ def on_every_dataset(evidence: Evidence, check: Check, missing: str) -> Judgemen
 
 
 def lower(first: dict[str, Any], second: dict[str, Any]) -> tuple[bool, str]:
-    """Whether one distance is below another beyond the noise, and the numbers in words.
+    """Whether one distance is below another beyond its spread, and the numbers in words.
 
-    The Fréchet distance has no error of its own, so KID must move the same way, by more than both its deviations
-    over subsets in quadrature.
+    Beyond means by more than twice both deviations in quadrature. They are the Fréchet distance's own over
+    independent draws; where there was one draw only, KID must be lower too, by more than its deviation over subsets.
 
     Raises:
         UserError: the two were measured with different feature networks.
     """
     if first["name"] != second["name"]:
         raise UserError(f"{first['name']} cannot be compared with {second['name']}; measure both again")
-    drop, noise = second["kid"] - first["kid"], math.hypot(first["kid_std"], second["kid_std"])
-    times = abs(drop) / noise if noise else math.inf
-    words = (
-        f"{first['name']} {first['frechet']:.2f} against {second['frechet']:.2f}, "
-        f"KID {'lower' if drop > 0 else 'higher'} by {times:.1f} times its noise"
-    )
-    return first["frechet"] < second["frechet"] and drop > noise, words
+    measure = "kid" if first.get("frechet_std") is None or second.get("frechet_std") is None else "frechet"
+    drop = second[measure] - first[measure]
+    spread = 2 * math.hypot(first[f"{measure}_std"], second[f"{measure}_std"])
+    shown = [with_spread(one["frechet"], one.get("frechet_std")) for one in (first, second)]
+    beyond = "beyond" if abs(drop) > spread else "within"
+    words = f"{first['name']} {shown[0]} against {shown[1]}, {beyond} the spread{' of KID' * (measure == 'kid')}"
+    return first["frechet"] < second["frechet"] and drop > spread, words

@@ -24,7 +24,7 @@ from vqddm.params import (
 )
 
 Role = Literal["celebahq", "lsun_church", "imagenet"]
-Baseline = Literal["transformer", "absorbing"]
+Baseline = Literal["transformer", "absorbing", "ddpm"]
 PaperRow = Literal["vqgan_larger", "vqgan", "refit_larger_p", "refit", "refit_smaller_k"]
 
 
@@ -70,6 +70,7 @@ class PlannedDataset(Section):
     timesteps: PositiveInt
     step_sweep: tuple[PositiveInt, ...]
     baselines: tuple[Baseline, ...] = ()
+    ddim_steps: tuple[PositiveInt, ...] = ()
 
     @property
     def main_prior(self) -> str:
@@ -77,7 +78,7 @@ class PlannedDataset(Section):
         return self.priors[0]
 
     def baseline(self, name: Baseline) -> str | None:
-        """The first stage on whose codes a baseline is trained, None where it is not."""
+        """The first stage beside whose prior a baseline stands, None where it is not trained."""
         return self.main_prior if name in self.baselines else None
 
     @property
@@ -146,6 +147,7 @@ def plan_from(params: Params, suite: str) -> Plan:
                 timesteps=dataset.prior.diffusion.timesteps,
                 step_sweep=chosen.evaluate.step_sweep,
                 baselines=dataset.baselines.names,  # type: ignore[arg-type]
+                ddim_steps=tuple(sorted(chosen.evaluate.ddim_steps)) if dataset.baselines.ddpm else (),
             )
             for name, dataset in datasets.items()
         },

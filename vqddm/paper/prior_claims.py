@@ -18,6 +18,7 @@ from vqddm.paper.reported import reported
 from vqddm.params import codebook_size
 
 UNCOUNTED = Judgement(NOT_TESTABLE, "The paper's networks were not counted: metrics/paper_counts.json is missing.")
+FASTER = 10  # the lower end of the paper's 10 to 100 times
 PAPER_MASKS = ("lower", "corner", "centre")
 PRIOR_ROWS = {512: "vqddm_512", 1024: "vqddm_1024"}
 
@@ -46,9 +47,22 @@ def larger_k(evidence: Evidence) -> Judgement:
 
 
 def quality(evidence: Evidence) -> Judgement:
-    """Absolute quality: a distance of another kind on other data says nothing about a published FID."""
-    words = "The suite's data are not the paper's and its comparison methods are not trained here"
-    return Judgement(NOT_TESTABLE, f"{words}; Table 2 gives our distances under their own name.")
+    """Samples against those of the transformer and of pixel diffusion, wherever they are trained."""
+
+    def check(evidence: Evidence, dataset: str) -> tuple[bool, str] | None:
+        found = evidence.read(dataset, *evidence.shown_prior(dataset))
+        others = {"transformer": evidence.transformer_samples(dataset), "DDIM": evidence.ddim_samples(dataset)}
+        trained = {name: one for name, one in others.items() if one}
+        if not found or not trained:
+            return None
+        worse, words = False, []
+        for name, other in trained.items():
+            beaten, said = lower(other["distance"], found["distance"])
+            worse |= beaten
+            words.append(f"{name} {said}")
+        return not worse, "; ".join(words) + evidence.floor(dataset)
+
+    return on_every_dataset(evidence, check, "a transformer or a pixel diffusion of the same data")
 
 
 def steps(evidence: Evidence) -> Judgement:
@@ -68,10 +82,21 @@ def steps(evidence: Evidence) -> Judgement:
 
 
 def speed(evidence: Evidence) -> Judgement:
-    """Needs a pixel diffusion baseline on the same machine."""
-    return Judgement(
-        NOT_TESTABLE, "No pixel diffusion baseline is in the suite yet; the speed table gives our own hours."
-    )
+    """Seconds of an image with all T steps against pixel diffusion's on the same machine; they vary between runs."""
+
+    def check(evidence: Evidence, dataset: str) -> tuple[bool, str] | None:
+        steps = evidence.plan.datasets[dataset].ddim_steps
+        found = evidence.read(dataset, None, "speed") if steps else None
+        if not found or "ddpm" not in found:
+            return None
+        own = found["timesteps"] * found["seconds_per_step"] + found["seconds_decode"]
+        pixels = {f"DDPM, {found['ddpm']['timesteps']} steps": found["ddpm"]["timesteps"]}
+        pixels[f"DDIM, {max(steps)} steps"] = max(steps)
+        times = {name: n * found["ddpm"]["seconds_per_step"] / own for name, n in pixels.items()}
+        words = ", ".join(f"{ratio:.2g} times faster than {name}" for name, ratio in times.items())
+        return min(times.values()) >= FASTER, f"{found['timesteps']} steps and decoder are {words}"
+
+    return on_every_dataset(evidence, check, "a pixel diffusion timed on the same machine")
 
 
 def network_parameters(evidence: Evidence) -> Judgement:
@@ -103,8 +128,20 @@ def network_operations(evidence: Evidence) -> Judgement:
 
 
 def few_parameters(evidence: Evidence) -> Judgement:
-    """Needs the large models trained on the same data."""
-    return Judgement(NOT_TESTABLE, "Neither VQ-VAE-2 nor VQ-GAN with its transformer is in the suite yet.")
+    """Samples against the transformer's on the same codes, and how many parameters each has."""
+
+    def check(evidence: Evidence, dataset: str) -> tuple[bool, str] | None:
+        found, other = evidence.read(dataset, *evidence.shown_prior(dataset)), evidence.transformer_samples(dataset)
+        stage = evidence.plan.datasets[dataset].main_prior
+        counts = [evidence.read(dataset, stage, name) for name in ("counts", "transformer_counts")]
+        if not found or not other or not counts[0] or not counts[1]:
+            return None
+        worse, words = lower(other["distance"], found["distance"])
+        sizes = [f"{one['prior']['parameters'] / 1e6:.2f} M" for one in counts if one]
+        return not worse, f"the transformer ({sizes[1]}, ours {sizes[0]}): {words}"
+
+    found = on_every_dataset(evidence, check, "a transformer on the same codes")
+    return Judgement(found.verdict, f"{found.measured} VQ-VAE-2's own prior is not trained here.")
 
 
 def overfitting(evidence: Evidence) -> Judgement:

@@ -24,6 +24,11 @@ def fixed(x: Any, digits: int = 2) -> str:
     return DASH if pd.isna(x) else f"{x:.{digits}f}"
 
 
+def with_spread(mean: Any, deviation: Any, digits: int = 2) -> str:
+    """A number and its deviation over draws, where there is one."""
+    return fixed(mean, digits) if pd.isna(mean) or pd.isna(deviation) else f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+
+
 def whole(x: Any) -> str:
     """An integer (a CSV column with blanks turns integers to floats)."""
     return DASH if pd.isna(x) else f"{int(x)}"
@@ -41,8 +46,8 @@ def short(x: Any) -> str:
 
 
 def thousandths(mean: Any, deviation: Any) -> str:
-    """A KID and its deviation over subsets, both times 1000."""
-    return DASH if pd.isna(mean) else f"{1000 * mean:.2f} ± {1000 * deviation:.2f}"
+    """A KID and its deviation, both times 1000."""
+    return with_spread(1000 * mean, 1000 * deviation) if pd.notna(mean) else DASH
 
 
 def known(x: Any) -> str:

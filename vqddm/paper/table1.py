@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vqddm.paper.plan import Plan, Role, paper_rows
-from vqddm.paper.render import fixed, known, percent, thousandths, whole
+from vqddm.paper.render import fixed, known, percent, thousandths, whole, with_spread
 from vqddm.paper.reported import reported, text, value
 
 ROLE_TITLES: dict[Role, str] = {
@@ -97,6 +97,7 @@ def _measured(found: dict[str, Any] | None, floor: dict[str, Any] | None) -> dic
         },
         "distance_name": distance.get("name"),
         "distance": distance.get("frechet"),
+        "distance_std": distance.get("frechet_std"),
         "floor": floor["distance"]["frechet"] if floor else None,
         "kid": distance.get("kid"),
         "kid_std": distance.get("kid_std"),
@@ -111,13 +112,14 @@ def _measured(found: dict[str, Any] | None, floor: dict[str, Any] | None) -> dic
 def distance_columns(tidy: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
     """A displayed column for each name that a measured distance has: never one column for two measures.
 
-    Expects the columns `distance_name`, `distance` and `floor`.
+    Expects the columns `distance_name`, `distance`, `distance_std` and `floor`.
     """
     names = sorted(tidy["distance_name"].dropna().unique())
     shown: dict[tuple[str, str], list[str]] = {}
     for name in names:
         mine, floor = tidy["distance_name"] == name, "floor" if len(names) == 1 else f"{name}: floor"
-        shown["measured here", name] = [fixed(x) for x in tidy["distance"].where(mine)]
+        pairs = zip(tidy["distance"].where(mine), tidy["distance_std"], strict=True)
+        shown["measured here", name] = [with_spread(*pair) for pair in pairs]
         shown["measured here", floor] = [fixed(x) for x in tidy["floor"].where(mine)]
     return shown
 

@@ -12,7 +12,10 @@ from vqddm.paper.render import known, short, thousandths
 from vqddm.paper.reported import reported, text, value
 from vqddm.paper.table1 import distance_columns
 
-BASELINES: dict[str, Baseline] = {"vqgan_transformer": "transformer"}  # rows of Table 2 that a suite may train
+BASELINES: dict[str, Baseline] = {
+    "vqgan_transformer": "transformer",
+    "ddim": "ddpm",
+}  # rows of Table 2 that a suite may train
 
 
 def table2_rows(plan: Plan, root: Path) -> pd.DataFrame:
@@ -23,8 +26,8 @@ def table2_rows(plan: Plan, root: Path) -> pd.DataFrame:
         root: the suite's results folder.
 
     Returns:
-        Columns `reported_*`, `paper_*` (operations of the paper's networks, counted here or, for other methods,
-        worked out from what it prints) and measured ones. Operations are multiply-accumulates.
+        Columns `reported_*`, `paper_*` (operations worked out from what the paper prints), `counted_*` (networks of
+        the same size, counted here in full) and measured ones. Operations are multiply-accumulates.
     """
     main = plan.roles.celebahq
     ours = paper_rows(plan.datasets[main].priors)
@@ -32,7 +35,11 @@ def table2_rows(plan: Plan, root: Path) -> pd.DataFrame:
     for paper in reported()["table2"]["rows"]:
         baseline = BASELINES.get(paper["id"])
         stage = plan.datasets[main].baseline(baseline) if baseline else ours.get(paper["row"])
-        row = _reported(plan, root, paper) | _measured(plan, root, main if stage else None, stage, baseline)
+        row = _reported(plan, root, paper)
+        if baseline == "ddpm":
+            row |= _measured_ddim(plan, root, main if stage else None)
+        else:
+            row |= _measured(plan, root, main if stage else None, stage, baseline)
         rows.append(row | {"why": _why(baseline or paper["row"], stage, row)})
     rows += [
         _absorbing(plan, root, name) for name, dataset in plan.datasets.items() if "absorbing" in dataset.baselines
@@ -60,23 +67,28 @@ def _reported(plan: Plan, root: Path, paper: dict[str, Any]) -> dict[str, Any]:
         "reported_flops": flops,
         "reported_flops_text": text(paper["flops"]),
     }
-    if paper["row"]:
-        return row | _paper_operations(plan, root, paper["capacity"])
+    row |= _counted(plan, root, paper)
     if paper["id"] == "vqgan_transformer":  # the table's footnote: its column holds a whole image
         each = reported()["table2"]["footnote_flops_per_index"]["value"]
         return row | {"paper_counts": "a whole image", "paper_macs_per_step": each, "paper_macs_per_image": flops}
+    steps = reported()["settings"]["timesteps"]["value"] if paper["row"] else steps
     per_image = flops * steps if flops and steps else None
     counts = None if flops is None else "a whole image" if steps == 1 else "one step"
     return row | {"paper_counts": counts, "paper_macs_per_step": flops, "paper_macs_per_image": per_image}
 
 
-def _paper_operations(plan: Plan, root: Path, capacity: int) -> dict[str, Any]:
-    """The paper's networks, counted here in full (None before they are counted)."""
-    counts = (plan.metrics(root, None, None, "paper_counts") or {}).get(str(capacity))
+def _counted(plan: Plan, root: Path, paper: dict[str, Any]) -> dict[str, Any]:
+    """What networks of a row's size come to when they are counted here, where their architecture is known."""
+    counts = (plan.metrics(root, None, None, "paper_counts") or {}).get(str(paper.get("capacity") or paper["id"]))
+    if not counts:
+        return {"counted_parameters": None, "counted_macs_per_step": None, "counted_macs_per_image": None}
+    network = counts.get("prior", counts)
+    per_step = network["macs_per_step"]
+    per_image = counts["macs_per_image"] if "macs_per_image" in counts else paper["steps"] * per_step
     return {
-        "paper_counts": "one step",
-        "paper_macs_per_step": counts["prior"]["macs_per_step"] if counts else None,
-        "paper_macs_per_image": counts["macs_per_image"] if counts else None,
+        "counted_parameters": network["parameters"],
+        "counted_macs_per_step": per_step,
+        "counted_macs_per_image": per_image,
     }
 
 
@@ -90,25 +102,52 @@ def _measured(
         found = plan.metrics(root, dataset, stage, samples)
         counts = plan.metrics(root, dataset, stage, "transformer_counts" if baseline == "transformer" else "counts")
         floor = plan.metrics(root, dataset, None, "floor")
-    distance = found["distance"] if found else {}
     return {
         "dataset": dataset,
         "first_stage": stage,
         "samples": found["samples"] if found else None,
-        "distance_name": distance.get("name"),
-        "distance": distance.get("frechet"),
-        "floor": floor["distance"]["frechet"] if floor and found else None,
-        "kid": distance.get("kid"),
-        "kid_std": distance.get("kid_std"),
-        "floor_kid": floor["distance"]["kid"] if floor and found else None,
-        "precision": distance.get("precision"),
-        "recall": distance.get("recall"),
+        **_distance(found, floor),
         "prior_parameters": counts["prior"]["parameters"] if counts else None,
         "first_stage_parameters": counts["autoencoder"]["parameters"] if counts else None,
         "macs_per_step_as_paper": counts["prior"]["macs_per_step_as_paper"] if counts else None,
         "macs_per_step": counts["prior"]["macs_per_step"] if counts else None,
         "timesteps": counts["timesteps"] if counts else None,
         "macs_per_image": counts["macs_per_image"] if counts else None,
+    }
+
+
+def _measured_ddim(plan: Plan, root: Path, dataset: str | None) -> dict[str, Any]:
+    """The measured columns of the pixel diffusion with the most steps measured; it has no first stage."""
+    steps = max(plan.datasets[dataset].ddim_steps, default=None) if dataset else None
+    empty = _measured(plan, root, None, None)
+    if dataset is None or steps is None:
+        return empty
+    found = plan.metrics(root, dataset, None, f"ddim_samples_{steps}")
+    counts = plan.metrics(root, dataset, None, "ddpm_counts")
+    floor = plan.metrics(root, dataset, None, "floor")
+    row = empty | {"dataset": dataset, "first_stage": f"pixels, {steps} steps", "timesteps": steps}
+    if found:
+        row |= {"samples": found["samples"]} | _distance(found, floor)
+    if counts:
+        per_step = counts["macs_per_step"]
+        row |= {"prior_parameters": counts["parameters"], "macs_per_step": per_step, "macs_per_image": steps * per_step}
+    return row
+
+
+def _distance(found: dict[str, Any] | None, floor: dict[str, Any] | None) -> dict[str, Any]:
+    """The columns of a measured distance and of the floor beside it."""
+    distance = found["distance"] if found else {}
+    held_out = floor["distance"] if floor and found else {}
+    return {
+        "distance_name": distance.get("name"),
+        "distance": distance.get("frechet"),
+        "distance_std": distance.get("frechet_std"),
+        "floor": held_out.get("frechet"),
+        "kid": distance.get("kid"),
+        "kid_std": distance.get("kid_std"),
+        "floor_kid": held_out.get("kid"),
+        "precision": distance.get("precision"),
+        "recall": distance.get("recall"),
     }
 
 
@@ -151,7 +190,7 @@ def _church(plan: Plan, root: Path, dataset: str | None) -> dict[str, Any]:
 
 def table2_display(tidy: pd.DataFrame) -> pd.DataFrame:
     """Table 2 as it is read: text, in column groups `paper` and `measured here`."""
-    here = "measured here"
+    here, counted = "measured here", "counted here at the paper's size"
     return pd.DataFrame(
         {
             ("", "Method"): [
@@ -162,8 +201,11 @@ def table2_display(tidy: pd.DataFrame) -> pd.DataFrame:
             ("paper", "Params"): list(tidy["reported_parameters_text"]),
             ("paper", "FLOPs"): list(tidy["reported_flops_text"]),
             ("paper", "FLOPs are of"): [known(x) for x in tidy["paper_counts"]],
-            ("worked out from the paper", "MACs per step, in full"): [short(x) for x in tidy["paper_macs_per_step"]],
-            ("worked out from the paper", "MACs per image"): [short(x) for x in tidy["paper_macs_per_image"]],
+            ("worked out from the paper", "FLOPs per step"): [short(x) for x in tidy["paper_macs_per_step"]],
+            ("worked out from the paper", "FLOPs per image"): [short(x) for x in tidy["paper_macs_per_image"]],
+            (counted, "Params"): [short(x) for x in tidy["counted_parameters"]],
+            (counted, "MACs per step"): [short(x) for x in tidy["counted_macs_per_step"]],
+            (counted, "MACs per image"): [short(x) for x in tidy["counted_macs_per_image"]],
             (here, "Trained on"): [
                 " / ".join(x) if pd.notna(x[1]) else known(None)
                 for x in zip(tidy["dataset"], tidy["first_stage"], strict=True)

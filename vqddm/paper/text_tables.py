@@ -129,6 +129,12 @@ def speed_rows(plan: Plan, root: Path) -> pd.DataFrame:
             if transformer := found.get("transformer"):
                 method = "VQ-GAN + transformer"
                 rows.append(_speed_of(name, found, method, transformer, transformer["steps"], paper["images"]))
+            if ddpm := found.get("ddpm"):
+                pixels = ddpm | {"seconds_decode": 0.0}
+                rows += [
+                    _speed_of(name, found, method, pixels, steps, paper["images"])
+                    for method, steps in [("DDPM", ddpm["timesteps"]), *(("DDIM", n) for n in dataset.ddim_steps)]
+                ]
     columns = ["source", "method", "dataset", "first_stage", "device", "threads", "batch_size", "steps"]
     columns += ["seconds_per_step", "seconds_decode", "seconds_per_image", "hours", "hours_text", "note"]
     return pd.DataFrame(rows, columns=columns)
@@ -137,13 +143,14 @@ def speed_rows(plan: Plan, root: Path) -> pd.DataFrame:
 def _speed_of(
     dataset: str, found: dict[str, Any], method: str, timed: dict[str, Any], steps: int, images: int
 ) -> dict[str, Any]:
-    per_image = steps * timed["seconds_per_step"] + found["seconds_decode"]
-    measured = ("first_stage", "device", "threads", "batch_size", "seconds_decode")
+    decode = timed.get("seconds_decode", found["seconds_decode"])  # pixels are not decoded
+    per_image = steps * timed["seconds_per_step"] + decode
     return {
         "source": "measured",
         "method": method,
         "dataset": dataset,
-        **{key: found[key] for key in measured},
+        **{key: found[key] for key in ("first_stage", "device", "threads", "batch_size")},
+        "seconds_decode": decode,
         "seconds_per_step": timed["seconds_per_step"],
         "steps": steps,
         "seconds_per_image": per_image,

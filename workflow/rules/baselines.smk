@@ -1,6 +1,7 @@
 """Step `baselines`: what the paper compares with, trained on the code maps of the main prior's first stage."""
 
 TRANSFORMER_CODE = code("baselines/transformer.py", "baselines/raster.py")
+DDPM_CODE = code("baselines/ddpm.py")
 ABSORBING_CODE = code(
     "prior/absorbing.py", "prior/chain.py", "prior/schedule.py", "prior/unet.py"
 )
@@ -94,7 +95,7 @@ rule inpaint_transformer:
         mem_mb=growing(16000),
         runtime=240,
     params:
-        images=evaluation("inpaintings"),
+        images=at_most("inpaintings", "test"),
         encode=evaluation("inpainting_encodes"),
         seed=evaluation("seed"),
     shell:
@@ -188,10 +189,11 @@ rule measure_baseline_samples:
         runtime=240,
     params:
         network=NETWORK,
+        draws=DRAWS,
         seed=SEED,
     shell:
         "vqddm evaluate samples --samples {input.samples} --reference {input.reference}"
-        " --network {params.network} --seed {params.seed} --out {output} --threads {threads} > {log} 2>&1"
+        " --network {params.network} --draws {params.draws} --seed {params.seed} --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule measure_transformer_likelihood:
@@ -303,3 +305,111 @@ rule count_transformer:
     shell:
         "vqddm evaluate transformer-counts --vqgan {params.vqgan:q} --transformer {params.transformer:q}"
         " --codebook-size {params.codebook_size} --out {output} > {log} 2>&1"
+
+
+rule train_ddpm:
+    input:
+        DDPM_CODE,
+        code("baselines/ddpm_train.py", "training.py", "state.py", "data/arrays.py"),
+        data="data/{dataset}/train.npy",
+    output:
+        checkpoint="models/{dataset}/ddpm.safetensors",
+        curve="models/{dataset}/ddpm.csv",
+    log:
+        "logs/baselines/{dataset}_ddpm_train.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_ddpm_train.tsv"
+    priority: 55
+    retries: RETRIES
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **TRAINING,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
+    params:
+        ddpm=section("baselines.ddpm"),
+    shell:
+        "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
+        " baselines train-ddpm --data {input.data} --params {params.ddpm:q}"
+        " --state state/{wildcards.dataset}/ddpm --out {output.checkpoint}"
+        " --curve {output.curve} --threads {threads} > {log} 2>&1"
+
+
+rule sample_ddim:
+    input:
+        DDPM_CODE,
+        code("baselines/ddpm_sample.py", "prior/sample.py"),
+        ddpm="models/{dataset}/ddpm.safetensors",
+    output:
+        "models/{dataset}/ddim_samples_{steps}.npy",
+    log:
+        "logs/baselines/{dataset}_ddim_samples_{steps}.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_ddim_samples_{steps}.tsv"
+    retries: RETRIES
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **ON_GPU,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
+    params:
+        images=evaluation("samples"),
+        seed=evaluation("seed"),
+    shell:
+        "vqddm baselines sample-ddpm --ddpm {input.ddpm} --steps {wildcards.steps} --count {params.images}"
+        " --seed {params.seed} --state state/{wildcards.dataset}/ddim_samples_{wildcards.steps}"
+        " --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule measure_ddim_samples:
+    input:
+        DISTANCE_CODE,
+        FEATURE_WEIGHTS,
+        samples="models/{dataset}/ddim_samples_{steps}.npy",
+        reference="models/{dataset}/features_train.npy",
+    output:
+        f"{METRICS}/{{dataset}}/ddim_samples_{{steps}}.json",
+    log:
+        "logs/baselines/{dataset}_ddim_samples_{steps}_measured.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_ddim_samples_{steps}_measured.tsv"
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **ON_GPU,
+        mem_mb=growing(16000),
+        runtime=240,
+    params:
+        network=NETWORK,
+        draws=DRAWS,
+        seed=SEED,
+    shell:
+        "vqddm evaluate samples --samples {input.samples} --reference {input.reference} --steps {wildcards.steps}"
+        " --network {params.network} --draws {params.draws} --seed {params.seed}"
+        " --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule count_ddpm:
+    input:
+        DDPM_CODE,
+        code("evaluate/networks.py", "evaluate/counts.py"),
+    output:
+        f"{METRICS}/{{dataset}}/ddpm_counts.json",
+    log:
+        "logs/baselines/{dataset}_ddpm_counts.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_ddpm_counts.tsv"
+    localrule: True
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    params:
+        ddpm=section("baselines.ddpm"),
+        resolution=resolution,
+    shell:
+        "vqddm evaluate ddpm-counts --ddpm {params.ddpm:q} --resolution {params.resolution} --out {output} > {log} 2>&1"

@@ -103,6 +103,7 @@ def readers(wildcards):
     f"suites.{PARAMS.suite}.title",
     f"suites.{PARAMS.suite}.datasets",
     f"suites.{PARAMS.suite}.evaluate.step_sweep",
+    f"suites.{PARAMS.suite}.evaluate.ddim_steps",
     *(
         f"datasets.{dataset}.{key}"
         for dataset in SUITE.dataset_names
@@ -169,6 +170,12 @@ def timesteps(dataset):
 def absorbing_timesteps(wildcards):
     """T of a dataset's absorbing prior."""
     return PARAMS.datasets[wildcards.dataset].baselines.absorbing.diffusion.timesteps
+
+
+@reads("datasets.{dataset}.data.resolution")
+def resolution(wildcards):
+    """Height and width of a dataset's images."""
+    return PARAMS.datasets[wildcards.dataset].data.resolution
 
 
 def at_most(name, split="train"):
@@ -276,6 +283,21 @@ def baseline_metrics(name, *kinds):
         for dataset, first_stage in with_baseline(name)
         for kind in kinds
     ]
+
+
+def ddim_metrics(name):
+    """The metrics of the pixel diffusion on all datasets that have it, for each number of steps or once."""
+    return [
+        f"{METRICS}/{dataset}/{name.format(steps=steps)}.json"
+        for dataset, _ in with_baseline("ddpm")
+        for steps in PLAN.datasets[dataset].ddim_steps
+    ]
+
+
+def ddpm_of(wildcards):
+    """The pixel diffusion of a dataset, if it has one."""
+    trained = "ddpm" in PLAN.datasets[wildcards.dataset].baselines
+    return [f"models/{wildcards.dataset}/ddpm.safetensors"] if trained else []
 
 
 def transformer_of(wildcards):

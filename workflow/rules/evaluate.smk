@@ -1,7 +1,7 @@
 """Step `evaluate`: every measured number, as small JSON."""
 
 NETWORK = evaluation("features")
-SEED = evaluation("seed")
+SEED, DRAWS = evaluation("seed"), evaluation("draws")
 DISTANCE_CODE = code(
     "evaluate/measure.py",
     "evaluate/features.py",
@@ -56,10 +56,11 @@ rule measure_floor:
     threads: 1
     params:
         network=NETWORK,
+        draws=DRAWS,
         seed=SEED,
     shell:
         "vqddm evaluate floor --train {input.train} --test {input.test} --network {params.network}"
-        " --seed {params.seed} --out {output} > {log} 2>&1"
+        " --draws {params.draws} --seed {params.seed} --out {output} > {log} 2>&1"
 
 
 rule measure_reconstruction:
@@ -88,12 +89,13 @@ rule measure_reconstruction:
     params:
         images=at_most("reconstructions"),
         network=NETWORK,
+        draws=DRAWS,
         seed=SEED,
         sampled=lambda wildcards: sampled_features_option(wildcards.first_stage),
     shell:
         "vqddm evaluate reconstruction --first-stage {input.first_stage} --codes-train {input.codes_train}"
         " --codes-test {input.codes_test} --test {input.test} --reference {input.reference} {params.sampled}"
-        " --images {params.images} --network {params.network} --seed {params.seed}"
+        " --images {params.images} --network {params.network} --draws {params.draws} --seed {params.seed}"
         " --out {output.metrics} --pictures {output.pictures} --threads {threads} > {log} 2>&1"
 
 
@@ -118,11 +120,12 @@ rule measure_samples:
         runtime=240,
     params:
         network=NETWORK,
+        draws=DRAWS,
         seed=SEED,
         temperature=evaluation("temperature"),
     shell:
         "vqddm evaluate samples --samples {input.samples} --reference {input.reference} --steps {wildcards.steps}"
-        " --temperature {params.temperature} --network {params.network} --seed {params.seed}"
+        " --temperature {params.temperature} --network {params.network} --draws {params.draws} --seed {params.seed}"
         " --out {output} --threads {threads} > {log} 2>&1"
 
 
@@ -196,6 +199,8 @@ rule count_paper_networks:
             "vqgan/layers.py",
             "vqgan/model.py",
             "prior/unet.py",
+            "baselines/transformer.py",
+            "baselines/ddpm.py",
         ),
     output:
         f"{METRICS}/paper_counts.json",
@@ -222,6 +227,7 @@ rule measure_speed:
         prior=lambda wildcards: f"models/{wildcards.dataset}/{main_prior_of(wildcards.dataset)}/prior.safetensors",
         first_stage=lambda wildcards: f"models/{wildcards.dataset}/{main_prior_of(wildcards.dataset)}/first_stage.safetensors",
         transformer=transformer_of,
+        ddpm=ddpm_of,
     output:
         f"{METRICS}/{{dataset}}/speed.json",
     log:
@@ -240,9 +246,10 @@ rule measure_speed:
         transformer=lambda wildcards, input: (
             f"--transformer {input.transformer}" if input.transformer else ""
         ),
+        ddpm=lambda wildcards, input: f"--ddpm {input.ddpm}" if input.ddpm else "",
     shell:
         "vqddm evaluate speed --prior {input.prior} --first-stage {input.first_stage} --name {params.name}"
-        " {params.transformer}"
+        " {params.transformer} {params.ddpm}"
         " --out {output} --threads {threads} > {log} 2>&1"
 
 

@@ -38,7 +38,10 @@ TRANSFORMER_INPAINTINGS = baseline_metrics("transformer", "inpainting")
 BASELINE_LIKELIHOODS = baseline_metrics("transformer", "likelihood") + baseline_metrics(
     "absorbing", "likelihood"
 )
-BASELINES = TRANSFORMERS + baseline_metrics("absorbing", "samples")
+DDIM = ddim_metrics("ddim_samples_{steps}") + [
+    f"{METRICS}/{dataset}/ddpm_counts.json" for dataset, _ in with_baseline("ddpm")
+]
+BASELINES = TRANSFORMERS + baseline_metrics("absorbing", "samples") + DDIM
 TABLE_INPUTS = {
     "table1": metrics("reconstruction") + FLOORS,
     "table2": SAMPLES + BASELINES + COUNTS + FLOORS,
@@ -124,7 +127,9 @@ rule judge_claims:
         + FLOORS
         + LIKELIHOODS
         + INPAINTINGS
-        + TRANSFORMER_INPAINTINGS,
+        + TRANSFORMER_INPAINTINGS
+        + BASELINES
+        + SPEEDS,
     output:
         md=f"{RESULTS}/claims.md",
         csv=report(

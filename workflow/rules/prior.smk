@@ -101,7 +101,7 @@ rule inpaint_images:
         mem_mb=growing(16000),
         runtime=240,
     params:
-        images=evaluation("inpaintings"),
+        images=at_most("inpaintings", "test"),
         encode=evaluation("inpainting_encodes"),
         seed=evaluation("seed"),
         temperature=evaluation("temperature"),

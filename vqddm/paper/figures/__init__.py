@@ -70,7 +70,9 @@ FIGURES: dict[int, FigureSpec] = {
     2: FigureSpec(figure2, lambda f: [f.of_prior("celebahq", "chain.npz")]),
     3: FigureSpec(figure3, _if_played("imagenet", lambda f: list(f.reconstructions("imagenet", FIGURE3).values()))),
     4: FigureSpec(figure4, lambda f: list(f.reconstructions("celebahq", FIGURE4).values())),
-    5: FigureSpec(figure5, lambda f: [*f.sweep("celebahq").values(), _floor_file(f), _speed_file(f)]),
+    5: FigureSpec(
+        figure5, lambda f: [*f.sweep("celebahq").values(), *f.ddim("celebahq").values(), _floor_file(f), _speed_file(f)]
+    ),
     6: FigureSpec(figure6, lambda f: [_speed_file(f)]),
     7: FigureSpec(figure7, lambda f: [*f.samples("celebahq"), *_CHURCHES(f)]),
     8: FigureSpec(figure8, lambda f: f.inpaintings("celebahq")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -12,6 +12,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocat
 from vqddm.paper.figures.labels import place_labels
 from vqddm.paper.figures.style import (
     BLUE,
+    GREEN,
     GREY,
     MARGIN,
     ORANGE,
@@ -25,6 +26,7 @@ from vqddm.paper.figures.style import (
 )
 
 MAPS = 50_000  # code maps and images whose hours Figures 5 and 6 tell
+SECONDS_PER_HOUR = 3600
 LARGEST = 700  # square points of a panel's largest blob
 
 
@@ -58,11 +60,11 @@ class Speed:
 
     def hours_of_maps(self, steps: int) -> float:
         """Hours to sample 50,000 code maps."""
-        return MAPS * steps * self.per_step / 3600
+        return MAPS * steps * self.per_step / SECONDS_PER_HOUR
 
     def hours_of_images(self, steps: int) -> float:
         """Hours to sample 50,000 code maps and decode them."""
-        return self.hours_of_maps(steps) + MAPS * self.decode / 3600
+        return self.hours_of_maps(steps) + MAPS * self.decode / SECONDS_PER_HOUR
 
 
 def hours(value: float) -> str:
@@ -151,11 +153,12 @@ def _steps_axis(axes: Axes, steps: Sequence[int]) -> None:
     axes.set_xlabel("sampling steps (log scale)")
 
 
-def draw_steps(sweep: Sweep, speed: Speed, floor: float, distance_name: str) -> Figure:
+def draw_steps(sweep: Sweep, pixels: Sweep | None, speed: Speed, floor: float, distance_name: str) -> Figure:
     """Figure 5: distance against sampling steps, with the hours that 50,000 code maps take on this machine.
 
     Args:
         sweep: the distances of the prior whose speed was measured.
+        pixels: those of pixel diffusion on the same data, where it was trained.
         speed: that speed.
         floor: distance of real held-out images to the training images.
         distance_name: the distance's name.
@@ -169,9 +172,12 @@ def draw_steps(sweep: Sweep, speed: Speed, floor: float, distance_name: str) -> 
     figure = new_figure(WIDTH, 775 + height_of(words))
     axes = pixel_axes(figure, 115, 30, WIDTH - 150, 640)
     axes.set_ylabel(distance_name)
-    _steps_axis(axes, sweep.steps)
-    axes.set_ylim(0, max(sweep.distances) * 1.2)
+    drawn = [sweep, pixels] if pixels else [sweep]
+    _steps_axis(axes, [n for one in drawn for n in one.steps])
+    axes.set_ylim(0, max(d for one in drawn for d in one.distances) * 1.2)
     axes.plot(sweep.steps, sweep.distances, "o-", color=BLUE, markersize=4, label=sweep.label)
+    if pixels:
+        axes.plot(pixels.steps, pixels.distances, "s--", color=ORANGE, markersize=4, label=pixels.label)
     held_out = f"floor: real held-out pictures, {floor:.1f}"
     axes.axhline(floor, color=GREY, linestyle=(0, (5, 3)), linewidth=1, label=held_out)
     axes.legend(loc="upper right")
@@ -182,31 +188,40 @@ def draw_steps(sweep: Sweep, speed: Speed, floor: float, distance_name: str) -> 
     return figure
 
 
-def draw_hours(speed: Speed, steps: Sequence[int], told: Sequence[tuple[str, int, float]]) -> Figure:
+def draw_hours(
+    speed: Speed,
+    steps: Sequence[int],
+    pixels: Mapping[int, float] | None,
+    told: Sequence[tuple[str, int, float]],
+) -> Figure:
     """Figure 6: hours for 50,000 code maps and 50,000 images against sampling steps.
 
     Args:
         speed: measured on this machine.
         steps: numbers of steps drawn.
+        pixels: hours of pixel diffusion on the same machine for numbers of steps, where it was trained.
         told: (method, steps, hours) as the paper's text tells them, on its own machine and at 256 x 256.
     """
     words = wrapped(
         f"Here: {speed.machine}. The paper's machine and image size are others, so the hours themselves do not compare."
-        " A DDPM measured on this machine is missing: that baseline is not built yet.",
+        + (" Pixel diffusion's last point is DDPM's T, those before it are DDIM." if pixels else ""),
         WIDTH - 2 * MARGIN,
     )
     figure = new_figure(WIDTH, 795 + height_of(words))
     axes = pixel_axes(figure, 150, 30, WIDTH - 185, 660)
     axes.set_yscale("log")
-    _steps_axis(axes, [*steps, *(s for _, s, _ in told)])
+    _steps_axis(axes, [*steps, *(pixels or ()), *(s for _, s, _ in told)])
     axes.set_ylabel("hours (log scale)")
     maps, images = [speed.hours_of_maps(s) for s in steps], [speed.hours_of_images(s) for s in steps]
-    values = [*maps, *images, *(h for *_, h in told)]
+    values = [*maps, *images, *(pixels or {}).values(), *(h for *_, h in told)]
     axes.set_ylim(min(values) / 4, max(values) * 60)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.plot(steps, images, "s--", color=ORANGE, markersize=4, label="50 000 images by VQ-DDM, here")
     axes.plot(steps, maps, "o-", color=BLUE, markersize=4, label="50 000 code maps by VQ-DDM, here")
+    if pixels:
+        label = "50 000 images by pixel diffusion, here"
+        axes.plot(list(pixels), list(pixels.values()), "^-", color=GREEN, markersize=4, label=label)
     axes.plot(
         [s for _, s, _ in told],
         [h for *_, h in told],
@@ -219,6 +234,8 @@ def draw_hours(speed: Speed, steps: Sequence[int], told: Sequence[tuple[str, int
     axes.legend(loc="upper left")
     last = (float(steps[-1]), maps[-1], hours(maps[-1]))
     points = [*((float(s), h, f"{name}: {hours(h)}") for name, s, h in told), last]
+    if pixels:
+        points.append((float(max(pixels)), pixels[max(pixels)], hours(pixels[max(pixels)])))
     place_labels(axes, points, [3.0] * len(points))
     footer(figure, 795, words)
     return figure

@@ -6,7 +6,16 @@ from dataclasses import fields
 from pathlib import Path
 
 from vqddm.artifacts import UserError, read_json
-from vqddm.paper.figures.charts import Blob, Speed, Sweep, draw_hours, draw_operations, draw_steps
+from vqddm.paper.figures.charts import (
+    MAPS,
+    SECONDS_PER_HOUR,
+    Blob,
+    Speed,
+    Sweep,
+    draw_hours,
+    draw_operations,
+    draw_steps,
+)
 from vqddm.paper.figures.files import Files, first_stage_label, measured_distance, read_arrays
 from vqddm.paper.figures.pipeline import Chain, draw_pipeline
 from vqddm.paper.figures.style import BLUE, GREEN, ORANGE, save, styled
@@ -41,11 +50,43 @@ def figure1(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
             f"{about.title}, {first_stage_label(name)}\n{distance['frechet']:.1f} with {size / 1e6:.3g} M parameters"
         )
         measured.append(Blob(label, counts["macs_per_image"], distance["frechet"], size, colours[dataset]))
+    for dataset, colour in colours.items():
+        for blob, name in _baselines(files, dataset, colour):
+            measured.append(blob)
+            names.add(name)
     if len(names) > 1:
         raise UserError(f"{root / 'metrics'}: distances of several kinds ({', '.join(sorted(names))}); measure again")
     left_out = [row["method"] for row in rows if row not in drawn]
     with styled():
         save(draw_operations(of_paper, measured, names.pop(), left_out), out_stem)
+
+
+def _baselines(files: Files, dataset: str, colour: str) -> list[tuple[Blob, str]]:
+    """Blobs of the baselines on a dataset, each with the name of its distance."""
+    about = files.plan.datasets[dataset]
+    found = []
+    if stage := about.baseline("transformer"):
+        counts = read_json(files.metric(dataset, stage, "transformer_counts"))
+        distance = measured_distance(files.metric(dataset, stage, "transformer_samples"))
+        found.append(("transformer", counts["macs_per_image"], counts["prior"]["parameters"], distance))
+    if about.ddim_steps:
+        steps = max(about.ddim_steps)
+        counts = read_json(files.metric(dataset, None, "ddpm_counts"))
+        distance = measured_distance(files.metric(dataset, None, f"ddim_samples_{steps}"))
+        found.append((f"DDIM, {steps} steps", steps * counts["macs_per_step"], counts["parameters"], distance))
+    return [
+        (
+            Blob(
+                f"{about.title}, {name}\n{distance['frechet']:.1f} with {size / 1e6:.3g} M parameters",
+                operations,
+                distance["frechet"],
+                size,
+                colour,
+            ),
+            distance["name"],
+        )
+        for name, operations, size, distance in found
+    ]
 
 
 def _short(method: str) -> str:
@@ -79,8 +120,10 @@ def figure5(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
     floor = measured_distance(files.metric(dataset, None, "floor"))
     values = tuple(distance["frechet"] for distance in found.values())
     sweep = Sweep(f"{about.title}, {first_stage_label(about.main_prior)}", tuple(found), values)
+    pixels = {steps: measured_distance(path)["frechet"] for steps, path in files.ddim("celebahq").items()}
+    ddim = Sweep(f"{about.title}, pixels by DDIM", tuple(pixels), tuple(pixels.values())) if pixels else None
     with styled():
-        save(draw_steps(sweep, _speed(files), floor["frechet"], floor["name"]), out_stem)
+        save(draw_steps(sweep, ddim, _speed(files), floor["frechet"], floor["name"]), out_stem)
 
 
 def figure6(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
@@ -88,5 +131,10 @@ def figure6(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
     files = Files(plan, root, models)
     rows = reported()["speed"]["rows"]
     told = [(row["method"], row["steps"], float(row["hours"]["value"])) for row in rows]
+    timed = read_json(files.metric(files.dataset("celebahq"), None, "speed")).get("ddpm")
+    pixels = None
+    if timed:
+        steps = sorted({*files.ddim("celebahq"), timed["timesteps"]})
+        pixels = {n: MAPS * n * timed["seconds_per_step"] / SECONDS_PER_HOUR for n in steps}
     with styled():
-        save(draw_hours(_speed(files), list(files.sweep("celebahq")), told), out_stem)
+        save(draw_hours(_speed(files), list(files.sweep("celebahq")), pixels, told), out_stem)

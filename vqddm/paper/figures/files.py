@@ -104,12 +104,25 @@ class Files:
         chosen = dict.fromkeys(d for d in (self.plan.role("celebahq"), self.plan.role("lsun_church")) if d)
         return [(dataset, name) for dataset in chosen for name in self.plan.datasets[dataset].priors]
 
+    def ddim(self, role: Role) -> dict[int, Path]:
+        """Measured distances of the role's pixel diffusion, for each number of steps; empty where it is not trained."""
+        dataset = self.dataset(role)
+        steps = self.plan.datasets[dataset].ddim_steps
+        return {n: self.metric(dataset, None, f"ddim_samples_{n}") for n in steps}
+
     def operations(self) -> list[Path]:
-        """Counts and distances of all priors (Figure 1)."""
+        """Counts and distances of all priors and baselines (Figure 1)."""
         found = []
         for dataset, name in self.priors():
             steps = self.plan.datasets[dataset].timesteps
             found += [self.metric(dataset, name, "counts"), self.metric(dataset, name, f"samples_{steps}")]
+        for dataset in dict.fromkeys(dataset for dataset, _ in self.priors()):
+            about = self.plan.datasets[dataset]
+            if stage := about.baseline("transformer"):
+                found += [self.metric(dataset, stage, f"transformer_{kind}") for kind in ("counts", "samples")]
+            if about.ddim_steps:
+                names = ("ddpm_counts", f"ddim_samples_{max(about.ddim_steps)}")
+                found += [self.metric(dataset, None, name) for name in names]
         return found
 
 

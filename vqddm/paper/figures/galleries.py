@@ -174,7 +174,7 @@ def figure8(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
         for i, pictures in enumerate(found[name].triples[:INPAINTED]):
             rows.append(Row("" if i else found[name].words, pictures))
     titles = ("raw image", "masked input", "VQ-DDM", "Transformer")[: len(rows[0].pictures)]
-    absent = Absent("VQ-GAN + Transformer", "This baseline is not built yet. Its completions will stand here.")
+    absent = Absent("VQ-GAN + Transformer", "It is not trained in this suite.")
     footer = "The first test pictures, not chosen. Hatched: not given. No training for this task."
     with styled():
         save(draw_rows(rows, footer, titles, side, None if others else absent), out_stem)
