@@ -291,7 +291,7 @@ def test_table1_holds_the_paper_and_the_measured(plan: Plan, metrics: dict[str, 
     assert (mine["first_stage"], mine["usage_train_seen"]) == ("refit_k128_p4000", 1.0)
     assert (mine["distance"], mine["distance_name"], mine["floor"]) == (24.25, FD, 6.5)
     assert pd.isna(row(found, role="imagenet", id="dalle")["distance"])
-    assert "not trained" in row(found, role="imagenet", id="dalle")["why"]
+    assert "not in this suite" in row(found, role="imagenet", id="dalle")["why"]
 
 
 def test_table2_holds_the_paper_and_both_ways_to_count(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ for name, sub in (
     app.add_typer(sub, name=name)
 
 ParamsJson = Annotated[str, typer.Option("--params", help="the step's section of params.yaml, as JSON")]
+AutoencoderJson = Annotated[str, typer.Option("--autoencoder", help="the section `vqgan.autoencoder`, as JSON")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; last bits may differ with their number")]
 SaveSeconds = Annotated[
     float,
@@ -297,6 +298,46 @@ def inpaint(
     from vqddm.prior.inpaint import inpaint_images
 
     inpaint_images(prior, first_stage, data, count, encode.value, seed, temperature, out, threads)
+
+
+@baselines_app.command("train-vqvae2")
+def train_vqvae2(
+    data: Data,
+    autoencoder: AutoencoderJson,
+    params_json: ParamsJson,
+    codebook_size: CodebookSize,
+    state: State,
+    out: Out,
+    curve: Curve,
+    save_seconds: SaveSeconds = 60.0,
+    threads: Threads = None,
+) -> None:
+    """Train a VQ-VAE-2."""
+    from vqddm.baselines.codebooks import train_codebook
+    from vqddm.params import AutoencoderParams, VQVAE2Params, parse
+
+    shape, section = parse(AutoencoderParams, autoencoder, "autoencoder"), parse(VQVAE2Params, params_json, "vqvae2")
+    train_codebook(data, shape, section, codebook_size, state, out, curve, save_seconds, threads)
+
+
+@baselines_app.command("train-dvae")
+def train_dvae(
+    data: Data,
+    autoencoder: AutoencoderJson,
+    params_json: ParamsJson,
+    codebook_size: CodebookSize,
+    state: State,
+    out: Out,
+    curve: Curve,
+    save_seconds: SaveSeconds = 60.0,
+    threads: Threads = None,
+) -> None:
+    """Train a discrete VAE with Gumbel-softmax."""
+    from vqddm.baselines.codebooks import train_codebook
+    from vqddm.params import AutoencoderParams, DVAEParams, parse
+
+    shape, section = parse(AutoencoderParams, autoencoder, "autoencoder"), parse(DVAEParams, params_json, "dvae")
+    train_codebook(data, shape, section, codebook_size, state, out, curve, save_seconds, threads)
 
 
 @baselines_app.command("train-transformer")

@@ -15,13 +15,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from vqddm.artifacts import UserError
 
-FIRST_STAGE = re.compile(r"vqgan_k(?P<k>\d+)|refit_k(?P<rk>\d+)_p(?P<p>\d+)")
+FIRST_STAGE = re.compile(r"(?:vqgan|vqvae2|dvae)_k(?P<k>\d+)|refit_k(?P<rk>\d+)_p(?P<p>\d+)")
 
 LARGEST_CODEBOOK = 2**16  # codes are stored as uint16
 FEWEST = 8  # images of a distance: precision needs a third neighbour, KID two subsets that differ
 PositiveInt = Annotated[int, Field(gt=0)]
 Source = Literal["faces", "fashion", "folder", "celebahq", "lsun_church", "imagenet"]
-FirstStageName = Annotated[str, Field(pattern=r"^(vqgan_k\d+|refit_k\d+_p\d+)$")]
+FirstStageName = Annotated[str, Field(pattern=r"^((vqgan|vqvae2|dvae)_k\d+|refit_k\d+_p\d+)$")]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$")]
 
 
@@ -136,6 +136,22 @@ class RefitParams(Section):
     loss: AdversarialParams
     decoder_learning_rate: float = Field(gt=0)
     discriminator_learning_rate: float = Field(gt=0)
+    training: TrainingParams
+
+
+class VQVAE2Params(Section):
+    """VQ-VAE-2's two levels of codes (Table 1), with encoder and decoder of the dataset's VQ-GAN."""
+
+    commitment: float = Field(ge=0, description="beta of Eq. 14")
+    learning_rate: float = Field(gt=0, description="Adam's learning rate")
+    training: TrainingParams
+
+
+class DVAEParams(Section):
+    """DALL-E's discrete VAE (Table 1), with encoder and decoder of the dataset's VQ-GAN."""
+
+    kl_weight: float = Field(ge=0, description="weight of the KL to uniform codes, in nats per code")
+    learning_rate: float = Field(gt=0, description="Adam's learning rate")
     training: TrainingParams
 
 
@@ -274,6 +290,8 @@ class Dataset(Section):
     vqgan: VQGANParams
     refit: RefitParams
     prior: PriorParams
+    vqvae2: VQVAE2Params | None = Field(default=None, description="for first stages named vqvae2_k<K>")
+    dvae: DVAEParams | None = Field(default=None, description="for first stages named dvae_k<K>")
     baselines: BaselinesParams = BaselinesParams()
 
     @model_validator(mode="after")
@@ -281,9 +299,14 @@ class Dataset(Section):
         for name in self.priors:
             if name not in self.first_stages:
                 raise ValueError(f"priors: {name} is not among first_stages {list(self.first_stages)}")
+            if name.startswith(("vqvae2", "dvae")):
+                raise ValueError(f"priors: {name} is for Table 1 only; priors are trained on a VQ-GAN or a ReFiT")
         for name in self.first_stages:
             if not 1 < codebook_size(name) <= LARGEST_CODEBOOK:
                 raise ValueError(f"first_stages: {name} must have from 2 to {LARGEST_CODEBOOK} codes")
+            kind = name.split("_")[0]
+            if kind in ("vqvae2", "dvae") and getattr(self, kind) is None:
+                raise ValueError(f"first_stages: {name} needs the settings `{kind}`")
             if name.startswith("refit") and sampled_features(name) < codebook_size(name):
                 raise ValueError(f"first_stages: {name} samples fewer features than it has codes")
         vqgans = {name for name in (*self.first_stages, self.refit.source) if name.startswith("vqgan_")}
@@ -292,6 +315,7 @@ class Dataset(Section):
                 f"vqgan.pretrained must name a file for each of {', '.join(sorted(vqgans))}, or be left out"
             )
         trained = [getattr(self.baselines, name) for name in self.baselines.names]
+        trained += [step for step in (self.vqvae2, self.dvae) if step]
         for step in (self.vqgan, self.refit, self.prior, *trained):
             if step.training.batch_size > self.data.train:
                 raise ValueError(f"a batch of {step.training.batch_size} is more than the {self.data.train} images")
@@ -316,6 +340,8 @@ class Dataset(Section):
             halved = ddpm.patch * 2 ** (len(ddpm.widths) - 1)
             if self.data.resolution % halved:
                 raise ValueError(f"baselines.ddpm: {self.data.resolution} pixels are not a multiple of {halved}")
+        if self.vqvae2 and side % 2:
+            raise ValueError(f"vqvae2: code maps of {side} x {side} cannot be halved for the top level")
         if self.data.resolution != self.vqgan.autoencoder.resolution:
             raise ValueError("data.resolution and vqgan.autoencoder.resolution differ")
         return self
@@ -379,7 +405,9 @@ def codebook_size(first_stage: str) -> int:
     """The capacity K in a first stage's name, e.g. 256 for `refit_k256_p4000`."""
     match = FIRST_STAGE.fullmatch(first_stage)
     if match is None:
-        raise UserError(f"'{first_stage}' is no first stage: expected vqgan_k<K> or refit_k<K>_p<P>")
+        raise UserError(
+            f"'{first_stage}' is no first stage: expected vqgan_k<K>, refit_k<K>_p<P>, vqvae2_k<K> or dvae_k<K>"
+        )
     return int(match["k"] or match["rk"])
 
 

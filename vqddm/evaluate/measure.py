@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from vqddm.artifacts import UserError, read_array, replacing, write_array, write_json
+from vqddm.baselines.codebooks import codes_in_all, load_codec
 from vqddm.data.arrays import load_split, to_unit
 from vqddm.evaluate.distances import distances_of_draws
 from vqddm.evaluate.features import extract, feature_label
 from vqddm.training import limit_threads
 from vqddm.vqgan.codec import decode_codes
-from vqddm.vqgan.model import load_first_stage
 from vqddm.vqgan.perceptual import perceptual_distance
 
 SHOWN = 64  # pictures kept for figures
@@ -90,8 +90,8 @@ def measure_reconstruction(
         threads: CPU threads.
     """
     limit_threads(threads)
-    model, about = load_first_stage(first_stage, "cuda" if torch.cuda.is_available() else "cpu")
-    size = about["codebook_size"]
+    model, about = load_codec(first_stage, "cuda" if torch.cuda.is_available() else "cpu")
+    size = codes_in_all(model)
     train_codes, test_codes = read_array(codes_train), read_array(codes_test)
     reconstructed = decode_codes(model, enough(train_codes, images, codes_train))
     features = read_array(reference)
@@ -108,7 +108,7 @@ def measure_reconstruction(
     write_json(
         out,
         {
-            "codebook_size": size,
+            "codebook_size": about["codebook_size"],
             "sampled_features": sampled_features,
             "latent_size": list(train_codes.shape[1:]),
             "images": images,

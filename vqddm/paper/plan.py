@@ -25,7 +25,7 @@ from vqddm.params import (
 
 Role = Literal["celebahq", "lsun_church", "imagenet"]
 Baseline = Literal["transformer", "absorbing", "ddpm"]
-PaperRow = Literal["vqgan_larger", "vqgan", "refit_larger_p", "refit", "refit_smaller_k"]
+PaperRow = Literal["vqvae2", "dvae", "vqgan_larger", "vqgan", "refit_larger_p", "refit", "refit_smaller_k"]
 
 
 def paper_rows(first_stages: Sequence[str]) -> dict[PaperRow, str]:
@@ -33,7 +33,8 @@ def paper_rows(first_stages: Sequence[str]) -> dict[PaperRow, str]:
 
     `refit` has the largest K and the smallest P trained at it (paper: 1024, 20k), `refit_larger_p` the
     largest P at that K (100k), `refit_smaller_k` the smallest K (512; the same P if there is one). `vqgan` is
-    the VQ-GAN at the largest ReFiT's K (1024), or else the largest; `vqgan_larger` has a larger K (16384).
+    the VQ-GAN at the largest ReFiT's K (1024), or else the largest; `vqgan_larger` has a larger K (16384). `vqvae2` and
+    `dvae` are the first of their kind.
 
     Returns:
         Rows in the paper's order; a row that no first stage fills is not a key.
@@ -55,7 +56,11 @@ def paper_rows(first_stages: Sequence[str]) -> dict[PaperRow, str]:
         smallest = min(refits, key=lambda name: (codebook_size(name), sampled_features(name) != common_p, name))
         if codebook_size(smallest) < largest:
             found["refit_smaller_k"] = smallest
-    order: tuple[PaperRow, ...] = ("vqgan_larger", "vqgan", "refit_larger_p", "refit", "refit_smaller_k")
+    others: tuple[PaperRow, ...] = ("vqvae2", "dvae")
+    for row in others:
+        if first := next((name for name in first_stages if name.startswith(row)), None):
+            found[row] = first
+    order: tuple[PaperRow, ...] = (*others, "vqgan_larger", "vqgan", "refit_larger_p", "refit", "refit_smaller_k")
     return {row: found[row] for row in order if row in found}
 
 

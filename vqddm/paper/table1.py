@@ -85,9 +85,9 @@ def _row(
 def _measured(found: dict[str, Any] | None, floor: dict[str, Any] | None) -> dict[str, Any]:
     """The measured columns, all None where nothing was measured."""
     distance = found["distance"] if found else {}
-    size = found["latent_size"] if found else None
+    size = found["latent_size"] if found else []
     return {
-        "latent_size": f"{size[0]}x{size[1]}" if size else None,
+        "latent_size": None if not size else "Cascade" if len(size) == 1 else "x".join(map(str, size)),
         "capacity": found["codebook_size"] if found else None,
         "sampled_features": found["sampled_features"] if found else None,
         **{

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from vqddm.artifacts import UserError, write_array
+from vqddm.baselines.codebooks import load_codec
 from vqddm.data.arrays import load_split
 from vqddm.training import limit_threads
 from vqddm.vqgan.codec import encode_images
-from vqddm.vqgan.model import load_first_stage
 
 
 def encode_splits(first_stage: Path, data: list[Path], out: list[Path], threads: int | None = None) -> None:
@@ -26,7 +26,7 @@ def encode_splits(first_stage: Path, data: list[Path], out: list[Path], threads:
         UserError: the images do not have the size that the first stage was made for.
     """
     limit_threads(threads)
-    model, _ = load_first_stage(first_stage, "cuda" if torch.cuda.is_available() else "cpu")
+    model, _ = load_codec(first_stage, "cuda" if torch.cuda.is_available() else "cpu")
     for source, target in zip(data, out, strict=True):
         images = load_split(source)
         if images.shape[1] != model.params.resolution:

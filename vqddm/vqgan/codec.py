@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Protocol
+
 import numpy as np
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from vqddm.data.arrays import to_bytes, to_unit
-from vqddm.vqgan.model import FirstStage
+from vqddm.params import AutoencoderParams
 
 PIXELS = 2**20  # of one batch: 16 images at 256 px
 
 
+class Codec(Protocol):
+    """What first stages of all kinds can do: images (B, 3, H, W) to codes (B, ...), int64, and back."""
+
+    params: AutoencoderParams
+
+    @property
+    def codebook_size(self) -> int: ...
+
+    def encode(self, images: Tensor) -> Tensor: ...
+
+    def decode(self, codes: Tensor) -> Tensor: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
 @torch.no_grad()
-def encode_images(model: FirstStage, images: np.ndarray) -> np.ndarray:
-    """Images uint8 (N, H, W, 3) to their code maps, uint16 (N, h, w)."""
+def encode_images(model: Codec, images: np.ndarray) -> np.ndarray:
+    """Images uint8 (N, H, W, 3) to their codes, uint16 (N, h, w) for code maps."""
     device = next(model.parameters()).device
     batch_size = min(256, PIXELS // model.params.resolution**2)
     batches = []
@@ -25,8 +44,8 @@ def encode_images(model: FirstStage, images: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def decode_codes(model: FirstStage, codes: np.ndarray) -> np.ndarray:
-    """Code maps (N, h, w) of any integer type to images uint8 (N, H, W, 3)."""
+def decode_codes(model: Codec, codes: np.ndarray) -> np.ndarray:
+    """Codes (N, ...), as `encode_images` gives them, of any integer type to images uint8 (N, H, W, 3)."""
     device = next(model.parameters()).device
     batch_size = min(256, PIXELS // model.params.resolution**2)
     batches = []

@@ -1,10 +1,82 @@
-"""Step `baselines`: what the paper compares with, trained on the code maps of the main prior's first stage."""
+"""Step `baselines`: what the paper compares with, other codebooks, priors over the same codes, pixel diffusion."""
 
 TRANSFORMER_CODE = code("baselines/transformer.py", "baselines/raster.py")
+CODEBOOK_CODE = code(
+    "baselines/codebooks.py",
+    "baselines/vqvae2.py",
+    "baselines/dvae.py",
+    "vqgan/model.py",
+    "vqgan/layers.py",
+    "training.py",
+    "state.py",
+    "data/arrays.py",
+)
 DDPM_CODE = code("baselines/ddpm.py")
 ABSORBING_CODE = code(
     "prior/absorbing.py", "prior/chain.py", "prior/schedule.py", "prior/unet.py"
 )
+
+
+rule train_vqvae2:
+    input:
+        CODEBOOK_CODE,
+        data="data/{dataset}/train.npy",
+    output:
+        checkpoint="models/{dataset}/vqvae2_k{k}/first_stage.safetensors",
+        curve="models/{dataset}/vqvae2_k{k}/first_stage.csv",
+    log:
+        "logs/baselines/{dataset}_vqvae2_k{k}.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_vqvae2_k{k}.tsv"
+    priority: 45
+    retries: RETRIES
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **TRAINING,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
+    params:
+        autoencoder=section("vqgan.autoencoder"),
+        vqvae2=section("vqvae2"),
+    shell:
+        "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
+        " baselines train-vqvae2 --data {input.data} --autoencoder {params.autoencoder:q}"
+        " --params {params.vqvae2:q} --codebook-size {wildcards.k}"
+        " --state state/{wildcards.dataset}/vqvae2_k{wildcards.k} --out {output.checkpoint}"
+        " --curve {output.curve} --threads {threads} > {log} 2>&1"
+
+
+rule train_dvae:
+    input:
+        CODEBOOK_CODE,
+        data="data/{dataset}/train.npy",
+    output:
+        checkpoint="models/{dataset}/dvae_k{k}/first_stage.safetensors",
+        curve="models/{dataset}/dvae_k{k}/first_stage.csv",
+    log:
+        "logs/baselines/{dataset}_dvae_k{k}.log",
+    benchmark:
+        "benchmarks/baselines/{dataset}_dvae_k{k}.tsv"
+    priority: 45
+    retries: RETRIES
+    conda:
+        "../envs/vqddm.yaml"
+    threads: 1
+    resources:
+        **TRAINING,
+        mem_mb=growing(16000),
+        runtime=JOB_MINUTES,
+    params:
+        autoencoder=section("vqgan.autoencoder"),
+        dvae=section("dvae"),
+    shell:
+        "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
+        " baselines train-dvae --data {input.data} --autoencoder {params.autoencoder:q}"
+        " --params {params.dvae:q} --codebook-size {wildcards.k}"
+        " --state state/{wildcards.dataset}/dvae_k{wildcards.k} --out {output.checkpoint}"
+        " --curve {output.curve} --threads {threads} > {log} 2>&1"
 
 
 rule train_transformer:

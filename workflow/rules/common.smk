@@ -35,7 +35,7 @@ CODE = {".py", ".yaml", ".j2"}
 
 wildcard_constraints:
     dataset="|".join(PARAMS.datasets),
-    first_stage=r"vqgan_k\d+|refit_k\d+_p\d+",
+    first_stage=r"(vqgan|vqvae2|dvae)_k\d+|refit_k\d+_p\d+",
     k=r"\d+",
     p=r"\d+",
     steps=r"\d+",
