@@ -172,6 +172,7 @@ def test_pixel_diffusion_stands_in_the_tables(tmp_path: Path) -> None:
     assert (ddim["prior_parameters"], ddim["macs_per_image"]) == (1.1e6, 6.7e9)
     assert ddim["counted_parameters"] == 113_673_219
     assert ddim["counted_macs_per_image"] == 100 * ddim["counted_macs_per_step"]
+    assert "ddpm" not in set(TABLES["likelihood"].rows(plan, root)["method"])  # it has no codes
     speed = TABLES["speed"].rows(plan, root)
     timed = {
         (r["method"], r["steps"]): r["seconds_per_image"] for _, r in speed[speed["dataset"] == "faces"].iterrows()

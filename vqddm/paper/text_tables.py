@@ -39,9 +39,10 @@ def likelihood_rows(plan: Plan, root: Path) -> pd.DataFrame:
         if found or paper:
             rows += _likelihood_of(role, name, stage, "VQ-DDM", found, paper)
         if name and name not in shown:
-            for baseline in plan.datasets[name].baselines:
-                found = plan.metrics(root, name, stage, f"{baseline}_likelihood")
-                rows += _likelihood_of(role, name, stage, LIKELIHOOD_METHODS[baseline], found, None)
+            for baseline, method in LIKELIHOOD_METHODS.items():
+                if baseline in plan.datasets[name].baselines:
+                    found = plan.metrics(root, name, stage, f"{baseline}_likelihood")
+                    rows += _likelihood_of(role, name, stage, method, found, None)
         shown |= {name} if name else set()
     return pd.DataFrame(rows)
 
