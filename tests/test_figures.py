@@ -293,7 +293,9 @@ def test_figure_1_shows_the_metrics(figures: dict[int, Figure]) -> None:
     places = np.asarray(lower.collections[0].get_offsets())
     expected = [(2.1e9, 20.9), (2.1e9 * 1.2, 30.9), (2.1e9 * 1.4, 40.9), (2.1e9 * 3, 28.9)]
     np.testing.assert_allclose(places, expected)
-    assert "Faces, ReFiT, K = 128, P = 4 000\n30.9 with 7.2 M parameters" in texts(figures[1])
+    key = next(text for text in texts(figures[1]) if text.startswith("1  "))
+    assert "2  Faces, ReFiT, K = 128, P = 4 000: 30.9, 7.2 M parameters" in key.splitlines()
+    assert [text.get_text() for text in lower.texts] == ["1", "2", "3", "4"]
     assert lower.get_ylabel() == "FD (EfficientNet-Lite0)"
     assert upper.get_ylabel() == "FID"
     sizes = dict(zip([t.get_text() for t in upper.texts], upper.collections[0].get_sizes(), strict=True))
@@ -309,7 +311,7 @@ def test_labels_of_equally_dear_methods_do_not_overlap() -> None:
         ("Fashion-MNIST, ReFiT, K = 256, P = 4 000", 377.9),
         ("Faces, ReFiT, K = 128, P = 4 000", 373.8),
     ]
-    blobs = [Blob(f"{label}\n{value} with 2.05 M parameters", 1.67e9, value, 2.05e6, "red") for label, value in named]
+    blobs = [Blob(f"{label}: {value}, 2.05 M parameters", 1.67e9, value, 2.05e6, "red") for label, value in named]
     figure = draw_operations([Blob("one", 1e9, 10, 1e8, "red"), Blob("two", 1e12, 60, 1e8, "red")], blobs, "FD", [])
     renderer = FigureCanvasAgg(figure).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in figure.axes[1].texts]

@@ -35,6 +35,6 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
         env=ENVIRONMENT,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
         check=False,
     )

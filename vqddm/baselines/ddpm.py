@@ -9,7 +9,6 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,6 +25,8 @@ class DDPM(nn.Module):
     """
 
     def __init__(self, resolution: int, params: DDPMParams) -> None:
+        from diffusers import UNet2DModel  # takes seconds, which only who builds this network should wait
+
         super().__init__()
         self.patch = params.patch
         size = resolution // params.patch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -105,7 +105,8 @@ def draw_operations(
 
     Args:
         reported: the paper's rows, in its own units.
-        measured: this suite's rows: MACs of a whole image, and a distance that may have another name.
+        measured: this suite's rows, numbered and listed below: MACs of a whole image, and a distance that may have
+            another name.
         distance_name: name of the measured distance.
         left_out: reported methods without operations or parameters.
     """
@@ -114,13 +115,15 @@ def draw_operations(
         " transformer." + (f" Without printed cost, so not drawn: {', '.join(left_out)}." if left_out else ""),
         WIDTH - 2 * MARGIN,
     )
+    key = "\n".join(f"{number}  {blob.label}" for number, blob in enumerate(measured, 1))
+    numbered = [replace(blob, label=str(number)) for number, blob in enumerate(measured, 1)]
     below = wrapped(
         "Area of a blob: parameters of the network that generates; each panel has its own scale. "
         + not_comparable(distance_name),
         WIDTH - 2 * MARGIN,
     )
     top = 765 + height_of(above) + 70
-    figure = new_figure(WIDTH, top + 660 + height_of(below))
+    figure = new_figure(WIDTH, top + 675 + height_of(key) + height_of(below))
     upper = pixel_axes(figure, 115, 60, WIDTH - 150, 600)
     upper.set(title="Reported by the paper (CelebA-HQ 256 × 256)", xlabel="operations (log scale)", ylabel="FID")
     _blobs(upper, reported)
@@ -131,8 +134,9 @@ def draw_operations(
         xlabel="multiply-accumulates per picture (log scale)",
         ylabel=distance_name,
     )
-    _blobs(lower, measured)
-    footer(figure, top + 655, below)
+    _blobs(lower, numbered)
+    footer(figure, top + 655, key)
+    footer(figure, top + 670 + height_of(key), below)
     return figure
 
 

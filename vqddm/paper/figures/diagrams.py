@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from vqddm.artifacts import UserError, read_json
 from vqddm.paper.figures.charts import (
@@ -20,6 +21,7 @@ from vqddm.paper.figures.files import Files, first_stage_label, measured_distanc
 from vqddm.paper.figures.pipeline import Chain, draw_pipeline
 from vqddm.paper.figures.style import BLUE, GREEN, ORANGE, save, styled
 from vqddm.paper.plan import Plan
+from vqddm.paper.render import with_spread
 from vqddm.paper.reported import reported
 
 
@@ -46,9 +48,7 @@ def figure1(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
         distance = measured_distance(files.metric(dataset, name, f"samples_{about.timesteps}"))
         names.add(distance["name"])
         size = counts["prior"]["parameters"]
-        label = (
-            f"{about.title}, {first_stage_label(name)}\n{distance['frechet']:.1f} with {size / 1e6:.3g} M parameters"
-        )
+        label = _told(f"{about.title}, {first_stage_label(name)}", distance, size)
         measured.append(Blob(label, counts["macs_per_image"], distance["frechet"], size, colours[dataset]))
     for dataset, colour in colours.items():
         for blob, name in _baselines(files, dataset, colour):
@@ -59,6 +59,11 @@ def figure1(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
     left_out = [row["method"] for row in rows if row not in drawn]
     with styled():
         save(draw_operations(of_paper, measured, names.pop(), left_out), out_stem)
+
+
+def _told(name: str, distance: dict[str, Any], parameters: int) -> str:
+    measured = with_spread(distance["frechet"], distance.get("frechet_std"), 1)
+    return f"{name}: {measured}, {parameters / 1e6:.3g} M parameters"
 
 
 def _baselines(files: Files, dataset: str, colour: str) -> list[tuple[Blob, str]]:
@@ -77,7 +82,7 @@ def _baselines(files: Files, dataset: str, colour: str) -> list[tuple[Blob, str]
     return [
         (
             Blob(
-                f"{about.title}, {name}\n{distance['frechet']:.1f} with {size / 1e6:.3g} M parameters",
+                _told(f"{about.title}, {name}", distance, size),
                 operations,
                 distance["frechet"],
                 size,
