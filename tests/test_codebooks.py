@@ -108,7 +108,7 @@ def test_training_encoding_and_measuring(kind: str, tmp_path: Path) -> None:
     assert error[-10:].mean() < 0.8 * error[:3].mean()
     model, about = load_codec(out)
     assert about["kind"] == kind and model.codebook_size == 16
-    encode_splits(out, [data], [codes], threads=1)
+    encode_splits(model, [data], [codes])
     write_array(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(32, 1280)).astype(np.float32))
     arguments = (out, codes, codes, data, tmp_path / "features.npy", None, 32, "efficientnet_lite0", 2, 0)
     measure_reconstruction(*arguments, tmp_path / "found.json", tmp_path / "pictures.npz", 1)

@@ -235,9 +235,15 @@ def encode(
     threads: Threads = None,
 ) -> None:
     """Write the code maps of prepared splits."""
-    from vqddm.refit.codes import encode_splits
+    import torch
 
-    encode_splits(first_stage, data, out, threads)
+    from vqddm.baselines.codebooks import load_codec
+    from vqddm.refit.codes import encode_splits
+    from vqddm.training import limit_threads
+
+    limit_threads(threads)
+    model, _ = load_codec(first_stage, "cuda" if torch.cuda.is_available() else "cpu")
+    encode_splits(model, data, out)
 
 
 @prior_app.command("train")
