@@ -7,7 +7,7 @@ SUITE ?= mini
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce unlock restore record accept dvc.yaml test test-fast test-slurm rehearse lint format schema lock clean
+.PHONY: help environment reproduce unlock restore record accept dvc.yaml test test-fast test-slurm rehearse cost lint format schema lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,9 @@ test-slurm: environment ## run the tests that need a cluster on a real Slurm, st
 
 rehearse: environment ## the paper's whole suite with its true networks on a handful of pictures, in rehearsal/
 	$(BIN)/python tests/rehearse.py
+
+cost: environment ## what a suite costs on this machine, timed and extrapolated (SUITE=paper), in results/paper/cost.csv
+	$(BIN)/snakemake --cores $(CORES) --config suite=$(SUITE) --forcerun cost -- cost
 
 lint: environment ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

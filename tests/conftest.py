@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,16 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which the tiny suite was built on two cores."""
-    folder = copy_of(Path(__file__).parent.parent, tmp_path_factory.mktemp("clone"))
-    done = snakemake(folder, "--cores", "2")
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
+    """A copy of the project in which the tiny suite was built on two cores; each test process has one of its own."""
+    from vqddm.state import alone_in  # brings torch, which reads OMP_NUM_THREADS
+
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    with alone_in(shared):  # the process that comes first builds it for all
+        whole = shared / "clone"
+        if not whole.exists():
+            folder = copy_of(ROOT, shared / "building")
+            done = snakemake(folder, "--cores", "2")
+            assert done.returncode == 0, done.stderr[-3000:]
+            folder.rename(whole)
+    return Path(shutil.copytree(whole, base / "clone", symlinks=True))

@@ -15,7 +15,7 @@ import yaml
 from tiny import BIN, ENVIRONMENT
 
 from vqddm import slurm
-from vqddm.artifacts import UserError
+from vqddm.artifacts import UserError, read_checkpoint
 from vqddm.data.prepare import prepare
 from vqddm.params import DataParams, PriorParams, VQGANParams, to_json
 
@@ -97,6 +97,11 @@ def test_resources_are_named_as_the_executor_names_them():
         "slurm_account": "me", "slurm_partition": "night", "qos": "long", "gres": "gpu:h100:4",
         "cpus_per_task": 12, "processes": 4, "nodes": 2,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("batch", "shared"), [(180, (2, 3)), (12, (2, 3)), (8, (2, 4)), (5, (1, 1)), (7, (1, 1))])
+def test_a_batch_is_shared_by_as_many_gpus_as_divide_it(batch, shared):
+    assert slurm.Site(gpus=4, nodes=2).share(batch) == shared
 
 
 @pytest.mark.parametrize(("left", "kept"), [(60, 10), (3600, 180), (86400, 300)])
@@ -185,6 +190,31 @@ def test_two_processes_killed_and_started_again_end_with_the_same_weights(prior_
     assert whole == cut
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_the_launcher_of_two_processes_saves(prior_training, tmp_path, number):
+    started = launch(tmp_path, 2, *prior_training, save_seconds=0)
+    while not list(tmp_path.glob("state/step-*")):
+        assert started.poll() is None
+        time.sleep(0.01)
+    started.send_signal(number)
+    said = started.communicate(timeout=60)[1]
+    assert started.returncode != 0
+    assert f"signal {int(number)}: state saved" in said
+    assert "resuming after step" in launched(tmp_path, 2, *prior_training)
+
+
+@pytest.mark.parametrize("kind", ["prior", "first stage"])
+def test_a_compiled_training_is_kept_under_the_networks_own_names(
+    prior_training, vqgan_training, tmp_path, monkeypatch, kind
+):
+    """`aot_eager` needs no compiler, but runs what the other backends run before it."""
+    monkeypatch.setitem(ENVIRONMENT, "ACCELERATE_DYNAMO_BACKEND", "AOT_EAGER")
+    plain = [argument.replace('"ema_decay":0.9', '"ema_decay":0.0') for argument in prior_training]
+    launched(tmp_path, 1, *(plain if kind == "prior" else vqgan_training))
+    tensors, _ = read_checkpoint(tmp_path / "out.safetensors", kind)
+    assert not [name for name in tensors if "_orig_mod" in name]
+
+
 def test_a_state_of_two_processes_goes_on_in_one(prior_training, tmp_path):
     launched(tmp_path / "whole", 1, *prior_training)
     cut_short(tmp_path / "cut", *prior_training)
@@ -192,16 +222,32 @@ def test_a_state_of_two_processes_goes_on_in_one(prior_training, tmp_path):
     np.testing.assert_allclose(curve(tmp_path / "whole"), curve(tmp_path / "cut"), rtol=1e-4)
 
 
-def test_two_processes_train_the_first_stage_as_one_does(tinyfaces, tmp_path):
-    """With a small learning rate: the first stage's argmin makes any rounding grow from step to step."""
+@pytest.fixture
+def vqgan_training(tinyfaces, tmp_path) -> list[str]:
+    """The command that trains a tiny VQ-GAN with all losses from the first step on.
+
+    With a small learning rate: the first stage's argmin makes any rounding grow from step to step.
+    """
     prepare(DataParams.model_validate(tinyfaces["data"]), tmp_path / "data", 1)
     params = VQGANParams.model_validate(tinyfaces["vqgan"]).model_dump(mode="json")
     params["learning_rate"] = 1e-6
     params["loss"]["discriminator_start"] = 0
     params["training"]["steps"] = 12
-    arguments = ["vqgan", "train", "--data", str(tmp_path / "data/train.npy"), "--params", to_json(params)]
+    data = str(tmp_path / "data/train.npy")
+    return ["vqgan", "train", "--data", data, "--params", to_json(params), "--codebook-size", "16"]
+
+
+def test_two_processes_train_the_first_stage_as_one_does(vqgan_training, tmp_path):
     for processes in (1, 2):
-        launched(tmp_path / str(processes), processes, *arguments, "--codebook-size", "16")
+        launched(tmp_path / str(processes), processes, *vqgan_training)
     one, two = curve(tmp_path / "1"), curve(tmp_path / "2")
     assert (one[:, 5:] != 0).all(), "the adversarial terms take part"
     np.testing.assert_allclose(one, two, rtol=2e-3, atol=1e-5)
+
+
+def test_two_processes_killed_and_started_again_end_with_the_same_first_stage(vqgan_training, tmp_path):
+    launched(tmp_path / "whole", 2, *vqgan_training)
+    cut_short(tmp_path / "cut", *vqgan_training)
+    assert "resuming after step" in launched(tmp_path / "cut", 2, *vqgan_training)
+    whole, cut = ((tmp_path / name / "out.safetensors").read_bytes() for name in ("whole", "cut"))
+    assert whole == cut

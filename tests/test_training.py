@@ -16,6 +16,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch import nn
 
 from vqddm.artifacts import UserError
@@ -49,12 +50,14 @@ class Toy:
         return {"loss": loss.detach()}
 
 
-def run(folder: Path, fetch=lambda i: DATA[i], identity=None, save_seconds: float = 0.0) -> torch.Tensor:
+def run(
+    folder: Path, fetch=lambda i: DATA[i], identity=None, save_seconds: float = 0.0, params: TrainingParams = PARAMS
+) -> torch.Tensor:
     recipe = Toy()
     out, curve = folder / "out.pt", folder / "curve.csv"
     with StateFolder(folder / "state", identity or {"rate": 0.1}, save_seconds) as state:
         if not state.take_finished([out, curve]):
-            train(recipe, fetch, len(DATA), PARAMS, state, curve)
+            train(recipe, fetch, len(DATA), params, state, curve)
             torch.save(recipe.modules["net"].weight.detach(), out)
             state.finish([out, curve])
     return torch.load(out)
@@ -108,7 +111,8 @@ def test_killed_without_warning_it_goes_on_from_the_last_state(tmp_path):
         """
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True).returncode == -signal.SIGKILL
-    assert [p.name for p in (tmp_path / "cut/state").glob("step-*")] == ["step-000000006"]
+    kept = sorted(p.name for p in (tmp_path / "cut/state").glob("step-*"))
+    assert kept == ["step-000000005", "step-000000006"], "the last state and the one before"
     assert torch.equal(run(tmp_path / "cut"), run(tmp_path / "whole"))
 
 
@@ -279,9 +283,23 @@ def test_states_are_saved_less_often_where_saving_takes_long(tmp_path, monkeypat
         assert not state.due
 
 
-def test_a_loss_that_is_not_finite_stops_the_training(tmp_path):
-    with pytest.raises(UserError, match="loss is not finite"):
-        run(tmp_path, lambda i: DATA[i] * float("nan"))
+def test_a_loss_that_is_not_finite_stops_the_training_at_once_and_keeps_a_whole_state(tmp_path):
+    """In the middle of one of the curve's windows of 3 steps, with a state after each step."""
+    params = PARAMS.model_copy(update={"steps": 1500})
+    calls = []
+
+    def fetch(index):
+        calls.append(index)
+        return DATA[index] * (float("nan") if len(calls) == 8 else 1)
+
+    with pytest.raises(UserError, match="step 8: a loss is not finite \\(loss nan\\)") as stopped:
+        run(tmp_path, fetch, params=params)
+    assert len(calls) == 8
+    (state,) = (tmp_path / "state").glob("step-*")  # not the one of the step right before, which may be broken
+    assert state.name == "step-000000006"
+    assert f"{state} is kept" in str(stopped.value)
+    weights = load_file(state / "model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in weights.values())
 
 
 def test_too_few_examples(tmp_path):
@@ -306,7 +324,3 @@ def test_the_curve_is_short_and_reaches_the_last_step(steps):
         curve.add(step, {"loss": torch.tensor(float(step))})
     assert len(curve.rows) <= 500
     assert curve.rows[-1]["step"] == steps
-    broken = LossCurve(steps)
-    with pytest.raises(UserError, match="not finite"):
-        for step in range(steps):
-            broken.add(step, {"loss": torch.tensor(float("nan") if step == steps - 1 else 1.0)})

@@ -13,10 +13,11 @@ from scipy.stats import chisquare
 from test_prior import write_maps
 
 from vqddm.artifacts import UserError, read_checkpoint, write_array
-from vqddm.baselines.raster import complete_codes, exact_bits, next_probs, window_start
+from vqddm.baselines.raster import complete_codes, exact_bits, next_probs, seen, window_start
 from vqddm.baselines.transformer import Cache, CodeTransformer
 from vqddm.baselines.transformer_train import load_transformer, train_transformer
 from vqddm.evaluate.counts import macs, parameters
+from vqddm.evaluate.networks import PAPER_AUTOENCODER, count_transformer
 from vqddm.params import TrainingParams, TransformerParams
 
 PARAMS = TransformerParams(
@@ -181,3 +182,12 @@ def test_counts_at_the_papers_setting() -> None:
     matrices = length * (12 * layers * width**2 + width * 1024)
     attention = 2 * layers * width * length**2
     assert whole == pytest.approx(matrices + attention, rel=0.01)
+
+
+def test_where_the_window_slides_every_code_is_counted_with_its_whole_window() -> None:
+    """As `raster.complete_codes` calls the network, code by code."""
+    autoencoder = PAPER_AUTOENCODER.model_copy(update={"resolution": 80})  # 5 x 5 codes
+    codes = torch.zeros(1, 5, 5, dtype=torch.int64)
+    windows = [seen(codes, row, column, 4) for row in range(5) for column in range(5)]
+    whole = sum(macs(network(), around[:, : index + 1]) for around, index in windows)
+    assert count_transformer(autoencoder, 6, PARAMS)["prior"]["macs_per_step"] == whole // 25

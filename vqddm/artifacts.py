@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +77,16 @@ def write_array(path: Path, array: np.ndarray) -> None:
     """Write one array as `.npy`."""
     with replacing(path) as aside, aside.open("wb") as handle:
         np.save(handle, array)
+
+
+def write_batches(path: Path, batches: Iterable[np.ndarray], count: int) -> None:
+    """Write `count` rows that come in batches as one `.npy`, without ever holding them all."""
+    with replacing(path) as aside, aside.open("wb") as handle:
+        for number, batch in enumerate(batches):
+            if number == 0:
+                about = np.lib.format.header_data_from_array_1_0(batch) | {"shape": (count, *batch.shape[1:])}
+                np.lib.format.write_array_header_1_0(handle, about)
+            handle.write(np.ascontiguousarray(batch).data)
 
 
 def read_array(path: Path) -> np.ndarray:

@@ -53,6 +53,10 @@ Curve = Annotated[Path, typer.Option(help="CSV of every loss, to write")]
 FirstStagePath = Annotated[Path, typer.Option("--first-stage", help="checkpoint of a first stage")]
 TransformerPath = Annotated[Path, typer.Option("--transformer", help="checkpoint of a transformer")]
 PriorPath = Annotated[Path, typer.Option("--prior", help="checkpoint of a prior")]
+MicroBatch = Annotated[
+    int | None,
+    typer.Option(min=1, help="code maps at once, if memory is short; changes rounding", envvar="VQDDM_MICRO_BATCH"),
+]
 CodebookSize = Annotated[int, typer.Option(help="capacity K of the codebook")]
 Seed = Annotated[int, typer.Option(min=0)]
 Draws = Annotated[int, typer.Option(min=1, help="equal parts of the images, measured apart for the spread")]
@@ -255,10 +259,7 @@ def train_prior(
     out: Out,
     curve: Curve,
     save_seconds: SaveSeconds = 60.0,
-    micro_batch: Annotated[
-        int | None,
-        typer.Option(min=1, help="code maps at once, if memory is short; changes rounding", envvar="VQDDM_MICRO_BATCH"),
-    ] = None,
+    micro_batch: MicroBatch = None,
     threads: Threads = None,
 ) -> None:
     """Train the discrete diffusion prior."""
@@ -374,12 +375,13 @@ def sample_transformer(
     out: Out,
     count: Annotated[int, typer.Option(help="number of images")] = 64,
     seed: Seed = 0,
+    temperature: Annotated[float, typer.Option(help="divides the logits")] = 1.0,
     threads: Threads = None,
 ) -> None:
     """Sample code maps code by code and decode them to images."""
     from vqddm.baselines.transformer_sample import sample_images
 
-    sample_images(transformer, first_stage, count, seed, state, codes, out, threads)
+    sample_images(transformer, first_stage, count, seed, temperature, state, codes, out, threads)
 
 
 @baselines_app.command("inpaint-transformer")
@@ -391,12 +393,13 @@ def inpaint_transformer(
     count: Annotated[int, typer.Option(min=1, help="number of images for each mask")] = 8,
     encode: Annotated[Encode, typer.Option(help="the image that gives the known codes")] = Encode.masked,
     seed: Seed = 0,
+    temperature: Annotated[float, typer.Option(help="divides the logits")] = 1.0,
     threads: Threads = None,
 ) -> None:
     """Complete images from the masks of section 4.4 and others, in raster order."""
     from vqddm.baselines.transformer_sample import inpaint_images
 
-    inpaint_images(transformer, first_stage, data, count, encode.value, seed, out, threads)
+    inpaint_images(transformer, first_stage, data, count, encode.value, seed, temperature, out, threads)
 
 
 @baselines_app.command("train-ddpm")
@@ -613,6 +616,20 @@ def speed(
     from vqddm.evaluate.speed import measure_speed
 
     measure_speed(prior, first_stage, name, transformer, ddpm, out, threads)
+
+
+@evaluate_app.command()
+def cost(
+    params_json: Annotated[str, typer.Option("--params", help="the whole params.yaml, as JSON")],
+    out: Out,
+    micro_batch: MicroBatch = None,
+    threads: Threads = None,
+) -> None:
+    """Time a suite's networks for a moment each and extrapolate to its whole cost."""
+    from vqddm.evaluate.cost import write_cost
+    from vqddm.params import Params, parse
+
+    typer.echo(write_cost(parse(Params, params_json, "params"), out, micro_batch, threads))
 
 
 @evaluate_app.command()

@@ -31,8 +31,8 @@ class Site(Section):
     partition: str | None = Field(default=None, description="partition of jobs without a GPU")
     gpu_partition: str | None = Field(default=None, description="partition of jobs with GPUs")
     gpu_type: str | None = Field(default=None, pattern=r"^\w+$", description="as `sinfo -o %G` names it")
-    gpus: PositiveInt = Field(default=1, description="GPUs of one node that a training uses")
-    nodes: PositiveInt = Field(default=1, description="nodes that a training uses")
+    gpus: PositiveInt = Field(default=1, description="GPUs of one node that a training uses at most")
+    nodes: PositiveInt = Field(default=1, description="nodes that a training uses at most")
     cpus_per_gpu: PositiveInt = Field(default=4, description="CPU cores beside each GPU")
     hours: float = Field(default=24, gt=0, description="time limit of one job; a training goes on in the next try")
     tries: PositiveInt = Field(default=4, description="how often a training may be submitted in all")
@@ -57,6 +57,12 @@ class Site(Section):
         if gpus:
             asked["gres"] = f"gpu:{self.gpu_type}:{gpus}" if self.gpu_type else f"gpu:{gpus}"
         return {**asked, "cpus_per_task": max(1, gpus * self.cpus_per_gpu), "processes": max(1, gpus), "nodes": nodes}
+
+    def share(self, batch_size: int) -> tuple[int, int]:
+        """Nodes and GPUs of each that a training uses: as many of the site's as its batch can be split evenly over."""
+        nodes, gpus = range(1, self.nodes + 1), range(1, self.gpus + 1)
+        even = [(n, g) for n in nodes for g in gpus if batch_size % (n * g) == 0]
+        return max(even, key=lambda pair: (pair[0] * pair[1], pair[1]))
 
 
 def load_site(path: Path) -> Site:
@@ -154,6 +160,7 @@ def launch(arguments: Sequence[str], processes: int, nodes: int) -> None:
     vqddm = str(Path(sys.argv[0]).resolve())
     environment = dict(os.environ)
     torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--no-python"]
+    torchrun.append("--signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")  # it passes them on
     if nodes > 1:
         job = os.environ.get("SLURM_JOB_ID")
         if job is None:

@@ -119,7 +119,16 @@ class StateFolder:
 
     def latest(self) -> Path | None:
         """The newest whole state, or None. A state is whole once it bears its final name."""
-        return max(self.folder.glob("step-*"), default=None)
+        return max(self._states(), default=None)
+
+    def _states(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*"))
+
+    def drop_after(self, step: int) -> None:
+        """Drop the states after `step` steps and more."""
+        if PartialState().is_main_process:
+            self._drop([state for state in self._states() if int(state.name.removeprefix("step-")) > step])
+        PartialState().wait_for_everyone()
 
     @property
     def due(self) -> bool:
@@ -132,7 +141,7 @@ class StateFolder:
         return self.deadline is not None and time.time() > self.deadline
 
     def save(self, accelerator: Accelerator, step: int) -> None:
-        """Save all state after `step` steps, then drop the older ones."""
+        """Save all state after `step` steps; the one before is kept too, older ones are dropped."""
         began = time.monotonic()
         aside, final = self.folder / "saving", self.folder / f"step-{step:09d}"
         if accelerator.is_main_process:
@@ -146,7 +155,7 @@ class StateFolder:
         if accelerator.is_main_process and not final.exists():
             write_json(aside / IDENTITY, self.identity)
             aside.replace(final)
-            self._drop(sorted(self.folder.glob("step-*"))[:-1])
+            self._drop(self._states()[:-2])
         self._saved_at = time.monotonic()
         if self.save_seconds:
             self.save_seconds = max(self.save_seconds, 50 * (self._saved_at - began))
@@ -183,7 +192,7 @@ class StateFolder:
                 shutil.copyfile(output, aside / output.name)
         write_json(aside / IDENTITY, self._whole_identity())
         aside.replace(finished)
-        self._drop(sorted(self.folder.glob("step-*")))
+        self._drop(self._states())
         shutil.rmtree(self.folder / "saving", ignore_errors=True)
 
     def _whole_identity(self) -> dict[str, Any]:

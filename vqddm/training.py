@@ -102,6 +102,25 @@ def mean_over_processes(losses: Mapping[str, Tensor], accelerator: Accelerator) 
     return dict(zip(losses, together, strict=True))
 
 
+def check_finite(losses: Mapping[str, Tensor], step: int, state: StateFolder) -> None:
+    """Stop at the first loss that is not finite, before it can reach a state.
+
+    Raises:
+        UserError: names the losses, the step and the state before it.
+    """
+    if bool(torch.stack([value.double() for value in losses.values()]).isfinite().all()):
+        return
+    broken = ", ".join(f"{name} {float(value)}" for name, value in losses.items() if not value.isfinite())
+    state.drop_after(step - 1)  # the weights of a state right before may be broken already
+    kept = state.latest()
+    raise UserError(
+        f"step {step + 1}: a loss is not finite ({broken}); "
+        + (f"{kept} is kept, and the same command goes on from it. " if kept else "")
+        + "If it happens again: lower the learning rate or train with precision: no, "
+        f"which begins anew (delete {state.folder} then)"
+    )
+
+
 def warmed_cosine(step: int, warmup_steps: int, steps: int) -> float:
     """Cosine annealing from 1 to 0 over `steps`, after a linear rise over the first `warmup_steps`; `step` from 0."""
     rise = min(1.0, (step + 1) / (warmup_steps + 1))
@@ -119,11 +138,7 @@ class LossCurve:
         self.sums: dict[str, Tensor] = {}
 
     def add(self, step: int, losses: Mapping[str, Tensor]) -> None:
-        """Take in the losses of `step`.
-
-        Raises:
-            UserError: a window's mean is NaN or infinite.
-        """
+        """Take in the losses of `step`."""
         self.added += 1
         for name, value in losses.items():
             total = value.detach().double()
@@ -131,12 +146,6 @@ class LossCurve:
         if (step + 1) % self.window and step + 1 < self.steps:
             return
         row = {name: float(total) / self.added for name, total in self.sums.items()}
-        broken = [name for name, value in row.items() if not np.isfinite(value)]
-        if broken:
-            raise UserError(
-                f"step {step + 1}: {', '.join(broken)} is not finite ({row}); "
-                "lower the learning rate or train with precision: no"
-            )
         self.rows.append({"step": step + 1, **row})
         self.sums, self.added = {}, 0
 
@@ -240,7 +249,9 @@ def train(
             batch = fetch(batch_indices(count, params.batch_size, step, params.seed)[share])
             generator = step_generator(params.seed, step, accelerator.device)
             losses = recipe.step(batch.to(accelerator.device), step, generator, accelerator)
-            curve.add(step, mean_over_processes(losses, accelerator))
+            losses = mean_over_processes(losses, accelerator)
+            check_finite(losses, step, state)
+            curve.add(step, losses)
             progress.update()
             progress.set_postfix_str(curve.latest(), refresh=False)
             if state.time_is_up and not signals.received:
@@ -259,7 +270,9 @@ def train(
         signals.restore()
     if accelerator.is_main_process:
         curve.write(curve_path)
-    recipe.modules = {name: accelerator.unwrap_model(m) for name, m in recipe.modules.items()}
+    recipe.modules = {
+        name: accelerator.unwrap_model(module, keep_torch_compile=False) for name, module in recipe.modules.items()
+    }
 
 
 def join_processes() -> PartialState:

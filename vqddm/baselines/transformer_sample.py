@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vqddm.artifacts import UserError, fingerprint, read_array, write_array
+from vqddm.artifacts import UserError, fingerprint, read_array, write_batches
 from vqddm.baselines.raster import complete_codes
 from vqddm.baselines.transformer_train import load_transformer
 from vqddm.params import TransformerParams, parse
@@ -16,7 +17,7 @@ from vqddm.prior.inpaint import Encode, complete_images
 from vqddm.prior.sample import BATCH, check_pair, forget_batches, in_batches
 from vqddm.state import alone_in
 from vqddm.training import limit_threads
-from vqddm.vqgan.codec import decode_codes
+from vqddm.vqgan.codec import decoded
 from vqddm.vqgan.model import load_first_stage
 
 
@@ -25,6 +26,7 @@ def sample_images(
     first_stage: Path,
     count: int,
     seed: int,
+    temperature: float,
     state: Path,
     codes: Path,
     out: Path,
@@ -37,6 +39,7 @@ def sample_images(
         first_stage: checkpoint of the first stage that it was trained on.
         count: number of images.
         seed: seed of the sampling.
+        temperature: divides the logits.
         state: folder of finished batches; they are deleted at the end.
         codes: the code maps to write, uint16 (count, h, w).
         out: the images to write, uint8 (count, H, W, 3).
@@ -45,8 +48,8 @@ def sample_images(
     Raises:
         UserError: transformer and first stage do not belong together.
     """
-    if count < 1:
-        raise UserError(f"{count} images: ask for one at least")
+    if count < 1 or not 0 < temperature < math.inf:
+        raise UserError(f"{count} images at temperature {temperature}: both must be above 0 and finite")
     limit_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network, about = load_transformer(transformer, device)
@@ -56,13 +59,13 @@ def sample_images(
 
     def draw_batch(size: int, generator: torch.Generator, tick: Callable[[], object]) -> Tensor:
         nothing = torch.zeros(size, height, width, dtype=torch.int64, device=device)
-        found = complete_codes(network, nothing, nothing.bool(), top_k, 1.0, generator, tick)
+        found = complete_codes(network, nothing, nothing.bool(), top_k, temperature, generator, tick)
         return found.to(torch.uint16)
 
     with alone_in(state):
-        settings = [fingerprint(transformer), threads]
+        settings = [fingerprint(transformer), temperature, threads]
         in_batches(draw_batch, count, BATCH, height * width, seed, settings, state, codes, device)
-        write_array(out, decode_codes(decoder, read_array(codes)))
+        write_batches(out, decoded(decoder, read_array(codes)), count)
         forget_batches(state)
 
 
@@ -73,6 +76,7 @@ def inpaint_images(
     count: int,
     encode: Encode,
     seed: int,
+    temperature: float,
     out: Path,
     threads: int | None = None,
 ) -> None:
@@ -85,6 +89,7 @@ def inpaint_images(
         count: images for each mask.
         encode: which image gives the known codes.
         seed: seed of the random mask and the sampling.
+        temperature: divides the logits.
         out: `.npz` as the prior's.
         threads: CPU threads.
 
@@ -100,6 +105,6 @@ def inpaint_images(
     generator = torch.Generator(device).manual_seed(seed)
 
     def complete(codes: Tensor, given: Tensor) -> Tensor:
-        return complete_codes(network, codes, given, top_k, 1.0, generator)
+        return complete_codes(network, codes, given, top_k, temperature, generator)
 
     complete_images(decoder, about["latent_size"], data, count, encode, seed, complete, out)

@@ -13,7 +13,7 @@ from vqddm.data.arrays import load_split, to_unit
 from vqddm.evaluate.distances import distances_of_draws
 from vqddm.evaluate.features import extract, feature_label
 from vqddm.training import limit_threads
-from vqddm.vqgan.codec import decode_codes
+from vqddm.vqgan.codec import decode_codes, decoded
 from vqddm.vqgan.perceptual import perceptual_distance
 
 SHOWN = 64  # pictures kept for figures
@@ -90,21 +90,24 @@ def measure_reconstruction(
         threads: CPU threads.
     """
     limit_threads(threads)
-    model, about = load_codec(first_stage, "cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model, about = load_codec(first_stage, device)
     size = codes_in_all(model)
     train_codes, test_codes = read_array(codes_train), read_array(codes_test)
     reconstructed = decode_codes(model, enough(train_codes, images, codes_train))
     features = read_array(reference)
     enough(features, images, reference)
-    originals = np.array(load_split(test)[:images])
-    again = decode_codes(model, test_codes[:images])
-    perceptual = perceptual_distance("efficientnet_lite0")
-    with torch.no_grad():
-        gaps = [
-            perceptual(to_unit(originals[i : i + 250]), to_unit(again[i : i + 250]))
-            for i in range(0, len(originals), 250)
-        ]
-    error = ((originals.astype(np.float64) - again) ** 2).mean(axis=(1, 2, 3))
+    originals = load_split(test)[:images]
+    perceptual = perceptual_distance("efficientnet_lite0").to(device)
+    errors, gaps, shown, start = [], [], [], 0
+    for again in decoded(model, test_codes[:images]):
+        pixels = np.array(originals[start : start + len(again)])
+        errors.append(((pixels.astype(np.float64) - again) ** 2).mean(axis=(1, 2, 3)))
+        with torch.no_grad():
+            gaps.append(perceptual(to_unit(pixels).to(device), to_unit(again).to(device)).cpu())
+        shown.append(again[: max(0, SHOWN - start)])
+        start += len(again)
+    error = np.concatenate(errors)
     write_json(
         out,
         {
@@ -124,7 +127,7 @@ def measure_reconstruction(
         },
     )
     with replacing(pictures) as aside:
-        np.savez(aside, originals=originals[:SHOWN], reconstructions=again[:SHOWN])
+        np.savez(aside, originals=originals[:SHOWN], reconstructions=np.concatenate(shown))
 
 
 def measure_samples(

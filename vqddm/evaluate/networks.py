@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from vqddm.artifacts import write_json
 from vqddm.baselines.ddpm import DDPM
+from vqddm.baselines.raster import window_start
 from vqddm.baselines.transformer import Block, Cache, CodeTransformer
 from vqddm.evaluate.counts import macs, parameters
 from vqddm.params import AutoencoderParams, DDPMParams, DiffusionParams, TrainingParams, TransformerParams, UNetParams
@@ -107,18 +109,14 @@ def count_networks(
 def count_transformer(
     autoencoder: AutoencoderParams, codebook_size: int, transformer: TransformerParams
 ) -> dict[str, Any]:
-    """Count first stage and transformer as `count_networks` does; a step is one code, its predecessors cached.
-
-    A step costs more the more codes are cached, each of them equally: the mean step is that of the first and last.
-    """
+    """Count first stage and transformer as `count_networks` does; a step is one code, the mean over a map."""
     side = autoencoder.resolution // autoencoder.downsampling
-    seen = min(side, transformer.window) ** 2
     with torch.device("meta"):
         first_stage = FirstStage(autoencoder, codebook_size)
         network = CodeTransformer(codebook_size, transformer)
         latent = torch.empty(1, autoencoder.z_channels, side, side)
     decoder = macs(first_stage.decoder, latent)
-    per_code = (macs(_Step(network, 0)) + macs(_Step(network, seen - 1))) // 2
+    per_code = _cached_step(network, side) if side <= transformer.window else _sliding_step(network, side)
     return {
         "codebook_size": codebook_size,
         "autoencoder": {"parameters": parameters(first_stage), "decoder_macs": decoder},
@@ -126,6 +124,22 @@ def count_transformer(
         "timesteps": side**2,
         "macs_per_image": side**2 * per_code + decoder,
     }
+
+
+def _cached_step(network: CodeTransformer, side: int) -> int:
+    """A step costs more the more codes are cached, each of them equally: the mean is that of the first and last."""
+    return (macs(_Step(network, 0)) + macs(_Step(network, side**2 - 1))) // 2
+
+
+def _sliding_step(network: CodeTransformer, side: int) -> int:
+    """Where the window slides nothing can be cached: each code takes all codes before it in its window anew."""
+    rows = [row - window_start(row, side, network.window) for row in range(side)]
+    lengths = Counter(row * network.window + column + 1 for row in rows for column in rows)
+    with torch.device("meta"):
+        whole = sum(
+            count * macs(network, torch.zeros(1, length, dtype=torch.int64)) for length, count in lengths.items()
+        )
+    return whole // side**2
 
 
 class _Step(nn.Module):

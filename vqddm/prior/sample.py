@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vqddm.artifacts import UserError, fingerprint, read_array, write_array
+from vqddm.artifacts import UserError, fingerprint, read_array, write_array, write_batches
 from vqddm.params import to_json
 from vqddm.prior.diffusion import draw, strided_timesteps
 from vqddm.prior.schedule import NoiseSchedule
@@ -24,7 +24,7 @@ from vqddm.prior.train import load_prior
 from vqddm.prior.unet import Prior
 from vqddm.state import alone_in
 from vqddm.training import limit_threads, step_generator
-from vqddm.vqgan.codec import decode_codes
+from vqddm.vqgan.codec import decoded
 from vqddm.vqgan.model import load_first_stage
 
 BATCH = 250
@@ -190,7 +190,7 @@ def sample_images(
     check_pair(prior, load_prior(prior)[2], first_stage, about)
     with alone_in(state):
         sample(prior, count, steps, BATCH, seed, temperature, state, codes, threads, device)
-        write_array(out, decode_codes(model, read_array(codes)))
+        write_batches(out, decoded(model, read_array(codes)), count)
         forget_batches(state)
 
 

@@ -43,13 +43,22 @@ def encode_images(model: Codec, images: np.ndarray) -> np.ndarray:
     return np.concatenate(batches).astype(np.uint16)
 
 
-@torch.no_grad()
-def decode_codes(model: Codec, codes: np.ndarray) -> np.ndarray:
-    """Codes (N, ...), as `encode_images` gives them, of any integer type to images uint8 (N, H, W, 3)."""
+def decoded(model: Codec, codes: np.ndarray) -> Iterator[np.ndarray]:
+    """Codes (N, ...), as `encode_images` gives them, of any integer type to batches of images uint8 (B, H, W, 3)."""
     device = next(model.parameters()).device
     batch_size = min(256, PIXELS // model.params.resolution**2)
-    batches = []
     for start in tqdm(range(0, len(codes), batch_size), desc="decode", mininterval=10):
         batch = torch.from_numpy(codes[start : start + batch_size].astype(np.int64)).to(device)
-        batches.append(to_bytes(model.decode(batch)))
-    return np.concatenate(batches)
+        with torch.no_grad():
+            images = to_bytes(model.decode(batch))
+        yield images
+
+
+def decode_codes(model: Codec, codes: np.ndarray) -> np.ndarray:
+    """The same as one array (N, H, W, 3): 10 GB for 50,000 images of 256 px."""
+    side, done = model.params.resolution, 0
+    images = np.empty((len(codes), side, side, 3), np.uint8)
+    for batch in decoded(model, codes):
+        images[done : done + len(batch)] = batch
+        done += len(batch)
+    return images

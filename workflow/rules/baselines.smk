@@ -1,6 +1,8 @@
 """Step `baselines`: what the paper compares with, other codebooks, priors over the same codes, pixel diffusion."""
 
-TRANSFORMER_CODE = code("baselines/transformer.py", "baselines/raster.py")
+TRANSFORMER_CODE = code(
+    "baselines/transformer.py", "baselines/raster.py", "prior/diffusion.py"
+)
 CODEBOOK_CODE = code(
     "baselines/codebooks.py",
     "baselines/vqvae2.py",
@@ -13,7 +15,11 @@ CODEBOOK_CODE = code(
 )
 DDPM_CODE = code("baselines/ddpm.py")
 ABSORBING_CODE = code(
-    "prior/absorbing.py", "prior/chain.py", "prior/schedule.py", "prior/unet.py"
+    "prior/absorbing.py",
+    "prior/diffusion.py",
+    "prior/chain.py",
+    "prior/schedule.py",
+    "prior/unet.py",
 )
 
 
@@ -34,7 +40,7 @@ rule train_vqvae2:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        **TRAINING,
+        **training_on("vqvae2"),
         mem_mb=growing(16000),
         runtime=JOB_MINUTES,
     params:
@@ -65,7 +71,7 @@ rule train_dvae:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        **TRAINING,
+        **training_on("dvae"),
         mem_mb=growing(16000),
         runtime=JOB_MINUTES,
     params:
@@ -101,7 +107,7 @@ rule train_transformer:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        **TRAINING,
+        **training_on("baselines.transformer"),
         mem_mb=growing(16000),
         runtime=JOB_MINUTES,
     params:
@@ -119,6 +125,7 @@ rule sample_transformer:
     input:
         TRANSFORMER_CODE,
         code("baselines/transformer_sample.py", "prior/sample.py"),
+        DECODER_CODE,
         transformer=f"{MODEL}/transformer.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
     output:
@@ -139,9 +146,10 @@ rule sample_transformer:
     params:
         images=evaluation("samples"),
         seed=evaluation("seed"),
+        temperature=evaluation("temperature"),
     shell:
         "vqddm baselines sample-transformer --transformer {input.transformer} --first-stage {input.first_stage}"
-        " --count {params.images} --seed {params.seed}"
+        " --count {params.images} --seed {params.seed} --temperature {params.temperature}"
         " --state state/{wildcards.dataset}/{wildcards.first_stage}_transformer_samples"
         " --codes {output.codes} --out {output.images} --threads {threads} > {log} 2>&1"
 
@@ -150,6 +158,7 @@ rule inpaint_transformer:
     input:
         TRANSFORMER_CODE,
         code("baselines/transformer_sample.py", "prior/inpaint.py"),
+        DECODER_CODE,
         transformer=f"{MODEL}/transformer.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
         data="data/{dataset}/test.npy",
@@ -170,10 +179,11 @@ rule inpaint_transformer:
         images=at_most("inpaintings", "test"),
         encode=evaluation("inpainting_encodes"),
         seed=evaluation("seed"),
+        temperature=evaluation("temperature"),
     shell:
         "vqddm baselines inpaint-transformer --transformer {input.transformer} --first-stage {input.first_stage}"
         " --data {input.data} --count {params.images} --encode {params.encode} --seed {params.seed}"
-        " --out {output} --threads {threads} > {log} 2>&1"
+        " --temperature {params.temperature} --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule train_absorbing:
@@ -194,7 +204,7 @@ rule train_absorbing:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        **TRAINING,
+        **training_on("baselines.absorbing"),
         mem_mb=growing(16000),
         runtime=JOB_MINUTES,
     params:
@@ -210,6 +220,7 @@ rule train_absorbing:
 rule sample_absorbing:
     input:
         ABSORBING_CODE,
+        DECODER_CODE,
         code("prior/sample.py"),
         prior=f"{MODEL}/absorbing.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
@@ -263,9 +274,11 @@ rule measure_baseline_samples:
         network=NETWORK,
         draws=DRAWS,
         seed=SEED,
+        temperature=evaluation("temperature"),
     shell:
         "vqddm evaluate samples --samples {input.samples} --reference {input.reference}"
-        " --network {params.network} --draws {params.draws} --seed {params.seed} --out {output} --threads {threads} > {log} 2>&1"
+        " --temperature {params.temperature} --network {params.network} --draws {params.draws} --seed {params.seed}"
+        " --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule measure_transformer_likelihood:
@@ -397,7 +410,7 @@ rule train_ddpm:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        **TRAINING,
+        **training_on("baselines.ddpm"),
         mem_mb=growing(16000),
         runtime=JOB_MINUTES,
     params:
@@ -412,7 +425,7 @@ rule train_ddpm:
 rule sample_ddim:
     input:
         DDPM_CODE,
-        code("baselines/ddpm_sample.py", "prior/sample.py"),
+        code("baselines/ddpm_sample.py", "prior/sample.py", "prior/diffusion.py"),
         ddpm="models/{dataset}/ddpm.safetensors",
     output:
         "models/{dataset}/ddim_samples_{steps}.npy",

@@ -44,8 +44,8 @@ wildcard_constraints:
 
 # Resources. Locally they say nothing; `--profile slurm` asks the cluster for them (vqddm/slurm.py).
 ON_CPU = SITE.resources("partition")
-ON_GPU = SITE.resources("gpu_partition", gpus=1)
-TRAINING = SITE.resources("gpu_partition", gpus=SITE.gpus, nodes=SITE.nodes)
+# `--resources on_gpu=1` lets one job at a time have the GPU of a machine without Slurm.
+ON_GPU = {**SITE.resources("gpu_partition", gpus=1), "on_gpu": 1}
 JOB_MINUTES = max(1, round(60 * SITE.hours))
 # The Snakemake inside a cluster's job must not try again there: its time may be over.
 RETRIES = SITE.tries - 1 if workflow.is_main_process else 0
@@ -121,6 +121,21 @@ def readers(wildcards):
 def plan(wildcards):
     """The suite's plan as sorted JSON."""
     return to_json(PLAN.model_dump(mode="json"))
+
+
+def training_on(name):
+    """Resources of a training: as many of the site's GPUs as the batch of a dataset's section can be shared by."""
+
+    def asked(resource):
+        def value(wildcards):
+            given = attrgetter(name)(PARAMS.datasets[wildcards.dataset])
+            nodes, gpus = SITE.share(given.training.batch_size)
+            return SITE.resources("gpu_partition", gpus=gpus, nodes=nodes)[resource]
+
+        return value
+
+    shared = ("gres", "cpus_per_task", "processes", "nodes")
+    return {**ON_GPU, **{resource: asked(resource) for resource in shared}}
 
 
 def code(*places):

@@ -66,6 +66,7 @@ rule measure_floor:
 rule measure_reconstruction:
     input:
         DISTANCE_CODE,
+        DECODER_CODE,
         FEATURE_WEIGHTS,
         first_stage=f"{MODEL}/first_stage.safetensors",
         codes_train=f"{MODEL}/codes_train.npy",
@@ -79,13 +80,14 @@ rule measure_reconstruction:
         "logs/evaluate/{dataset}_{first_stage}_reconstruction.log",
     benchmark:
         "benchmarks/evaluate/{dataset}_{first_stage}_reconstruction.tsv"
+    retries: RETRIES
     conda:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
         **ON_GPU,
         mem_mb=growing(16000),
-        runtime=240,
+        runtime=JOB_MINUTES,
     params:
         images=at_most("reconstructions"),
         network=NETWORK,
@@ -223,7 +225,11 @@ rule measure_speed:
             "prior/sample.py",
             "prior/diffusion.py",
             "prior/unet.py",
+            "baselines/transformer.py",
+            "baselines/raster.py",
+            "baselines/ddpm.py",
         ),
+        DECODER_CODE,
         prior=lambda wildcards: f"models/{wildcards.dataset}/{main_prior_of(wildcards.dataset)}/prior.safetensors",
         first_stage=lambda wildcards: f"models/{wildcards.dataset}/{main_prior_of(wildcards.dataset)}/first_stage.safetensors",
         transformer=transformer_of,
@@ -251,6 +257,29 @@ rule measure_speed:
         "vqddm evaluate speed --prior {input.prior} --first-stage {input.first_stage} --name {params.name}"
         " {params.transformer} {params.ddpm}"
         " --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule cost:
+    # No part of the paper: `make cost` asks for it.
+    input:
+        code("evaluate/cost.py"),
+    output:
+        f"{RESULTS}/cost.csv",
+    log:
+        f"{LOGS}/evaluate/cost.log",
+    benchmark:
+        f"{BENCHMARKS}/evaluate/cost.tsv"
+    conda:
+        "../envs/vqddm.yaml"
+    threads: lambda wildcards: workflow.cores  # alone on the machine, so that nothing disturbs the clock
+    resources:
+        **ON_GPU,
+        mem_mb=growing(32000),
+        runtime=240,
+    params:
+        params=to_json(config),
+    shell:
+        "vqddm evaluate cost --params {params.params:q} --out {output} --threads {threads} 2>&1 | tee {log}"
 
 
 rule draw_chain:

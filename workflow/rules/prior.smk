@@ -1,5 +1,7 @@
 """Step `prior`: the discrete diffusion prior, its samples and inpaintings."""
 
+DECODER_CODE = code("vqgan/codec.py", "vqgan/model.py", "vqgan/layers.py")
+
 
 rule train_prior:
     input:
@@ -26,7 +28,7 @@ rule train_prior:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        **TRAINING,
+        **training_on("prior"),
         mem_mb=growing(16000),
         runtime=JOB_MINUTES,
     params:
@@ -47,6 +49,7 @@ rule sample_images:
             "prior/schedule.py",
             "prior/unet.py",
         ),
+        DECODER_CODE,
         prior=f"{MODEL}/prior.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
     output:
@@ -84,6 +87,7 @@ rule inpaint_images:
             "prior/schedule.py",
             "prior/unet.py",
         ),
+        DECODER_CODE,
         prior=f"{MODEL}/prior.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
         data="data/{dataset}/test.npy",

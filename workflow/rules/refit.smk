@@ -47,7 +47,7 @@ rule finetune_first_stage:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        **TRAINING,
+        **training_on("refit"),
         mem_mb=growing(16000),
         runtime=JOB_MINUTES,
     params:
@@ -73,13 +73,14 @@ rule encode_codes:
     benchmark:
         "benchmarks/refit/{dataset}_{first_stage}_codes.tsv"
     priority: 40
+    retries: RETRIES
     conda:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
         **ON_GPU,
         mem_mb=growing(16000),
-        runtime=240,
+        runtime=JOB_MINUTES,
     shell:
         "vqddm refit encode --first-stage {input.first_stage} --data {input.train} --data {input.test}"
         " --out {output.train} --out {output.test} --threads {threads} > {log} 2>&1"

@@ -35,7 +35,7 @@ rule train_vqgan:
         "../envs/vqddm.yaml"
     threads: 1
     resources:
-        **TRAINING,
+        **training_on("vqgan"),
         mem_mb=growing(16000),
         runtime=JOB_MINUTES,
     params:
