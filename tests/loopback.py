@@ -14,7 +14,10 @@ import pytest
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; `spoiled` holds what is done to the next answers: "cut", "no length" or "other"."""
+    """Serves a folder.
+
+    `spoiled` holds what is done to the next answers: "cut", "no length", "other", or the status to answer with.
+    """
 
     spoiled: list[str]
     asked: list[str]
@@ -24,6 +27,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.asked.append(self.path)
         content = Path(self.translate_path(self.path)).read_bytes()
         spoiling = self.spoiled.pop(0) if self.spoiled else ""
+        if spoiling.isdigit():
+            return self.send_error(int(spoiling))
         if spoiling == "other":
             content = gzip.compress(b"other content")
         self.send_response(200)
@@ -38,7 +43,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def serving(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, type[Handler]]]:
-    """Serve a folder; gives the address and the handler."""
+    """Serve a folder; gives the address and the handler. Further tries come at once."""
+    monkeypatch.setattr("vqddm.data.download.PAUSE", 0.0)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     handler = type("Spoiling", (Handler,), {"spoiled": [], "asked": []})

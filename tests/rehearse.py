@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ import yaml
 from PIL import Image
 from tiny import BIN, copy_of
 
+from vqddm.artifacts import replacing
 from vqddm.params import AutoencoderParams
 from vqddm.vqgan.model import Discriminator, FirstStage
 
@@ -42,12 +44,35 @@ def encoded(image: Image.Image, kind: str) -> bytes:
     return buffer.getvalue()
 
 
+def refresh(folder: Path) -> None:
+    """The project's own files as they are now, and none that it no longer has; what was made before stays."""
+    aside = folder / ".refresh"
+    shutil.rmtree(aside, ignore_errors=True)  # a killed run's
+    for own in copy_of(ROOT, aside).iterdir():
+        target = folder / own.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        own.replace(target)
+    aside.rmdir()
+
+
 def write_originals(folder: Path) -> None:
-    """The three datasets in the forms that their makers give them out in."""
-    folder.mkdir(parents=True)
+    """The three datasets in the forms that their makers give them out in; the folder gets its name once it is whole."""
+    if folder.exists():
+        return
+    aside = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)  # a killed run's
+    aside.mkdir(parents=True)
+    write_pictures(aside)
+    aside.rename(folder)
+
+
+def write_pictures(folder: Path) -> None:
     with zipfile.ZipFile(folder / "celebahq", "w") as archive:
         for number in range(PICTURES):
-            archive.writestr(f"CelebA-HQ-img/{number}.jpg", encoded(picture(number), "jpeg"))
+            archive.writestr(f"CelebAMask-HQ/CelebA-HQ-img/{number}.jpg", encoded(picture(number), "jpeg"))
+            mask = encoded(picture(number).convert("L"), "png")
+            archive.writestr(f"CelebAMask-HQ/CelebAMask-HQ-mask-anno/0/{number:05d}_hair.png", mask)
     with (
         lmdb.open(str(folder / "lsun_church"), map_size=1 << 26) as database,
         database.begin(write=True) as transaction,
@@ -62,10 +87,16 @@ def write_originals(folder: Path) -> None:
 
 
 def write_checkpoints(folder: Path, datasets: dict) -> None:
-    """Official checkpoints in Lightning's format, untrained; CelebA-HQ's inside a transformer's."""
+    """Official checkpoints in Lightning's format, untrained, where they are not yet there.
+
+    As in the release, CelebA-HQ's lies inside a transformer's, and the discriminator of ImageNet's K = 16384 has
+    2 layers.
+    """
     for name in ("celebahq", "imagenet"):
         vqgan = datasets[name]["vqgan"]
         for first_stage, path in vqgan["pretrained"].items():
+            if (folder / Path(path).name).exists():
+                continue
             torch.manual_seed(0)
             codes = int(first_stage.removeprefix("vqgan_k"))
             tensors = dict(FirstStage(AutoencoderParams.model_validate(vqgan["autoencoder"]), codes).state_dict())
@@ -73,9 +104,11 @@ def write_checkpoints(folder: Path, datasets: dict) -> None:
                 tensors = {f"first_stage_model.{key}": value for key, value in tensors.items()}
             else:
                 loss = vqgan["loss"]
-                discriminator = Discriminator(loss["discriminator_width"], loss["discriminator_layers"])
+                layers = 2 if codes == 16384 else loss["discriminator_layers"]
+                discriminator = Discriminator(loss["discriminator_width"], layers)
                 tensors |= {f"loss.discriminator.{key}": value for key, value in discriminator.state_dict().items()}
-            torch.save({"state_dict": tensors, "epoch": 0}, folder / Path(path).name)
+            with replacing(folder / Path(path).name) as aside:
+                torch.save({"state_dict": tensors, "epoch": 0}, aside)
 
 
 class Memory(threading.Thread):
@@ -101,10 +134,9 @@ class Memory(threading.Thread):
 
 def main() -> None:
     folder = ROOT / "rehearsal"
-    if not (folder / "params.yaml").exists():
-        copy_of(ROOT, folder)
-        write_originals(folder / "data/originals")
-        write_checkpoints(folder / "data/originals", yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"])
+    refresh(folder)
+    write_originals(folder / "data/originals")
+    write_checkpoints(folder / "data/originals", yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"])
     began = time.monotonic()
     command = [BIN / "snakemake", "--cores", "all", "--configfile", "tests/rehearsal.yaml", *sys.argv[1:]]
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}

@@ -9,6 +9,10 @@ import json
 import os
 import shutil
 import struct
+import subprocess
+import tarfile
+import urllib.error
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +20,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import pytest
+import rehearse
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,8 +31,9 @@ from PIL import Image
 from vqddm.artifacts import UserError, sha256
 from vqddm.data import fashion
 from vqddm.data.arrays import load_split, to_bytes, to_unit
+from vqddm.data.download import download
 from vqddm.data.faces import BACKGROUNDS, draw_face
-from vqddm.data.pictures import Picture, find_pictures, read_picture
+from vqddm.data.pictures import ORIGINALS, Picture, find_pictures, read_picture, require_original
 from vqddm.data.pool import map_in_pool
 from vqddm.data.prepare import prepare
 from vqddm.params import DataParams
@@ -259,6 +265,47 @@ def test_a_download_that_stays_broken_is_an_error_and_leaves_no_file(
     assert not (tmp_path / NAMES[0]).exists() and len(handler.asked) == 3
 
 
+@pytest.mark.parametrize("status", ["408", "429", "500", "503"])
+def test_a_busy_server_is_asked_again(
+    server: tuple[str, type[Handler]], originals: Path, tmp_path: Path, status: str
+) -> None:
+    address, handler = server
+    handler.spoiled.extend([status, status])
+    fashion.from_server(tmp_path, address)
+    assert (tmp_path / NAMES[0]).read_bytes() == (originals / NAMES[0]).read_bytes()
+    assert handler.asked == ["/" + NAMES[0]] * 3 + ["/" + NAMES[1]]
+
+
+@pytest.mark.parametrize(("status", "tries"), [("503", 3), ("404", 1), ("403", 1)])
+def test_an_answer_that_stays_bad_is_told_with_its_status_and_address(
+    server: tuple[str, type[Handler]], tmp_path: Path, status: str, tries: int
+) -> None:
+    address, handler = server
+    handler.spoiled.extend([status] * 9)
+    with pytest.raises(UserError, match=f"^{address}{NAMES[0]}: .*HTTP status {status}, [A-Z]"):
+        fashion.from_server(tmp_path, address)
+    assert len(handler.asked) == tries
+
+
+@pytest.mark.parametrize(
+    ("reason", "tries"), [(TimeoutError("timed out"), 3), (ConnectionRefusedError("Connection refused"), 1)]
+)
+def test_a_connection_that_times_out_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: OSError, tries: int
+) -> None:
+    asked = []
+
+    def unreachable(url: str, timeout: float) -> None:
+        asked.append(url)
+        raise urllib.error.URLError(reason)
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr("vqddm.data.download.PAUSE", 0.0)
+    with pytest.raises(UserError, match=f"^http://far/file: .*{reason}"):
+        download("http://far/file", tmp_path / "file", lambda aside: None)
+    assert len(asked) == tries
+
+
 def test_originals_are_downloaded_once_and_damaged_ones_again(
     server: tuple[str, type[Handler]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -371,6 +418,189 @@ def test_every_form_of_the_papers_data_holds_the_same_pictures(
     everything = {read_picture(picture, 16).tobytes() for picture in find_pictures(pictures, 32)}
     assert rows(tmp_path / "out", "train") | rows(tmp_path / "out", "test") == everything
     assert json.loads((tmp_path / "out/train.json").read_text())["source"] in {"CelebA-HQ", "LSUN-Church", "ImageNet"}
+
+
+def save_all(root: Path, *names: str) -> None:
+    """A small picture of its own under each name."""
+    for number, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        picture = Image.new("RGB", (20, 20), (number * 12, 0, 0))
+        picture.save(root / name, "png" if name.endswith("png") else "jpeg")
+
+
+def zipped(folder: Path, out: Path) -> Path:
+    with zipfile.ZipFile(out, "w") as archive:
+        for path in folder.rglob("*.*"):
+            archive.write(path, path.relative_to(folder))
+    return out
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_masks_of_celebamask_are_no_pictures(tmp_path: Path, packed: bool) -> None:
+    images = [f"CelebAMask-HQ/CelebA-HQ-img/{number}.jpg" for number in range(4)]
+    masks = [f"CelebAMask-HQ/CelebAMask-HQ-mask-anno/{n % 2}/{n:05d}_hair.png" for n in range(9)]
+    save_all(tmp_path / "faces", *images, *masks)
+    place = zipped(tmp_path / "faces", tmp_path / "faces.zip") if packed else tmp_path / "faces"
+    found = find_pictures(place, 4, ORIGINALS["celebahq"])
+    assert [(picture.key or picture.place.relative_to(place).as_posix()) for picture in found] == images
+    prepare(params("celebahq", place, train=3, test=1), tmp_path / "out", workers=1)
+    assert "4 pictures found" in json.loads((tmp_path / "out/train.json").read_text())["note"]
+
+
+@pytest.mark.parametrize("above", ["", "ILSVRC/Data/CLS-LOC/"])
+def test_more_pictures_than_the_dataset_has_are_counted_and_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: str
+) -> None:
+    monkeypatch.setitem(ORIGINALS, "imagenet", ORIGINALS["imagenet"]._replace(number=6))
+    train = [f"{above}train/n{n % 2:08d}/n{n % 2:08d}_{n}.JPEG" for n in range(6)]
+    save_all(tmp_path / "root", *train)
+    prepare(params("imagenet", tmp_path / "root", train=4, test=2), tmp_path / "out", workers=1)
+    save_all(tmp_path / "root", *(f"{above}{split}/{n}.JPEG" for split, n in [("val", 1), ("test", 1), ("test", 2)]))
+    counted = f"{above}train: 6, {above}test: 2, {above}val: 1"
+    with pytest.raises(UserError, match=rf"9 pictures are more than the 6 of ImageNet \({counted}\); .*class folders"):
+        prepare(params("imagenet", tmp_path / "root", train=4, test=2), tmp_path / "out", workers=1)
+    save_all(tmp_path / "flat", *(f"n{n:08d}/{n}.JPEG" for n in range(20)))
+    with pytest.raises(UserError, match=r"n00000000: 1, .* and 12 more\)"):
+        find_pictures(tmp_path / "flat", 1, ORIGINALS["imagenet"])
+    assert len(find_pictures(tmp_path / "flat", 1)) == 20  # a user's own have no number
+
+
+def lmdb_in(folder: Path, pictures: Path) -> None:
+    folder.mkdir(parents=True)
+    as_lmdb(pictures, folder)
+
+
+def test_an_lmdb_is_found_one_level_down(pictures: Path, tmp_path: Path) -> None:
+    place = tmp_path / "lsun_church"
+    lmdb_in(place, pictures)
+    (place / "church_outdoor_val_lmdb").mkdir()
+    (place / "church_outdoor_val_lmdb/data.mdb").write_bytes(b"the download script brings it too")
+    require_original("lsun_church", place)
+    found = find_pictures(place, 32, ORIGINALS["lsun_church"])
+    assert len(found) == 32 and {picture.place.name for picture in found} == {"church_outdoor_train_lmdb"}
+    prepare(params("lsun_church", place), tmp_path / "out", workers=2)
+    (place / "church_outdoor_train_lmdb").rename(place / "bedroom_val_lmdb")
+    with pytest.raises(UserError, match=r"2 LMDBs \(bedroom_val_lmdb, church_outdoor_val_lmdb\); .*data\.path"):
+        require_original("lsun_church", place)
+
+
+def test_a_users_own_folder_is_no_lmdb_because_of_one_in_it(pictures: Path) -> None:
+    (pictures / "more/data.mdb").write_bytes(b"some cache")
+    assert len(find_pictures(pictures, 32)) == 32
+
+
+def zip_of_an_lmdb(pictures: Path, place: Path) -> None:
+    lmdb_in(pictures.parent / "unpacked", pictures)
+    zipped(pictures.parent / "unpacked", place)
+
+
+def tar(pictures: Path, place: Path) -> None:
+    with tarfile.open(place, "w") as archive:
+        archive.add(pictures, "n01440764")
+
+
+def zip_of_a_text(pictures: Path, place: Path) -> None:
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.write(pictures / "readme.txt", "readme.txt")
+
+
+def zip_in_a_folder(pictures: Path, place: Path) -> None:
+    place.mkdir()
+    zip_of_an_lmdb(pictures, place / "church_outdoor_train_lmdb.zip")
+
+
+def tars_of_classes(pictures: Path, place: Path) -> None:
+    place.mkdir()
+    for number in range(10):
+        tar(pictures, place / f"n{number:08d}.tar")
+
+
+@pytest.mark.parametrize(
+    ("source", "make", "words"),
+    [
+        ("lsun_church", zip_of_an_lmdb, r"a zip of an LMDB \(church_outdoor_train_lmdb/data\.mdb\); unpack it"),
+        (
+            "lsun_church",
+            zip_in_a_folder,
+            r"0 pictures .* unpack there first church_outdoor_train_lmdb\.zip; expected: the",
+        ),
+        ("imagenet", tar, "a tar archive; unpack it"),
+        (
+            "imagenet",
+            tars_of_classes,
+            r"0 pictures .*; unpack there first n00000000\.tar, .* and 2 more; expected: the training images'",
+        ),
+        ("celebahq", lambda pictures, place: place.write_text("<html>"), "not a whole zip archive"),
+        (
+            "celebahq",
+            lambda pictures, place: save_all(place, "notes/.hidden.png"),
+            "0 pictures .*; expected: a folder or a",
+        ),
+        (
+            "celebahq",
+            zip_of_a_text,
+            "0 pictures .*; expected: a",
+        ),
+    ],
+)
+def test_an_original_in_another_form_is_told_before_any_job(
+    pictures: Path, tmp_path: Path, source: str, make: Callable[[Path, Path], None], words: str
+) -> None:
+    make(pictures, tmp_path / "place")
+    with pytest.raises(UserError, match=f"^{tmp_path}/place: {words}"):
+        require_original(source, tmp_path / "place")
+    with pytest.raises(UserError, match=f"^{tmp_path}/place: {words}"):
+        prepare(params(source, tmp_path / "place"), tmp_path / "out", workers=1)
+
+
+def test_too_few_pictures_of_a_known_dataset_tell_its_layout(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"32 pictures .* fewer than train \+ test = 48; .*; expected: the training images'"
+    ):
+        prepare(params("imagenet", pictures, train=40), tmp_path / "out", workers=1)
+
+
+def test_originals_of_a_rehearsal_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "data/originals"
+    monkeypatch.setattr(rehearse, "PICTURES", 5)
+
+    def killed(*_: object) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as then, pytest.raises(KeyboardInterrupt):
+        then.setattr(rehearse, "encoded", killed)
+        rehearse.write_originals(folder)
+    assert not folder.exists()
+    rehearse.write_originals(folder)
+    for source, known in ORIGINALS.items():
+        require_original(source, folder / source)
+        assert len(find_pictures(folder / source, 5, known)) == 5
+    monkeypatch.setattr(rehearse, "write_pictures", killed)  # must not be called again
+    rehearse.write_originals(folder)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["originals"]
+
+
+def test_a_rehearsal_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, copy = tmp_path / "project", tmp_path / "project/rehearsal"
+    for name, content in {".gitignore": "/rehearsal/", "code/old.py": "1", "code/new.py": "1", "params": "1"}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    subprocess.run(["git", "init", "-q", root], check=True)
+    monkeypatch.setattr(rehearse, "ROOT", root)
+    rehearse.refresh(copy)
+    (copy / "data").mkdir()
+    (copy / "data/made").write_text("before")
+    (copy / ".refresh").mkdir()  # a killed run's
+    (root / "code/old.py").unlink()
+    (root / "code/new.py").write_text("2")
+    (root / "params").write_text("2")
+    rehearse.refresh(copy)
+    assert {path.relative_to(copy).as_posix(): path.read_text() for path in copy.rglob("*") if path.is_file()} == {
+        ".gitignore": "/rehearsal/",
+        "code/new.py": "2",
+        "params": "2",
+        "data/made": "before",
+    }
 
 
 def test_imagenets_small_pictures_are_enlarged(tmp_path: Path) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 import types
 from pathlib import Path
 
 import pytest
+import rehearse
 import torch
 import yaml
+from typer.testing import CliRunner
 
-from vqddm.artifacts import UserError, read_checkpoint
+from vqddm.artifacts import UserError, describe_checkpoint, read_checkpoint
+from vqddm.cli import app
 from vqddm.params import VQGANParams
 from vqddm.vqgan.model import Discriminator, FirstStage, load_discriminator, load_first_stage
-from vqddm.vqgan.official import import_official
+from vqddm.vqgan.official import LEGACY, import_official
 
 K = 24
 
@@ -69,10 +73,79 @@ def test_every_missing_or_wrong_tensor_is_named(params, official, tmp_path):
     torch.save({"state_dict": official}, tmp_path / "last.ckpt")
     with pytest.raises(UserError) as error:
         import_official(tmp_path / "last.ckpt", params, K, tmp_path / "out.safetensors")
-    assert "2 of 343 tensors do not fit" in str(error.value)
+    assert "2 of 343 tensors do not fit the first stage" in str(error.value)
     assert "encoder.conv_in.bias: missing" in str(error.value)
     assert "quantize.embedding.weight: (16, 16), expected (24, 16)" in str(error.value)
     assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize(("width", "layers"), [(8, 2), (16, 3), (8, 4)])
+def test_a_discriminator_of_another_size_gives_way_to_a_fresh_one(params, official, tmp_path, capsys, width, layers):
+    """The official one of ImageNet with K = 16384 has 2 layers."""
+    first_stage = {name: t for name, t in official.items() if not name.startswith("loss.discriminator.")}
+    other = {f"loss.discriminator.{name}": t for name, t in Discriminator(width, layers).state_dict().items()}
+    torch.save({"state_dict": first_stage | other}, tmp_path / "last.ckpt")
+    out = tmp_path / "out.safetensors"
+    import_official(tmp_path / "last.ckpt", params, K, out)
+    said = capsys.readouterr().err
+    assert f"last.ckpt: its discriminator (width {width}, layers {layers}) is not" in said and said.count("\n") == 1
+    model, _ = load_first_stage(out)
+    assert all(torch.equal(value, first_stage[name]) for name, value in model.state_dict().items())
+    made_by = describe_checkpoint(out)["made_by"]
+    assert made_by["discriminator"] == "fresh"
+    assert made_by["discriminator_left_out"] == {"width": width, "layers": layers}
+    torch.manual_seed(params.training.seed)
+    seeded = Discriminator(8, 3).state_dict()
+    loaded = load_discriminator(out, 8, 3).state_dict()
+    assert all(torch.equal(value, seeded[name]) for name, value in loaded.items())
+
+
+def test_a_damaged_first_stage_is_refused_beside_another_discriminator(params, official, tmp_path):
+    official = {name: t for name, t in official.items() if not name.startswith("loss.discriminator.")}
+    official |= {f"loss.discriminator.{name}": t for name, t in Discriminator(8, 2).state_dict().items()}
+    official.pop("decoder.conv_out.bias")
+    torch.save({"state_dict": official}, tmp_path / "last.ckpt")
+    with pytest.raises(
+        UserError, match=r"1 of 343 tensors do not fit the first stage .*\n  decoder\.conv_out\.bias: missing$"
+    ):
+        import_official(tmp_path / "last.ckpt", params, K, tmp_path / "out.safetensors")
+
+
+@pytest.mark.parametrize("missing", [["0.weight"], ["3.running_mean"], ["11.weight", "11.bias"]])
+def test_a_missing_tensor_of_the_discriminator_is_named_as_its(params, official, tmp_path, missing):
+    for name in missing:
+        official.pop(f"loss.discriminator.main.{name}")
+    torch.save({"state_dict": official}, tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match=rf"{len(missing)} of \d+ tensors do not fit the discriminator") as error:
+        import_official(tmp_path / "last.ckpt", params, K, tmp_path / "out.safetensors")
+    assert all(f"\n  loss.discriminator.main.{name}: missing" in str(error.value) for name in missing)
+
+
+def test_checkpoints_of_a_rehearsal_are_whole_or_not_there(params, tmp_path, monkeypatch):
+    vqgan = params.model_dump(mode="json")
+    paths = {"vqgan_k24": "data/small.ckpt", "vqgan_k16384": "data/large.ckpt"}
+    datasets = {
+        "celebahq": {"vqgan": vqgan | {"pretrained": {"vqgan_k24": "data/celebahq.ckpt"}}},
+        "imagenet": {"vqgan": vqgan | {"pretrained": paths}},
+    }
+
+    def killed(content, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as then, pytest.raises(KeyboardInterrupt):
+        then.setattr(torch, "save", killed)
+        rehearse.write_checkpoints(tmp_path, datasets)
+    assert not list(tmp_path.iterdir())
+    rehearse.write_checkpoints(tmp_path, datasets)
+    whose = {}
+    for name, codes in (("celebahq", 24), ("small", 24), ("large", 16384)):
+        import_official(tmp_path / f"{name}.ckpt", params, codes, tmp_path / f"{name}.safetensors")
+        whose[name] = describe_checkpoint(tmp_path / f"{name}.safetensors")["made_by"]["discriminator"]
+    assert whose == {"celebahq": "fresh", "small": "official", "large": "fresh"}
+    before = (tmp_path / "large.ckpt").stat()
+    rehearse.write_checkpoints(tmp_path, datasets)
+    assert (tmp_path / "large.ckpt").stat().st_mtime_ns == before.st_mtime_ns
 
 
 class Foreign:
@@ -89,40 +162,96 @@ class Evil:
         return (os.mkdir, (str(self.path),))
 
 
-def test_foreign_objects_are_passed_over(params, official, tmp_path, monkeypatch):
+def pretend_lightning(monkeypatch):
+    """As if Lightning were installed, and `Foreign` a class of it."""
     module = types.ModuleType("pytorch_lightning.callbacks")
+    module.Foreign = Foreign
     monkeypatch.setitem(sys.modules, "pytorch_lightning", types.ModuleType("pytorch_lightning"))
     monkeypatch.setitem(sys.modules, "pytorch_lightning.callbacks", module)
     monkeypatch.setattr(Foreign, "__module__", "pytorch_lightning.callbacks")
-    module.Foreign = Foreign
-    callback = Foreign()
-    callback.best = 0.25
-    torch.save({"state_dict": official, "callbacks": {Foreign: callback}}, tmp_path / "last.ckpt")
-    monkeypatch.undo()
+
+
+@pytest.fixture
+def with_callback(official, tmp_path, monkeypatch):
+    """A checkpoint that names a class of Lightning, which is not installed; and the same in torch's older format."""
+    with monkeypatch.context() as then:
+        pretend_lightning(then)
+        callback = Foreign()
+        callback.best = 0.25
+        content = {"state_dict": official, "callbacks": {Foreign: callback}}
+        torch.save(content, tmp_path / "last.ckpt")
+        torch.save(content, tmp_path / "older.ckpt", _use_new_zipfile_serialization=False)
+    return tmp_path / "last.ckpt"
+
+
+def test_a_class_that_is_not_here_is_named_and_the_advice_helps(params, official, with_callback, tmp_path, monkeypatch):
+    out = tmp_path / "out.safetensors"
+    with pytest.raises(UserError, match=r"No module named 'pytorch_lightning'.*; leave --trust-pickle out") as error:
+        import_official(with_callback, params, K, out, trust_pickle=True)
+    assert "fetch it again" not in str(error.value)
+    command = shlex.split(str(error.value).splitlines()[-1])
+    assert command[:2] == ["python", "-c"]
+    with monkeypatch.context() as elsewhere:
+        pretend_lightning(elsewhere)
+        exec(command[2])
+    import_official(with_callback, params, K, out, trust_pickle=True)
+    same(out, params, official)
+
+
+def test_a_class_of_another_version_is_named(params, with_callback, tmp_path, monkeypatch):
+    pretend_lightning(monkeypatch)
+    del sys.modules["pytorch_lightning.callbacks"].Foreign
+    with pytest.raises(UserError, match=r"Can't get attribute 'Foreign' on <module 'pytorch_lightning"):
+        import_official(with_callback, params, K, tmp_path / "out.safetensors", trust_pickle=True)
+
+
+def test_torchs_older_format_is_read_if_it_holds_tensors_alone(params, official, with_callback, tmp_path):
+    out = tmp_path / "out.safetensors"
+    with pytest.raises(
+        UserError, match=r"older\.ckpt: cannot be read without .*\(pytorch_lightning\.callbacks\.Foreign\)"
+    ):
+        import_official(tmp_path / "older.ckpt", params, K, out)
+    with pytest.raises(UserError, match=r"older\.ckpt: holds objects .* 'pytorch_lightning'"):
+        import_official(tmp_path / "older.ckpt", params, K, out, trust_pickle=True)
+    torch.save({"state_dict": official}, tmp_path / "older.ckpt", _use_new_zipfile_serialization=False)
+    import_official(tmp_path / "older.ckpt", params, K, out)
+    same(out, params, official)
+
+
+def test_foreign_objects_are_passed_over(params, official, with_callback, tmp_path):
     import_official(tmp_path / "last.ckpt", params, K, tmp_path / "out.safetensors")
     same(tmp_path / "out.safetensors", params, official)
 
 
 def test_code_in_a_file_is_run_only_when_that_is_asked_for(params, official, tmp_path):
     torch.save({"state_dict": official, "evil": Evil(tmp_path / "made")}, tmp_path / "last.ckpt")
-    with pytest.raises(UserError, match=r"without running code that it holds .*--trust-pickle"):
+    with pytest.raises(UserError, match=r"without running code that it holds \(posix\.mkdir\)") as error:
         import_official(tmp_path / "last.ckpt", params, K, tmp_path / "out.safetensors")
     assert not (tmp_path / "made").exists()
-    import_official(tmp_path / "last.ckpt", params, K, tmp_path / "out.safetensors", trust_pickle=True)
+    command = shlex.split(str(error.value).splitlines()[-1])
+    assert command[:3] == ["vqddm", "vqgan", "import"] and "--trust-pickle" in command
+    assert CliRunner().invoke(app, command[1:], catch_exceptions=False).exit_code == 0
     assert (tmp_path / "made").exists()
     same(tmp_path / "out.safetensors", params, official)
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "not a whole checkpoint"), (b"PK\x03\x04 cut", "not a whole checkpoint"), (None, "no such file")],
+    [
+        (b"", "not a whole checkpoint"),
+        (b"PK\x03\x04 cut", "not a whole checkpoint"),
+        (b"<html>No such file</html>", "not a whole checkpoint"),
+        (LEGACY, "not a whole checkpoint"),
+        (None, "no such file"),
+    ],
 )
-def test_a_missing_or_damaged_file_is_named(params, tmp_path, content, words):
+@pytest.mark.parametrize("trust_pickle", [False, True])
+def test_a_missing_or_damaged_file_is_named(params, tmp_path, content, words, trust_pickle):
     path = tmp_path / "last.ckpt"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match=f"last.ckpt: {words}"):
-        import_official(path, params, K, tmp_path / "out.safetensors")
+        import_official(path, params, K, tmp_path / "out.safetensors", trust_pickle)
 
 
 def test_another_files_tensors_are_refused(params, tmp_path):

@@ -49,6 +49,16 @@ def test_a_download_that_stays_broken_leaves_nothing_and_says_what_to_do(place: 
     assert not list((FOLDER / "checkpoints").iterdir())
 
 
+def test_a_busy_server_is_asked_again_and_its_status_told(place: Path) -> None:
+    weights.spoiled.extend(["429", "503"])
+    fetch_weights("inception")
+    assert len(weights.asked) == 3
+    (FOLDER / "checkpoints/inception.pth").unlink()
+    weights.spoiled.extend(["503"] * 3)
+    with pytest.raises(UserError, match=r"no whole file in 3 tries \(HTTP status 503, .*\); fetch http.* put it at"):
+        fetch_weights("inception")
+
+
 def test_torchs_cache_is_taken_if_it_is_whole(place: Path) -> None:
     place.write_bytes(CONTENT)
     fetch_weights("inception")
@@ -84,3 +94,4 @@ def test_the_addresses_are_those_that_the_libraries_load() -> None:
     found = {name: about.url for name, about in WEIGHTS.items()}
     assert found == {"inception": URL_INCEPTION_V3, "lpips": URL_VGG16_LPIPS, "vgg16": VGG16_Weights.IMAGENET1K_V1.url}
     assert all(WEIGHTS[name].digest in WEIGHTS[name].file for name in ("inception", "vgg16"))
+    assert len(WEIGHTS["lpips"].digest) == 64  # no file's name holds the beginning of it

