@@ -27,7 +27,7 @@ def jobs(dry_run: str) -> set[str]:
 
 def test_every_artefact_is_there(built: Path) -> None:
     results = built / "results/tiny"
-    for name in ("table1", "table2", "table3", "likelihood", "speed"):
+    for name in ("table1", "table2", "table3", "likelihood", "speed", "inpainting"):
         assert all((results / f"tables/{name}.{kind}").stat().st_size for kind in ("csv", "md", "tex"))
     for number in range(1, 13):
         assert (results / f"figures/figure{number}.png").read_bytes().startswith(b"\x89PNG")

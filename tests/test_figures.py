@@ -6,17 +6,22 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from vqddm.artifacts import UserError, write_array, write_json
+from vqddm.artifacts import UserError, read_json, write_array, write_json
 from vqddm.paper.figures import FIGURES, diagrams, draw, galleries, inputs, style
 from vqddm.paper.figures.charts import Blob, draw_operations
 from vqddm.paper.figures.pictures import draw_sheet, fitted, hatched
@@ -24,20 +29,29 @@ from vqddm.paper.figures.pipeline import code_map_picture
 from vqddm.paper.plan import Plan
 
 STEPS = (2, 5, 10, 25, 50, 100)
+COMPARING = (1, 5, 6, 8)  # what shows baselines
 GIVEN = ("lower", "corner", "centre", "left", "right", "top", "random")
 
 
-def plan_of(church: str | None = "fashion", imagenet: str | None = "fashion") -> Plan:
+DDIM_STEPS = (10, 25, 100)
+
+
+def plan_of(church: str | None = "fashion", imagenet: str | None = "fashion", compared: bool = False) -> Plan:
+    """A suite of faces and fashion; `compared` with everything on faces and the transformer on fashion."""
     stages = ["vqgan_k256", "refit_k256_p20000", "refit_k256_p4000", "refit_k128_p4000"]
     about = {"source": "folder", "resolution": 32, "first_stages": stages, "timesteps": 100, "step_sweep": STEPS}
     priors = {"faces": ["refit_k256_p4000", "refit_k128_p4000", "vqgan_k256"], "fashion": ["refit_k256_p4000"]}
     names = dict.fromkeys(n for n in ("faces", church, imagenet) if n)
+    baselines: dict[str, Any] = {"faces": {}, "fashion": {}}
+    if compared:
+        baselines["faces"] = {"baselines": ["transformer", "absorbing", "ddpm"], "ddim_steps": DDIM_STEPS}
+        baselines["fashion"] = {"baselines": ["transformer"]}
     return Plan.model_validate(
         {
             "suite": "mini",
             "title": "synthetic",
             "roles": {"celebahq": "faces", "lsun_church": church, "imagenet": imagenet},
-            "datasets": {n: {"title": n.title(), "priors": priors[n], **about} for n in names},
+            "datasets": {n: {"title": n.title(), "priors": priors[n], **about, **baselines[n]} for n in names},
         }
     )
 
@@ -123,6 +137,42 @@ def write_prior_pictures(folder: Path) -> None:
     write_npz(folder / "neighbours.npz", samples=faces(8, 30), neighbours=neighbours, distances=distances)
 
 
+def of_draws(value: float, deviation: float) -> dict[str, Any]:
+    return {"distance": distance_of(value) | {"frechet_std": deviation}}
+
+
+def write_baselines(plan: Plan, root: Path, models: Path) -> None:
+    """What the figures read where a dataset has baselines, with the speeds and the crowding of the default suite.
+
+    The measured pixels' line passes close by what the paper tells of VQ-DDM.
+    """
+    for dataset, about in plan.datasets.items():
+        if not about.baselines:
+            continue
+        metrics = root / "metrics" / dataset
+        stage = about.main_prior
+        for steps in about.steps:
+            path = metrics / stage / f"samples_{steps}.json"
+            write_json(path, of_draws(read_json(path)["distance"]["frechet"], 2.5))
+        speed = read_json(metrics / "speed.json") | {"seconds_per_step": 0.0006, "seconds_decode": 0.0002}
+        if about.baseline("transformer"):
+            counts = {"prior": {"parameters": 867_200}, "macs_per_image": 7.9e7}
+            write_json(metrics / stage / "transformer_counts.json", counts)
+            write_json(metrics / stage / "transformer_samples.json", of_draws(13.5, 0.4))
+            shutil.copy(
+                models / dataset / stage / "inpainting.npz", models / dataset / stage / "transformer_inpainting.npz"
+            )
+            speed["transformer"] = {"seconds_per_step": 5e-5, "steps": 64}
+        if about.baseline("absorbing"):
+            write_json(metrics / stage / "absorbing_samples.json", of_draws(20.4, 0.5))
+        if about.ddim_steps:
+            write_json(metrics / "ddpm_counts.json", {"parameters": 1_120_000, "macs_per_step": 6.7e7})
+            for steps in about.ddim_steps:
+                write_json(metrics / f"ddim_samples_{steps}.json", of_draws(22 + 40 / steps, 1.5))
+            speed["ddpm"] = {"seconds_per_step": 0.0009, "timesteps": 1000}
+        write_json(metrics / "speed.json", speed)
+
+
 def write_suite(plan: Plan, place: Path) -> tuple[Path, Path]:
     """All files that the figures of `plan` read; returns (results/{suite}, models)."""
     root, models = place / "results" / plan.suite, place / "models"
@@ -151,6 +201,7 @@ def write_suite(plan: Plan, place: Path) -> tuple[Path, Path]:
                 write_json(metrics / name / f"samples_{steps}.json", {**value, "distance": distance})
             write_array(models / dataset / name / "samples_100.npy", faces(96, 70 + i))
         write_prior_pictures(models / dataset / about.main_prior)
+    write_baselines(plan, root, models)
     return root, models
 
 
@@ -158,6 +209,13 @@ def write_suite(plan: Plan, place: Path) -> tuple[Path, Path]:
 def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, Path]:
     place = tmp_path_factory.mktemp("suite")
     return plan_of(), *write_suite(plan_of(), place)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, Path]:
+    """The suite with baselines."""
+    plan = plan_of(compared=True)
+    return plan, *write_suite(plan, tmp_path_factory.mktemp("compared"))
 
 
 @pytest.fixture(scope="module")
@@ -178,16 +236,25 @@ def redrawn(suite: tuple[Plan, Path, Path], tmp_path_factory: pytest.TempPathFac
     return place
 
 
-@pytest.fixture(scope="module")
-def figures(suite: tuple[Plan, Path, Path]) -> dict[int, Figure]:
-    """All figures, drawn but not written."""
+def drawn(suite: tuple[Plan, Path, Path], numbers: Iterable[int]) -> dict[int, Figure]:
+    """Figures, drawn but not written."""
     found: list[Figure] = []
     with pytest.MonkeyPatch.context() as patch:
         for module in (diagrams, galleries):
             patch.setattr(module, "save", lambda figure, stem: found.append(figure))
-        for number in FIGURES:
+        for number in numbers:
             draw(number, *suite, Path("unused"))
-    return dict(zip(FIGURES, found, strict=True))
+    return dict(zip(numbers, found, strict=True))
+
+
+@pytest.fixture(scope="module")
+def figures(suite: tuple[Plan, Path, Path]) -> dict[int, Figure]:
+    return drawn(suite, FIGURES)
+
+
+@pytest.fixture(scope="module")
+def compared_figures(compared: tuple[Plan, Path, Path]) -> dict[int, Figure]:
+    return drawn(compared, COMPARING)
 
 
 def texts(figure: Figure) -> list[str]:
@@ -215,26 +282,38 @@ def test_figure_needs_only_its_inputs_and_gives_the_same_bytes_anywhere(
     assert stem.with_suffix(".png").stat().st_size < 400_000
 
 
-@pytest.mark.parametrize("number", FIGURES)
-def test_every_input_is_read_and_a_missing_one_is_named(
-    number: int, suite: tuple[Plan, Path, Path], tmp_path: Path
-) -> None:
+def check_inputs(number: int, suite: tuple[Plan, Path, Path], aside: Path) -> None:
     plan, root, models = suite
     assert inputs(plan, number)
     for name in inputs(plan, number):
         path = root.parents[1] / name
-        path.rename(tmp_path / "aside")
+        path.rename(aside / "aside")
         try:
             with pytest.raises(UserError, match=name):
-                draw(number, plan, root, models, tmp_path / "figure")
+                draw(number, plan, root, models, aside / "figure")
         finally:
-            (tmp_path / "aside").rename(path)
-    assert not list(tmp_path.iterdir())
+            (aside / "aside").rename(path)
+    assert not list(aside.iterdir())
 
 
 @pytest.mark.parametrize("number", FIGURES)
-def test_no_word_is_cut_off(number: int, figures: dict[int, Figure]) -> None:
-    figure = figures[number]
+def test_every_input_is_read_and_a_missing_one_is_named(
+    number: int, suite: tuple[Plan, Path, Path], tmp_path: Path
+) -> None:
+    check_inputs(number, suite, tmp_path)
+
+
+@pytest.mark.parametrize("number", COMPARING)
+def test_every_input_of_a_baseline_is_read_and_a_missing_one_is_named(
+    number: int, suite: tuple[Plan, Path, Path], compared: tuple[Plan, Path, Path], tmp_path: Path
+) -> None:
+    if number != 6:  # its baselines stand in the same file
+        assert set(inputs(compared[0], number)) > set(inputs(suite[0], number))
+    check_inputs(number, compared, tmp_path)
+
+
+def check_words(figure: Figure) -> None:
+    """No word is cut off."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
     width, height = figure.get_size_inches() * figure.dpi
@@ -248,15 +327,61 @@ def test_no_word_is_cut_off(number: int, figures: dict[int, Figure]) -> None:
             assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height, text.get_text()
 
 
-@pytest.mark.parametrize("number", [1, 5, 6])
-def test_labels_lie_inside_and_apart(number: int, figures: dict[int, Figure]) -> None:
-    renderer = FigureCanvasAgg(figures[number]).get_renderer()
-    for axes in figures[number].axes:
+@pytest.mark.parametrize("number", FIGURES)
+def test_no_word_is_cut_off(number: int, figures: dict[int, Figure]) -> None:
+    check_words(figures[number])
+
+
+@pytest.mark.parametrize("number", COMPARING)
+def test_no_word_is_cut_off_beside_baselines(number: int, compared_figures: dict[int, Figure]) -> None:
+    check_words(compared_figures[number])
+
+
+def outlines(axes: Axes) -> np.ndarray:
+    """Points (n, 2) along every line and bar, and every marker, in pixels."""
+    found = [np.zeros((0, 2))]
+    for line in axes.lines:
+        if line.get_transform() == axes.transData:
+            corners = axes.transData.transform(line.get_xydata())
+            found += [corners] if line.get_linestyle() == "None" else along(corners)
+    for one in axes.collections:
+        if isinstance(one, LineCollection):
+            for bar in one.get_segments():
+                found += along(axes.transData.transform(bar))
+    return np.concatenate(found)
+
+
+def along(corners: np.ndarray) -> list[np.ndarray]:
+    return [corners, *(np.linspace(a, b, 200) for a, b in pairwise(corners))]
+
+
+def check_labels(figure: Figure) -> None:
+    """Labels lie inside their axes and meet no other label, no line, no bar, no marker and no legend."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    for axes in figure.axes:
         boxes = [label.get_window_extent(renderer) for label in axes.texts]
         frame = axes.get_window_extent(renderer)
-        for i, box in enumerate(boxes):
-            assert not box.count_overlaps(boxes[:i])
-            assert frame.x0 <= box.x0 + 1 and box.x1 <= frame.x1 + 1
+        drawn = outlines(axes)
+        for i, (box, label) in enumerate(zip(boxes, axes.texts, strict=True)):
+            assert not box.count_overlaps(boxes[:i]), label.get_text()
+            assert frame.x0 <= box.x0 + 1 and box.x1 <= frame.x1 + 1, label.get_text()
+            crossed = (drawn > box.min).all(1) & (drawn < box.max).all(1)
+            assert not crossed.any(), label.get_text()
+        if legend := axes.get_legend():
+            box = legend.get_window_extent(renderer)
+            assert not box.count_overlaps(boxes)
+            assert not ((drawn > box.min).all(1) & (drawn < box.max).all(1)).any(), "a line runs through the legend"
+
+
+@pytest.mark.parametrize("number", [1, 5, 6])
+def test_labels_lie_inside_and_apart(number: int, figures: dict[int, Figure]) -> None:
+    check_labels(figures[number])
+
+
+@pytest.mark.parametrize("number", [1, 5, 6])
+def test_labels_beside_baselines_lie_inside_and_apart(number: int, compared_figures: dict[int, Figure]) -> None:
+    check_labels(compared_figures[number])
 
 
 def test_samples_appear_pixel_for_pixel(suite: tuple[Plan, Path, Path], redrawn: Path) -> None:
@@ -288,34 +413,77 @@ def test_further_samples_say_which_they_are(
         assert f"Samples {first} to {last}, not chosen; Figure 7 shows 1 to 32." in texts(figure)
 
 
+def legend_of(axes: Axes) -> Iterable[tuple[Text, Any]]:
+    legend = axes.get_legend()
+    assert legend is not None
+    return zip(legend.get_texts(), legend.get_patches(), strict=True)
+
+
 def test_figure_1_shows_the_metrics(figures: dict[int, Figure]) -> None:
-    upper, lower = figures[1].axes
-    places = np.asarray(lower.collections[0].get_offsets())
-    expected = [(2.1e9, 20.9), (2.1e9 * 1.2, 30.9), (2.1e9 * 1.4, 40.9), (2.1e9 * 3, 28.9)]
+    upper, faces_panel, fashion_panel = figures[1].axes  # distances on two datasets share no axis
+    places = np.asarray(faces_panel.collections[0].get_offsets())
+    expected = [(2.1e9 * 1.4, 40.9), (2.1e9 * 1.2, 30.9), (2.1e9, 20.9)]  # the largest lies below
     np.testing.assert_allclose(places, expected)
-    key = next(text for text in texts(figures[1]) if text.startswith("1  "))
-    assert "2  Faces, ReFiT, K = 128, P = 4 000: 30.9, 7.2 M parameters" in key.splitlines()
-    assert [text.get_text() for text in lower.texts] == ["1", "2", "3", "4"]
-    assert lower.get_ylabel() == "FD (EfficientNet-Lite0)"
+    np.testing.assert_allclose(np.asarray(fashion_panel.collections[0].get_offsets()), [(2.1e9 * 3, 28.9)])
+    key = next(text for text in texts(figures[1]) if "K = 128" in text and text.startswith("1  "))
+    assert "2  ReFiT, K = 128, P = 4 000: 30.9, 7.2 M parameters" in key.splitlines()
+    assert [text.get_text() for text in faces_panel.texts] == ["1", "2", "3"]
+    assert "Faces" in faces_panel.get_title("left") and "Fashion" in fashion_panel.get_title("left")
+    assert faces_panel.get_ylabel() == fashion_panel.get_ylabel() == "FD (EfficientNet-Lite0)"
     assert upper.get_ylabel() == "FID"
-    sizes = dict(zip([t.get_text() for t in upper.texts], upper.collections[0].get_sizes(), strict=True))
+    sizes = dict(zip([t.get_text() for t in upper.texts], upper.collections[0].get_sizes()[::-1], strict=True))
     assert sizes["NVAE"] / sizes["GLOW"] == pytest.approx(1.26e9 / 220e6)
     assert len(sizes) == 9  # Table 2 without DC-VAE, which prints no cost
+    colours = {text.get_text(): patch.get_facecolor() for text, patch in legend_of(upper)}
+    assert colours == {
+        "VQ-DDM, the paper's method": to_rgba(style.BLUE, 0.6),
+        "what it is compared with": to_rgba(style.ORANGE, 0.6),
+    }
+
+
+def test_figure_1_shows_everything_that_is_compared(compared_figures: dict[int, Figure]) -> None:
+    _, faces_panel, fashion_panel = compared_figures[1].axes
+    drawn = {tuple(place) for place in np.asarray(faces_panel.collections[0].get_offsets())}
+    assert {(2.1e9, 20.4), (7.9e7, 13.5), (6.7e9, 22.4)} < drawn  # absorbing chain, transformer, DDIM
+    assert len(drawn) == 6 and len(fashion_panel.collections[0].get_offsets()) == 2
+    key = next(text for text in texts(compared_figures[1]) if "absorbing" in text)
+    assert "4  absorbing chain, ReFiT, K = 256, P = 4 000: 20.4 ± 0.5, 3.6 M parameters" in key.splitlines()
+
+
+def test_no_blob_is_hidden_by_another() -> None:
+    """Two small blobs within a large one, one of them drawn before it and all of one colour, are seen as outlines."""
+    blobs = [Blob(name, 1e9, 30, size, "red") for name, size in (("small", 1e6), ("large", 9e6), ("middle", 4e6))]
+    blobs.append(Blob("far", 1e10, 80, 9e6, "red"))
+    panels = []
+    for left_out in (None, "small", "middle", "large"):
+        shown = [blob for blob in blobs if blob.label != left_out]
+        figure = draw_operations([blobs[-1]], {"Faces": shown}, "FD", [])
+        for axes in figure.axes:
+            axes.set(xlim=(1e8, 1e11), ylim=(0, 100))
+            for label in axes.texts:
+                label.set_visible(False)
+        FigureCanvasAgg(figure).draw()
+        panels.append(np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int))
+    for without in panels[1:]:
+        rows = min(len(panels[0]), len(without)) - 200  # the key below is shorter by a line
+        assert (abs(panels[0][:rows] - without[:rows]).max(-1) > 60).sum() > 30
 
 
 def test_labels_of_equally_dear_methods_do_not_overlap() -> None:
     """The default suite's rows: all of one cost, two of nearly one distance."""
     named = [
-        ("Faces, VQ-GAN, K = 256", 389.5),
-        ("Faces, ReFiT, K = 256, P = 4 000", 385.3),
-        ("Fashion-MNIST, ReFiT, K = 256, P = 4 000", 377.9),
-        ("Faces, ReFiT, K = 128, P = 4 000", 373.8),
+        ("VQ-GAN, K = 256", 375.5),
+        ("ReFiT, K = 256, P = 4 000", 398.8),
+        ("absorbing chain, ReFiT, K = 256, P = 4 000", 370.0),
+        ("ReFiT, K = 128, P = 4 000", 388.2),
     ]
     blobs = [Blob(f"{label}: {value}, 2.05 M parameters", 1.67e9, value, 2.05e6, "red") for label, value in named]
-    figure = draw_operations([Blob("one", 1e9, 10, 1e8, "red"), Blob("two", 1e12, 60, 1e8, "red")], blobs, "FD", [])
+    blobs += [Blob("transformer", 7.9e7, 293.5, 8.7e5, "red"), Blob("DDIM", 6.7e9, 335.2, 1.1e6, "red")]
+    reported = [Blob("one", 1e9, 10, 1e8, "red"), Blob("two", 1e12, 60, 1e8, "red")]
+    figure = draw_operations(reported, {"Faces": blobs}, "FD", [])
     renderer = FigureCanvasAgg(figure).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in figure.axes[1].texts]
-    assert len(boxes) == 4
+    assert len(boxes) == 6
     assert not any(box.count_overlaps(boxes[:i]) for i, box in enumerate(boxes))
 
 
@@ -325,11 +493,27 @@ def test_figures_5_and_6_show_the_metrics(figures: dict[int, Figure]) -> None:
     assert list(floor.get_ydata()) == [4.2, 4.2]
     # 50,000 x steps x 0.0018 s is 0.025 h for each step
     assert {"0.05 h", "0.12 h", "0.25 h", "0.62 h", "1.2 h", "2.5 h"} <= set(texts(figures[5]))
+    assert not any("Bars" in text for text in texts(figures[5]))  # one draw has no deviation
     images, maps, told = figures[6].axes[0].lines
     np.testing.assert_allclose(maps.get_xydata(), [(n, n * 0.025) for n in STEPS])
     np.testing.assert_allclose(images.get_ydata(), [n * 0.025 + 50_000 * 0.004 / 3600 for n in STEPS])
     assert told.get_xydata().tolist() == [[1000, 1000], [100, 100], [1000, 10]]
-    assert not any("ixel diffusion" in t for t in texts(figures[6]))
+    assert not any("ixel diffusion" in t or "transformer" in t for t in texts(figures[6]))
+
+
+def test_figures_5_and_6_show_what_is_compared(compared_figures: dict[int, Figure]) -> None:
+    axes = compared_figures[5].axes[0]
+    _, ddim, _ = axes.lines
+    np.testing.assert_allclose(ddim.get_xydata(), [(n, 22 + 40 / n) for n in DDIM_STEPS])
+    bars = [bar.tolist() for one in axes.collections for bar in one.get_segments()]
+    expected = [[(n, 17.5 + 90 / n), (n, 22.5 + 90 / n)] for n in STEPS]
+    expected += [[(n, 20.5 + 40 / n), (n, 23.5 + 40 / n)] for n in DDIM_STEPS]
+    np.testing.assert_allclose(bars, expected)
+    assert any("Bars: standard deviation over draws" in " ".join(t.split()) for t in texts(compared_figures[5]))
+    *_, pixels, transformer, _ = compared_figures[6].axes[0].lines
+    np.testing.assert_allclose(pixels.get_xydata(), [(n, n * 0.0125) for n in (*DDIM_STEPS, 1000)])
+    np.testing.assert_allclose(transformer.get_xydata(), [(64, 50_000 * (64 * 5e-5 + 0.0002) / 3600)])
+    assert "VQ-DDM: 10 h" in texts(compared_figures[6])
 
 
 def test_numbers_of_the_other_figures(suite: tuple[Plan, Path, Path], figures: dict[int, Figure]) -> None:

@@ -686,7 +686,7 @@ Root = Annotated[Path, typer.Option(help="the suite's results folder")]
 
 @paper_app.command()
 def table(
-    name: Annotated[str, typer.Argument(help="table1, table2, table3, likelihood or speed")],
+    name: Annotated[str, typer.Argument(help="table1, table2, table3, likelihood, inpainting or speed")],
     plan: PlanJson,
     root: Root,
     out: Annotated[Path, typer.Option(help="path without suffix; .csv, .md and .tex are written")],

@@ -15,7 +15,7 @@ from vqddm.evaluate.agreement import agreement
 from vqddm.evaluate.distances import frechet
 from vqddm.evaluate.features import extract, feature_label
 from vqddm.training import limit_threads
-from vqddm.vqgan.perceptual import perceptual_distance
+from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
 
 NORMAL_95 = 1.96  # half the width of a 95 % confidence interval in standard errors
 
@@ -39,10 +39,25 @@ def seam(images: np.ndarray, given: Tensor) -> np.ndarray:
     return pairs.mean((1, 2)) if pairs.size else np.zeros(len(images))
 
 
-def interval(values: np.ndarray) -> list[float]:
-    """The 95 % confidence interval of the mean over pictures (n,), n at least 2, in the normal approximation."""
-    half = NORMAL_95 * values.std(ddof=1) / math.sqrt(len(values))
-    return [float(values.mean() - half), float(values.mean() + half)]
+def seam_gap(images: np.ndarray, originals: np.ndarray, given: Tensor) -> np.ndarray:
+    """How far each picture's jump across the mask's border is from its original's own, whichever of them is larger.
+
+    A jump is no fault where the original has one too, and its absence is one: too smooth a filling is as far off as
+    too rough a one.
+
+    Args:
+        images, originals: uint8 (n, H, W, 3).
+        given: bool (h, w); h and w divide H and W.
+
+    Returns:
+        Float64 (n,) in [0, 1].
+    """
+    return np.abs(seam(images, given) - seam(originals, given))
+
+
+def mean_of(values: np.ndarray) -> dict[str, float]:
+    """The mean over pictures (n,), n at least 2, and half the width of its 95 % interval (normal approximation)."""
+    return {"mean": float(values.mean()), "half_width": float(NORMAL_95 * values.std(ddof=1) / math.sqrt(len(values)))}
 
 
 def measure_inpainting(
@@ -59,10 +74,11 @@ def measure_inpainting(
         pictures: the `.npz` of completions: names, masks, originals, completed.
         reference: features of the training images.
         network: the feature network that made them.
-        out: JSON with a block for each mask: `agreement` and `seam`, means and 95 % intervals; the agreement with other
-            pictures (`chance`), the originals' own seam, the Fréchet distance of the completions.
-        against: completions of the same pictures from the same masks by another method; then `minus` holds the 95 %
-            intervals of the mean paired difference, this method's value less the other's.
+        out: JSON with a block for each mask. Means with half the width of their 95 % intervals over pictures:
+            `agreement` with the own picture, `chance` with another, their paired difference `agreement_minus_chance`,
+            and `seam_gap`. The plain means `seam` and `seam_original`, and the Fréchet distance of the completions.
+        against: completions of the same pictures from the same masks by another method; then `minus` holds the paired
+            differences of `agreement` and `seam_gap`, this method's less the other's.
         threads: CPU threads.
 
     Raises:
@@ -79,27 +95,35 @@ def measure_inpainting(
     for index, name in enumerate(mine["names"]):
         given = torch.from_numpy(mine["masks"][index])
         originals, completed = mine["originals"][index], mine["completed"][index]
-        own, chance = agreement(completed, originals, ~given, metric)
-        joins = seam(completed, given)
-        block = {
-            "given_fraction": float(given.double().mean()),
-            "agreement": float(own.mean()),
-            "agreement_interval": interval(own),
-            "chance": float(chance.mean()),
-            "seam": float(joins.mean()),
-            "seam_interval": interval(joins),
-            "seam_original": float(seam(originals, given).mean()),
-            "frechet": frechet(extract(completed, network), features),
-            "images": len(own),
-        }
-        if other is not None:
-            theirs = other["completed"][index]
-            block["minus"] = {
-                "agreement": interval(own - agreement(theirs, originals, ~given, metric)[0]),
-                "seam": interval(joins - seam(theirs, given)),
-            }
-        found[str(name)] = block
+        theirs = other["completed"][index] if other is not None else None
+        distance = frechet(extract(completed, network), features)
+        found[str(name)] = _compared(completed, originals, theirs, given, metric) | {"frechet": distance}
     write_json(out, {"metric": metric.label, "frechet": feature_label(network), "masks": found})
+
+
+def _compared(
+    completed: np.ndarray, originals: np.ndarray, theirs: np.ndarray | None, given: Tensor, metric: FeatureDistance
+) -> dict[str, Any]:
+    """One mask's block, but for the Fréchet distance; all pictures uint8 (n, H, W, 3)."""
+    own, chance = agreement(completed, originals, ~given, metric)
+    gap = seam_gap(completed, originals, given)
+    block = {
+        "given_fraction": float(given.double().mean()),
+        "images": len(own),
+        "agreement": mean_of(own),
+        "chance": mean_of(chance),
+        "agreement_minus_chance": mean_of(own - chance),
+        "seam_gap": mean_of(gap),
+        "seam": float(seam(completed, given).mean()),
+        "seam_original": float(seam(originals, given).mean()),
+    }
+    if theirs is None:
+        return block
+    minus = {
+        "agreement": mean_of(own - agreement(theirs, originals, ~given, metric)[0]),
+        "seam_gap": mean_of(gap - seam_gap(theirs, originals, given)),
+    }
+    return block | {"minus": minus}
 
 
 def _read(pictures: Path) -> dict[str, np.ndarray]:

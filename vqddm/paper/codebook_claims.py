@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from vqddm.paper.evidence import NOT_TESTABLE, Evidence, Judgement, lower, on_every_dataset
+from vqddm.paper.evidence import NOT_TESTABLE, Evidence, Judgement, above, at_most, lower, on_every_dataset
 from vqddm.paper.plan import PaperRow
 
 CAPACITY_RATIO = 32
+EQUIVALENT = 1.05  # times a distance that still counts as the same quality
 
 
 def usage_ratio(evidence: Evidence) -> Judgement:
@@ -19,6 +20,27 @@ def usage_ratio(evidence: Evidence) -> Judgement:
         return after >= 2 * before, f"{before:.2%} to {after:.2%}, {after / before:.2f} times"
 
     return on_every_dataset(evidence, check, "a VQ-GAN and a ReFiT of the same K")
+
+
+def usage_second_best(evidence: Evidence) -> Judgement:
+    """Usage with ReFiT over that of the second best method, where there are others than VQ-GAN."""
+
+    def check(evidence: Evidence, dataset: str) -> tuple[bool | None, str] | None:
+        refit = evidence.reconstruction(dataset, "refit")
+        names = [name for name in evidence.plan.datasets[dataset].first_stages if not name.startswith("refit")]
+        if not refit or not names:
+            return None
+        if all(name.startswith("vqgan") for name in names):
+            return None, "no other codebook than VQ-GAN's is trained, not counted"
+        read = {name: evidence.read(dataset, name, "reconstruction") for name in names}
+        used = {name: found["usage"]["train"]["seen"] for name, found in read.items() if found}
+        if len(used) < len(names):
+            return None
+        ours, best = refit["usage"]["train"]["seen"], max(used.values())
+        words = ", ".join(f"{name} {share:.2%}" for name, share in used.items())
+        return ours >= 2 * best, f"{ours:.2%} against {words}: {ours / best:.2f} times the second best"
+
+    return on_every_dataset(evidence, check, "a ReFiT and other codebooks")
 
 
 def usage_near_full(evidence: Evidence) -> Judgement:
@@ -66,8 +88,9 @@ def fewer_codes(evidence: Evidence) -> Judgement:
         if not without or not larger or not smaller:
             return None
         cost, gain = smaller["frechet"] - larger["frechet"], without["frechet"] - larger["frechet"]
+        holds, where = above((0.5, without), (0.5, larger), (-1, smaller))  # half the gain less the cost
         _, words = lower(larger, smaller)
-        return cost < max(gain / 2, 0), f"costs {cost:.2f} where ReFiT gains {gain:.2f} ({words})"
+        return holds, f"costs {cost:.2f} where half of ReFiT's gain is {gain / 2:.2f}, {where} ({words})"
 
     return on_every_dataset(evidence, check, "a VQ-GAN and ReFiTs at two K")
 
@@ -80,8 +103,8 @@ def capacity(evidence: Evidence) -> Judgement:
         small = evidence.reconstruction(dataset, "refit_smaller_k") or evidence.reconstruction(dataset, "refit")
         if not large or not small or large["codebook_size"] < CAPACITY_RATIO * small["codebook_size"]:
             return None
-        worse, words = lower(large["distance"], small["distance"])
-        return not worse, f"K = {large['codebook_size']} against {small['codebook_size']}: {words}"
+        holds, words = at_most(small["distance"], large["distance"], EQUIVALENT)
+        return holds, f"K = {small['codebook_size']} against {large['codebook_size']}: {words}"
 
     found = on_every_dataset(evidence, check, "a VQ-GAN with 32 times the codes of a ReFiT")
     if found.verdict != NOT_TESTABLE:

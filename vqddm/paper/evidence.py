@@ -16,6 +16,11 @@ REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
 NOT_TESTABLE = "not testable at this scale"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE)
+ONE_TRAINING = (
+    "One training stands behind each number: spreads are over draws, pictures or code maps of the evaluation, so "
+    "“beyond the spread” speaks of these checkpoints, not of the methods trained again."
+)
+RULE_MASKS = ("lower", "corner", "centre", "random")  # section 4.4's three, and one scattered at random
 
 
 @dataclass
@@ -74,7 +79,7 @@ class Judgement:
     measured: str
 
 
-Check = Callable[[Evidence, str], tuple[bool, str] | None]
+Check = Callable[[Evidence, str], tuple[bool | None, str] | None]
 
 
 def on_every_dataset(evidence: Evidence, check: Check, missing: str) -> Judgement:
@@ -82,7 +87,8 @@ def on_every_dataset(evidence: Evidence, check: Check, missing: str) -> Judgemen
 
     Args:
         evidence: where the check reads.
-        check: whether the claim holds on a dataset, and the numbers in words; None where nothing was measured.
+        check: whether the claim holds on a dataset (None: it does not count there), and the numbers in words; None
+            where nothing was measured.
         missing: what the suite lacks where no dataset could be checked.
     """
     checked = {
@@ -92,26 +98,67 @@ def on_every_dataset(evidence: Evidence, check: Check, missing: str) -> Judgemen
     }
     if not checked:
         return Judgement(NOT_TESTABLE, f"Not measured in this suite: {missing}")
-    holds = all(held for held, _ in checked.values())
+    counted = [held for held, _ in checked.values() if held is not None]
     words = ". ".join(f"{title}: {text}" for title, (_, text) in checked.items())
-    return Judgement(REPRODUCED if holds else NOT_REPRODUCED, f"{words}.")
+    verdict = NOT_TESTABLE if not counted else REPRODUCED if all(counted) else NOT_REPRODUCED
+    return Judgement(verdict, f"{words}.")
+
+
+def above(*terms: tuple[float, dict[str, Any]]) -> tuple[bool, str]:
+    """Whether a weighted sum of distances is above 0 beyond its spread, and where it lies in words.
+
+    Beyond means by more than twice the weighted deviations in quadrature. They are the Fréchet distance's own over
+    independent draws; where there was one draw only, the sum of the KIDs must be above 0 too, by more than twice
+    their deviations over subsets.
+
+    Args:
+        terms: each a weight and a distance as it was measured.
+
+    Raises:
+        UserError: they were measured with different feature networks.
+    """
+    names = sorted({distance["name"] for _, distance in terms})
+    if len(names) > 1:
+        raise UserError(f"{' cannot be compared with '.join(names)}; measure both again")
+    of_draws = all(distance.get("frechet_std") is not None for _, distance in terms)
+    measure = "frechet" if of_draws else "kid"
+    total = sum(weight * distance[measure] for weight, distance in terms)
+    spread = 2 * math.hypot(*(weight * distance[f"{measure}_std"] for weight, distance in terms))
+    where = f"{'beyond' if abs(total) > spread else 'within'} the spread{'' if of_draws else ' of KID'}"
+    return sum(weight * distance["frechet"] for weight, distance in terms) > 0 and total > spread, where
 
 
 def lower(first: dict[str, Any], second: dict[str, Any]) -> tuple[bool, str]:
-    """Whether one distance is below another beyond its spread, and the numbers in words.
-
-    Beyond means by more than twice both deviations in quadrature. They are the Fréchet distance's own over
-    independent draws; where there was one draw only, KID must be lower too, by more than its deviation over subsets.
+    """Whether one distance is below another beyond the spread, and the numbers in words.
 
     Raises:
         UserError: the two were measured with different feature networks.
     """
-    if first["name"] != second["name"]:
-        raise UserError(f"{first['name']} cannot be compared with {second['name']}; measure both again")
-    measure = "kid" if first.get("frechet_std") is None or second.get("frechet_std") is None else "frechet"
-    drop = second[measure] - first[measure]
-    spread = 2 * math.hypot(first[f"{measure}_std"], second[f"{measure}_std"])
+    holds, where = above((1, second), (-1, first))
+    return holds, f"{_against(first, second)}, {where}"
+
+
+def at_most(first: dict[str, Any], second: dict[str, Any], factor: float) -> tuple[bool, str]:
+    """Whether one distance is at most `factor` times another beyond the spread, and the numbers in words.
+
+    Raises:
+        UserError: the two were measured with different feature networks.
+    """
+    holds, where = above((factor, second), (-1, first))
+    ratio = first["frechet"] / second["frechet"]
+    return holds, f"{_against(first, second)}, {ratio:.2f} times where {factor:.2f} is the limit, {where}"
+
+
+def _against(first: dict[str, Any], second: dict[str, Any]) -> str:
     shown = [with_spread(one["frechet"], one.get("frechet_std")) for one in (first, second)]
-    beyond = "beyond" if abs(drop) > spread else "within"
-    words = f"{first['name']} {shown[0]} against {shown[1]}, {beyond} the spread{' of KID' * (measure == 'kid')}"
-    return first["frechet"] < second["frechet"] and drop > spread, words
+    return f"{first['name']} {shown[0]} against {shown[1]}"
+
+
+def rule_first(masks: dict[str, Any]) -> dict[str, Any]:
+    """The same masks, those of the rule first."""
+    return {name: masks[name] for name in [*RULE_MASKS, *sorted(masks.keys() - set(RULE_MASKS))] if name in masks}
+
+
+def interval(mean: dict[str, float]) -> tuple[float, float]:
+    """The ends of the 95 % interval of a mean over pictures."""
+    return mean["mean"] - mean["half_width"], mean["mean"] + mean["half_width"]

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from vqddm.artifacts import replacing
-from vqddm.paper.evidence import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED
+from vqddm.paper.evidence import NOT_REPRODUCED, NOT_TESTABLE, ONE_TRAINING, REPRODUCED
 from vqddm.paper.plan import Plan
 from vqddm.paper.render import DASH, read_table
 from vqddm.paper.reported import HERE, captions
@@ -23,7 +23,7 @@ SECTIONS = (  # the paper's own order
     ("3", "Methods", ("figure2",)),
     ("4.2", "Codebook quality", ("table1", "figure3", "figure4")),
     ("4.3", "Generation quality", ("table2", "likelihood", "speed", "figure5", "figure6", "figure7")),
-    ("4.4", "Image inpainting", ("figure8",)),
+    ("4.4", "Image inpainting", ("figure8", "inpainting")),
     ("A", "Appendix", ("table3", "figure9", "figure10", "figure11", "figure12")),
 )
 
@@ -73,7 +73,7 @@ def page(plan: Plan, root: Path, out: Path) -> None:
 
 
 def head_notes(plan: Plan, root: Path) -> list[str]:
-    """What a reader must know before any number: how small the suite is, whose distance it is, what is drawn."""
+    """What a reader must know before any number: how small the suite is, what spreads and distances mean."""
     notes = []
     names = _distance_names(root)
     if not names:
@@ -81,6 +81,8 @@ def head_notes(plan: Plan, root: Path) -> list[str]:
     elif plan.suite != "paper":
         sizes = ", ".join(f"{dataset.title} at {dataset.resolution} px" for dataset in plan.datasets.values())
         notes.append(f"This is a small suite ({sizes}), not the paper's: it can show directions, not its levels.")
+    if names:
+        notes.append(ONE_TRAINING)
     notes += [
         f"{name} is not FID: it uses another network, so it stands in columns of its own and is never to be "
         "compared with a published FID. A Fréchet distance of few samples is biased upward; the floor beside it is "

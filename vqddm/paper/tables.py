@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from vqddm.paper.inpainting_table import inpainting_display, inpainting_rows
 from vqddm.paper.plan import Plan
 from vqddm.paper.render import write_table
 from vqddm.paper.reported import captions
@@ -48,5 +49,6 @@ TABLES = {
         Table("table3", table3_rows, table3_display),
         Table("likelihood", likelihood_rows, likelihood_display),
         Table("speed", speed_rows, speed_display),
+        Table("inpainting", inpainting_rows, inpainting_display),
     )
 }

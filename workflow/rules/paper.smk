@@ -6,7 +6,7 @@ Each artefact has a target of its own: `snakemake --cores all table1`, `… figu
 from vqddm.paper.figures import inputs as figure_inputs
 from vqddm.paper.reported import captions
 
-TABLES = ["table1", "table2", "table3", "likelihood", "speed"]
+TABLES = ["table1", "table2", "table3", "likelihood", "speed", "inpainting"]
 FIGURES = range(1, 13)
 CAPTIONS = {name: about["caption"] for name, about in captions().items()}
 PAPER_CODE = code("paper")
@@ -48,6 +48,7 @@ TABLE_INPUTS = {
     "table3": COUNTS,
     "likelihood": LIKELIHOODS + BASELINE_LIKELIHOODS,
     "speed": SPEEDS + COUNTS,
+    "inpainting": INPAINTINGS + TRANSFORMER_INPAINTINGS,
 }
 
 
@@ -85,7 +86,7 @@ rule table:
 
 rule figure:
     input:
-        code("paper/figures", "paper/plan.py", "paper/reported.py"),
+        code("paper/figures", "paper/plan.py", "paper/render.py", "paper/reported.py"),
         "vqddm/paper/reported.yaml",
         "vqddm/paper/captions.yaml",
         made=lambda wildcards: figure_inputs(PLAN, int(wildcards.number)),

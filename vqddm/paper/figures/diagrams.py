@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from vqddm.artifacts import UserError, read_json
 from vqddm.paper.figures.charts import (
-    MAPS,
-    SECONDS_PER_HOUR,
     Blob,
     Speed,
     Sweep,
+    Timed,
     draw_hours,
     draw_operations,
     draw_steps,
 )
 from vqddm.paper.figures.files import Files, first_stage_label, measured_distance, read_arrays
 from vqddm.paper.figures.pipeline import Chain, draw_pipeline
-from vqddm.paper.figures.style import BLUE, GREEN, ORANGE, save, styled
+from vqddm.paper.figures.style import BLUE, GREEN, ORANGE, PURPLE, save, styled
 from vqddm.paper.plan import Plan
 from vqddm.paper.render import with_spread
 from vqddm.paper.reported import reported
 
 
 def figure1(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
-    """FID against operations and parameters: the paper's rows, and this suite's in their own units."""
+    """FID against operations and parameters: the paper's rows, and each dataset's in their own units."""
     files = Files(plan, root, models)
     rows = reported()["table2"]["rows"]
     drawn = [row for row in rows if row["flops"] and row["parameters"]]
@@ -40,20 +40,13 @@ def figure1(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
         )
         for row in drawn
     ]
-    colours = dict(zip(dict.fromkeys(dataset for dataset, _ in files.priors()), (BLUE, GREEN), strict=False))
-    measured, names = [], set()
-    for dataset, name in files.priors():
-        about = plan.datasets[dataset]
-        counts = read_json(files.metric(dataset, name, "counts"))
-        distance = measured_distance(files.metric(dataset, name, f"samples_{about.timesteps}"))
-        names.add(distance["name"])
-        size = counts["prior"]["parameters"]
-        label = _told(f"{about.title}, {first_stage_label(name)}", distance, size)
-        measured.append(Blob(label, counts["macs_per_image"], distance["frechet"], size, colours[dataset]))
-    for dataset, colour in colours.items():
-        for blob, name in _baselines(files, dataset, colour):
-            measured.append(blob)
-            names.add(name)
+    measured: dict[str, list[Blob]] = {}
+    names = set()
+    for dataset in dict.fromkeys(dataset for dataset, _ in files.priors()):
+        title = plan.datasets[dataset].title
+        found = [*_priors(files, dataset), *_baselines(files, dataset)]
+        measured[title] = [_blob(*one) for one in found]
+        names |= {one[3]["name"] for one in found}
     if len(names) > 1:
         raise UserError(f"{root / 'metrics'}: distances of several kinds ({', '.join(sorted(names))}); measure again")
     left_out = [row["method"] for row in rows if row not in drawn]
@@ -61,42 +54,48 @@ def figure1(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
         save(draw_operations(of_paper, measured, names.pop(), left_out), out_stem)
 
 
-def _told(name: str, distance: dict[str, Any], parameters: int) -> str:
-    measured = with_spread(distance["frechet"], distance.get("frechet_std"), 1)
-    return f"{name}: {measured}, {parameters / 1e6:.3g} M parameters"
+Costed = tuple[str, float, int, dict[str, Any], str]  # name, operations of an image, parameters, distance, colour
 
 
-def _baselines(files: Files, dataset: str, colour: str) -> list[tuple[Blob, str]]:
-    """Blobs of the baselines on a dataset, each with the name of its distance."""
+def _blob(name: str, operations: float, parameters: int, distance: dict[str, Any], colour: str) -> Blob:
+    told = with_spread(distance["frechet"], distance.get("frechet_std"), 1)
+    label = f"{name}: {told}, {parameters / 1e6:.3g} M parameters"
+    return Blob(label, operations, distance["frechet"], parameters, colour)
+
+
+def _priors(files: Files, dataset: str) -> list[Costed]:
+    """The priors of a dataset with all T steps, then the absorbing chain with the network of the first."""
     about = files.plan.datasets[dataset]
+    read = [(name, f"samples_{about.timesteps}", first_stage_label(name), BLUE) for name in about.priors]
+    if stage := about.baseline("absorbing"):
+        read.append((stage, "absorbing_samples", f"absorbing chain, {first_stage_label(stage)}", ORANGE))
     found = []
+    for stage, samples, label, colour in read:
+        counts = read_json(files.metric(dataset, stage, "counts"))
+        distance = measured_distance(files.metric(dataset, stage, samples))
+        found.append((label, counts["macs_per_image"], counts["prior"]["parameters"], distance, colour))
+    return found
+
+
+def _baselines(files: Files, dataset: str) -> list[Costed]:
+    """The transformer and pixel diffusion of a dataset, where they are trained."""
+    about = files.plan.datasets[dataset]
+    found: list[Costed] = []
     if stage := about.baseline("transformer"):
         counts = read_json(files.metric(dataset, stage, "transformer_counts"))
         distance = measured_distance(files.metric(dataset, stage, "transformer_samples"))
-        found.append(("transformer", counts["macs_per_image"], counts["prior"]["parameters"], distance))
+        found.append(("transformer", counts["macs_per_image"], counts["prior"]["parameters"], distance, ORANGE))
     if about.ddim_steps:
         steps = max(about.ddim_steps)
         counts = read_json(files.metric(dataset, None, "ddpm_counts"))
         distance = measured_distance(files.metric(dataset, None, f"ddim_samples_{steps}"))
-        found.append((f"DDIM, {steps} steps", steps * counts["macs_per_step"], counts["parameters"], distance))
-    return [
-        (
-            Blob(
-                _told(f"{about.title}, {name}", distance, size),
-                operations,
-                distance["frechet"],
-                size,
-                colour,
-            ),
-            distance["name"],
-        )
-        for name, operations, size, distance in found
-    ]
+        found.append((f"DDIM, {steps} steps", steps * counts["macs_per_step"], counts["parameters"], distance, ORANGE))
+    return found
 
 
 def _short(method: str) -> str:
     """A method of Table 2 as short as a label must be."""
-    ours = method.replace("ours (", "VQ-DDM, ").replace(" w/o ReFiT)", "\nwithout ReFiT").replace(" w/ ReFiT)", "")
+    ours = method.replace("ours (", "").replace(" w/o ReFiT)", "\nwithout ReFiT").replace(" w/ ReFiT)", "")
     return ours.replace(" + ", " +\n")
 
 
@@ -108,12 +107,15 @@ def figure2(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
         save(draw_pipeline(chain), out_stem)
 
 
-def _speed(files: Files) -> Speed:
-    path = files.metric(files.dataset("celebahq"), None, "speed")
-    value = read_json(path)
-    threads = value["threads"]
-    machine = f"{value['device']}, {threads} thread{'s' if threads != 1 else ''}"
-    return Speed(machine, value["seconds_per_step"], value["seconds_decode"])
+def _machine(timed: dict[str, Any]) -> str:
+    threads = timed["threads"]
+    return f"{timed['device']}, {threads} thread{'s' if threads != 1 else ''}"
+
+
+def _sweep(label: str, paths: Mapping[int, Path]) -> Sweep:
+    found = [measured_distance(path) for path in paths.values()]
+    deviations = tuple(one.get("frechet_std") for one in found)
+    return Sweep(label, tuple(paths), tuple(one["frechet"] for one in found), deviations)
 
 
 def figure5(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
@@ -121,14 +123,14 @@ def figure5(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
     files = Files(plan, root, models)
     dataset = files.dataset("celebahq")
     about = plan.datasets[dataset]
-    found = {steps: measured_distance(path) for steps, path in files.sweep("celebahq").items()}
     floor = measured_distance(files.metric(dataset, None, "floor"))
-    values = tuple(distance["frechet"] for distance in found.values())
-    sweep = Sweep(f"{about.title}, {first_stage_label(about.main_prior)}", tuple(found), values)
-    pixels = {steps: measured_distance(path)["frechet"] for steps, path in files.ddim("celebahq").items()}
-    ddim = Sweep(f"{about.title}, pixels by DDIM", tuple(pixels), tuple(pixels.values())) if pixels else None
+    sweep = _sweep(f"{about.title}, {first_stage_label(about.main_prior)}", files.sweep("celebahq"))
+    of_ddim = files.ddim("celebahq")
+    ddim = _sweep(f"{about.title}, pixels by DDIM", of_ddim) if of_ddim else None
+    timed = read_json(files.metric(dataset, None, "speed"))
+    speed = Speed(_machine(timed), timed["seconds_per_step"], timed["seconds_decode"])
     with styled():
-        save(draw_steps(sweep, ddim, _speed(files), floor["frechet"], floor["name"]), out_stem)
+        save(draw_steps(sweep, ddim, speed, floor["frechet"], floor["name"]), out_stem)
 
 
 def figure6(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
@@ -136,10 +138,26 @@ def figure6(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
     files = Files(plan, root, models)
     rows = reported()["speed"]["rows"]
     told = [(row["method"], row["steps"], float(row["hours"]["value"])) for row in rows]
-    timed = read_json(files.metric(files.dataset("celebahq"), None, "speed")).get("ddpm")
-    pixels = None
-    if timed:
-        steps = sorted({*files.ddim("celebahq"), timed["timesteps"]})
-        pixels = {n: MAPS * n * timed["seconds_per_step"] / SECONDS_PER_HOUR for n in steps}
+    timed = read_json(files.metric(files.dataset("celebahq"), None, "speed"))
+    machine, decode = _machine(timed), timed["seconds_decode"]
+    speed = Speed(machine, timed["seconds_per_step"], decode)
+    steps = list(files.sweep("celebahq"))
+    images, maps = ({n: hours(n) for n in steps} for hours in (speed.hours_of_images, speed.hours_of_maps))
+    measured = [
+        Timed("50 000 images by VQ-DDM, here", images, "s--", ORANGE),
+        Timed("50 000 code maps by VQ-DDM, here", maps, "o-", BLUE, "code maps here"),
+    ]
+    notes = ""
+    if pixels := timed.get("ddpm"):
+        speed = Speed(machine, pixels["seconds_per_step"], 0.0)  # pixels are not decoded
+        at = sorted({*files.ddim("celebahq"), pixels["timesteps"]})
+        by_steps = {n: speed.hours_of_images(n) for n in at}
+        measured.append(Timed("50 000 images by pixel diffusion, here", by_steps, "^-", GREEN, "pixels here"))
+        notes += "Pixel diffusion's last point is DDPM's T, those before it are DDIM. "
+    if other := timed.get("transformer"):
+        speed = Speed(machine, other["seconds_per_step"], decode)
+        by_steps = {other["steps"]: speed.hours_of_images(other["steps"])}
+        measured.append(Timed("50 000 images by the transformer, here", by_steps, "v", PURPLE, "transformer here"))
+        notes += "The transformer takes a step for each code."
     with styled():
-        save(draw_hours(_speed(files), list(files.sweep("celebahq")), pixels, told), out_stem)
+        save(draw_hours(machine, measured, told, notes), out_stem)

@@ -120,6 +120,8 @@ class Files:
             about = self.plan.datasets[dataset]
             if stage := about.baseline("transformer"):
                 found += [self.metric(dataset, stage, f"transformer_{kind}") for kind in ("counts", "samples")]
+            if stage := about.baseline("absorbing"):
+                found.append(self.metric(dataset, stage, "absorbing_samples"))
             if about.ddim_steps:
                 names = ("ddpm_counts", f"ddim_samples_{max(about.ddim_steps)}")
                 found += [self.metric(dataset, None, name) for name in names]

@@ -22,13 +22,13 @@ def place_labels(
     axes: Axes,
     points: Sequence[tuple[float, float, str]],
     reach: Sequence[float],
-    joined: bool = False,
+    lines: Sequence[Sequence[tuple[float, float]]] = (),
     colour: str = INK,
 ) -> None:
-    """Write a label beside each (x, y, label), where it covers no label, blob or edge if possible.
+    """Write a label beside each (x, y, label), where it covers no label, blob, line, legend or edge if possible.
 
-    `reach` is each point's radius in typographic points; `joined` says that a line runs through the points. The
-    axes' limits must be final.
+    `reach` is each point's radius in typographic points; `lines` are the corners of what else is drawn. The axes'
+    limits and legend must be final.
     """
     figure = axes.figure
     assert isinstance(figure, Figure)
@@ -37,8 +37,11 @@ def place_labels(
     inside = axes.get_window_extent(renderer)
     centres = axes.transData.transform([(x, y) for x, y, _ in points])
     taken = [_square(centre, 0.8 * r * DPI / 72) for centre, r in zip(centres, reach, strict=True)]
-    if joined:
-        taken += [_square(a + (b - a) * f, 4) for a, b in pairwise(centres) for f in np.linspace(0, 1, 40)]
+    for line in lines:
+        corners = axes.transData.transform(line)
+        taken += [_square(a + (b - a) * f, 4) for a, b in pairwise(corners) for f in np.linspace(0, 1, 40)]
+    if legend := axes.get_legend():
+        taken.append(legend.get_window_extent(renderer))
     for (x, y, label), radius in zip(points, reach, strict=True):
         note = axes.annotate(
             label, (x, y), (0, 0), textcoords="offset points", fontsize=8, color=colour, linespacing=1.1
@@ -68,4 +71,5 @@ def _around(gap: float) -> list[Place]:
     places += [(-gap, 0.0, "right", "center"), (near, near, "left", "bottom"), (near, -near, "left", "top")]
     places += [(-near, near, "right", "bottom"), (-near, -near, "right", "top")]
     far = gap + 10
-    return [*places, (0.0, far, "center", "bottom"), (0.0, -far, "center", "top")]
+    places += [(0.0, far, "center", "bottom"), (0.0, -far, "center", "top")]
+    return [*places, (far, -far, "right", "top"), (-far, far, "right", "bottom")]
