@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
+
+from vqddm.params import load
 
 
 @pytest.fixture
@@ -34,3 +37,15 @@ def test_its_make_targets_exist(root, readme):
     targets = set(re.findall(r"^([a-z.-]+):", (root / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z.-]+)", readme, re.MULTILINE))
     assert {"reproduce", "test", "unlock"} <= named <= targets
+
+
+def test_its_sizes_are_those_of_params_yaml_and_of_the_counts(root, readme):
+    params = load(root / "params.yaml")
+    training, evaluate = params.datasets["faces"].prior.training, params.suites["mini"].evaluate
+    counts = json.loads((root / "results/mini/metrics/faces/refit_k256_p4000/counts.json").read_text())
+    words = " ".join(readme.split())
+    assert f"a prior with {counts['prior']['parameters'] / 1e6:.2f} M parameters sees" in words
+    assert f"{training.steps * training.batch_size:,} code maps ({training.steps:,} steps)" in words
+    assert f"{evaluate.draws} independent draws of {evaluate.samples // evaluate.draws} pictures" in words
+    claims = (root / "results/mini/claims.csv").read_text().splitlines()
+    assert f"judges all {len(claims) - 1} claims" in words
