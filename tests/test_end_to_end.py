@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from tiny import BIN, ENVIRONMENT, copy_of, snakemake, untimed_claims
+from tiny import BIN, ENVIRONMENT, copy_of, snakemake
 
 from vqddm.params import to_json
 
@@ -99,14 +99,14 @@ def test_a_changed_parameter_makes_what_depends_on_it_and_nothing_else(built: Pa
 
 
 def test_a_run_on_one_core_gives_the_same_tables(built: Path, tmp_path: Path) -> None:
+    """Those that need every first stage, and the prior, the transformer and the absorbing chain."""
     again = copy_of(Path(__file__).parent.parent, tmp_path)
-    done = snakemake(again, "--cores", "1", "table1", "table2", "table3", "likelihood", "claims")
+    done = snakemake(again, "--cores", "1", "table1", "likelihood")
     assert done.returncode == 0, done.stderr[-3000:]
-    for name in ("table1", "table2", "table3", "likelihood"):  # `speed` holds the timings
+    for name in ("table1", "likelihood"):
         for kind in ("csv", "md", "tex"):
             path = f"results/tiny/tables/{name}.{kind}"
             assert (built / path).read_bytes() == (again / path).read_bytes(), path
-    assert untimed_claims(built) == untimed_claims(again)
 
 
 def training_commands(dataset: dict, folder: Path) -> dict[str, list[str]]:

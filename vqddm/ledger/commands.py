@@ -107,7 +107,7 @@ def record(targets: Sequence[str], say: Say, root: Path = Path()) -> None:
         raise UserError(f"not recorded: Snakemake has still to make {_listed(waiting)}; run `{command}`")
     dirty = changes(root)
     new = [job.name for job in jobs if job.name in dirty]
-    commit(new, root)
+    commit(new, dirty, root)
     touch(jobs, root)  # DVC took the files into its cache and put copies in their place, with new times
     say(
         f"dvc.lock records {len(jobs)} stages, {len(new)} of them anew; next: `git add dvc.lock`, and `dvc push` where "
@@ -146,7 +146,7 @@ def accept(say: Say, agree: Callable[[str], bool], root: Path = Path()) -> None:
         say(f"to accept: {job.name} ({'; '.join(dirty[job.name])})")
     if not agree(f"Do these {len(accepted)} stages give the same results with the edited code?"):
         raise UserError("nothing was accepted")
-    commit([job.name for job in accepted], root)
+    commit([job.name for job in accepted], dirty, root)
     touch([job for job in jobs if job.name not in refused], root)
     say(f"accepted {len(accepted)} stages; next: `git add dvc.lock`")
 
