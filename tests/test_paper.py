@@ -416,7 +416,7 @@ def test_without_metrics_the_tables_hold_the_reported_alone(plan: Plan, tmp_path
         assert tidy["reported_fid"].notna().sum() >= 9
         assert tidy["distance"].isna().all() and tidy["why"].notna().all()
     assert "1.258" in (tmp_path / "tables" / "likelihood.md").read_text()
-    assert set(read_table(tmp_path / "claims.csv")["verdict"]) == {"not testable at this scale"}
+    assert set(read_table(tmp_path / "claims.csv")["verdict"]) == {"not measured in this suite"}
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ OPEN = {"usage_second_best", "capacity", "quality", "speed", "few_parameters", "
 
 def test_claims_of_a_suite_that_agrees(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
     found = verdicts(plan, lay(tmp_path, metrics))
-    assert {name for name, verdict in found.items() if verdict == "not testable at this scale"} == OPEN
+    assert {name for name, verdict in found.items() if verdict == "not measured in this suite"} == OPEN
     assert {found[name] for name in set(found) - OPEN} == {"reproduced"}
 
 
@@ -598,7 +598,7 @@ def test_a_likelihood_of_one_code_map_is_not_counted(plan: Plan, metrics: dict[s
         for split in ("train", "test"):
             metrics[f"{dataset}/refit_k256_p4000/likelihood"][split]["standard_error"] = None
     found = judge(plan, lay(tmp_path, metrics)).set_index("id").loc["overfitting"]
-    assert found["verdict"] == "not testable at this scale" and "one code map" in found["measured"]
+    assert found["verdict"] == "not measured in this suite" and "one code map" in found["measured"]
 
 
 def test_distances_of_other_networks_are_not_compared(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def tables(folder: Path) -> dict[str, bytes]:
 def test_the_tiny_suite_gives_the_tables_of_a_local_run(built: Path, tmp_path: Path) -> None:
     folder = copy_of(ROOT, tmp_path)
     (folder / "slurm/site.yaml").write_text(SITE)
-    targets = ("table1", "table2", "table3", "likelihood", "speed", "claims")
+    targets = ("table1", "table2", "table3", "likelihood", "inpainting", "speed", "claims")
     done = run(folder, *THROUGH_SLURM, *targets, config=TINY)
     assert done.returncode == 0, done.stderr[-3000:]
     submitted = len(re.findall(r"submitted with SLURM jobid", done.stdout + done.stderr))

@@ -155,8 +155,10 @@ def launch(arguments: Sequence[str], processes: int, nodes: int) -> None:
     Several processes are torchrun's; several nodes are those of the Slurm job that this runs in.
 
     Raises:
-        UserError: several nodes, but no Slurm job.
+        UserError: no command, or several nodes but no Slurm job.
     """
+    if not arguments:
+        raise UserError("no command to launch: `vqddm launch --processes 4 prior train …`")
     vqddm = str(Path(sys.argv[0]).resolve())
     environment = dict(os.environ)
     torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--no-python"]

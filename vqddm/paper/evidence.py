@@ -14,7 +14,7 @@ from vqddm.paper.render import with_spread
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
-NOT_TESTABLE = "not testable at this scale"
+NOT_TESTABLE = "not measured in this suite"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, NOT_TESTABLE)
 ONE_TRAINING = (
     "One training stands behind each number: spreads are over draws, pictures or code maps of the evaluation, so "
