@@ -182,10 +182,12 @@ def test_two_processes_train_the_prior_as_one_does(prior_training, tmp_path):
     np.testing.assert_allclose(curve(tmp_path / "1"), curve(tmp_path / "2"), rtol=1e-4)
 
 
-def test_two_processes_killed_and_started_again_end_with_the_same_weights(prior_training, tmp_path):
-    launched(tmp_path / "whole", 2, *prior_training)
-    cut_short(tmp_path / "cut", *prior_training)
-    assert "resuming after step" in launched(tmp_path / "cut", 2, *prior_training)
+@pytest.mark.parametrize("training", ["prior_training", "vqgan_training"])
+def test_two_processes_killed_and_started_again_end_with_the_same_weights(training, request, tmp_path):
+    command = request.getfixturevalue(training)
+    launched(tmp_path / "whole", 2, *command)
+    cut_short(tmp_path / "cut", *command)
+    assert "resuming after step" in launched(tmp_path / "cut", 2, *command)
     whole, cut = ((tmp_path / name / "out.safetensors").read_bytes() for name in ("whole", "cut"))
     assert whole == cut
 
@@ -242,11 +244,3 @@ def test_two_processes_train_the_first_stage_as_one_does(vqgan_training, tmp_pat
     one, two = curve(tmp_path / "1"), curve(tmp_path / "2")
     assert (one[:, 5:] != 0).all(), "the adversarial terms take part"
     np.testing.assert_allclose(one, two, rtol=2e-3, atol=1e-5)
-
-
-def test_two_processes_killed_and_started_again_end_with_the_same_first_stage(vqgan_training, tmp_path):
-    launched(tmp_path / "whole", 2, *vqgan_training)
-    cut_short(tmp_path / "cut", *vqgan_training)
-    assert "resuming after step" in launched(tmp_path / "cut", 2, *vqgan_training)
-    whole, cut = ((tmp_path / name / "out.safetensors").read_bytes() for name in ("whole", "cut"))
-    assert whole == cut
