@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from test_transformer import PARAMS
 from vqddm.artifacts import UserError, read_json, write_array
 from vqddm.baselines.transformer import CodeTransformer
 from vqddm.evaluate.counts import macs
+from vqddm.evaluate.distances import frechet, gaussian
 from vqddm.evaluate.features import extract
 from vqddm.evaluate.inpainting import mean_of, measure_inpainting, seam, seam_gap
 from vqddm.evaluate.networks import PAPER_AUTOENCODER, PAPER_TRANSFORMER, count_transformer
@@ -72,7 +74,7 @@ def test_completions_are_compared_picture_by_picture(tmp_path: Path) -> None:
     write_array(reference, extract(np.load(tmp_path / "near.npz")["originals"][0], network))
     for name in noises:
         measure_inpainting(
-            tmp_path / f"{name}.npz", reference, network, tmp_path / f"{name}.json", tmp_path / "near.npz"
+            tmp_path / f"{name}.npz", reference, network, 3, tmp_path / f"{name}.json", tmp_path / "near.npz"
         )
     near, far = (read_json(tmp_path / f"{name}.json")["masks"]["lower"] for name in noises)
     assert near["agreement"]["mean"] < far["agreement"]["mean"] < far["chance"]["mean"]
@@ -82,6 +84,10 @@ def test_completions_are_compared_picture_by_picture(tmp_path: Path) -> None:
     assert near["seam_original"] == far["seam_original"] == 0
     assert far["seam_gap"]["mean"] == pytest.approx(far["seam"])  # where the originals have no jump of their own
     assert near["frechet"] < far["frechet"]
+    features = extract(np.load(tmp_path / "far.npz")["completed"][0], network)
+    apart = [frechet(features[i : i + 4], gaussian(np.load(reference))) for i in (0, 4, 8)]
+    assert far["frechet"] == pytest.approx(statistics.mean(apart), rel=1e-3)
+    assert far["frechet_std"] == pytest.approx(statistics.stdev(apart), rel=1e-2)
     nothing = {"mean": 0, "half_width": 0}
     assert near["minus"] == {"agreement": nothing, "seam_gap": nothing}
     for key in ("agreement", "seam_gap"):
@@ -90,7 +96,7 @@ def test_completions_are_compared_picture_by_picture(tmp_path: Path) -> None:
     arrays = dict(np.load(tmp_path / "far.npz"))
     np.savez(tmp_path / "other.npz", **(arrays | {"originals": arrays["originals"][:, ::-1]}))
     with pytest.raises(UserError, match="other pictures or masks"):
-        measure_inpainting(tmp_path / "far.npz", reference, network, tmp_path / "x.json", tmp_path / "other.npz")
+        measure_inpainting(tmp_path / "far.npz", reference, network, 3, tmp_path / "x.json", tmp_path / "other.npz")
 
 
 def test_a_transformers_cost_is_that_of_all_its_steps() -> None:
@@ -118,8 +124,8 @@ def plan() -> Plan:
 def with_baselines() -> dict[str, Any]:
     metrics = make_metrics()
     sampled = metrics[f"{STAGE}/samples_100"]
-    for name, frechet in (("transformer", 33.5), ("absorbing", 38.25)):
-        distance = sampled["distance"] | {"frechet": frechet}
+    for name, value in (("transformer", 33.5), ("absorbing", 38.25)):
+        distance = sampled["distance"] | {"frechet": value}
         metrics[f"{STAGE}/{name}_samples"] = {"steps": None, "samples": 1000, "temperature": 1.0, "distance": distance}
         splits = {s: {"bits_per_code": 2.5, "standard_error": 0.02, "images": 128} for s in ("train", "test")}
         metrics[f"{STAGE}/{name}_likelihood"] = splits | {"ceiling": 8.0}
@@ -172,7 +178,7 @@ def test_completions_stand_in_a_table(plan: Plan, tmp_path: Path) -> None:
     assert shown.shape[1] <= 9  # it fits a page
     assert list(shown.iloc[1]) == [
         "faces", "lower (37.5%)", "transformer", "0.430 ± 0.020", "0.600 ± 0.040", "0.030 ± 0.020", "12.5 ± 2.0",
-        "1.0 ± 3.0", "61.50",
+        "1.0 ± 3.0", "61.50 ± 1.50",
     ]  # fmt: skip
     unmeasured = table.display(table.rows(plan, tmp_path / "nothing"))
     assert list(unmeasured["", "Given"]) == ["not measured yet"] * 2

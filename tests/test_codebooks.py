@@ -117,6 +117,10 @@ def test_training_encoding_and_measuring(kind: str, tmp_path: Path) -> None:
     used = len(np.unique(np.load(codes))) / (32 if kind == "vqvae2" else 16)
     assert found["usage"]["train"]["seen"] == used
     assert found["psnr"] > 10
+    gaps = pictures - np.load(tmp_path / "pictures.npz")["reconstructions"].astype(np.float64)
+    halves = (20 * np.log10(255 / (gaps**2).mean((1, 2, 3)) ** 0.5)).reshape(2, 16).mean(1)
+    assert found["psnr"] == pytest.approx(np.mean(halves), rel=1e-6)
+    assert found["psnr_std"] == pytest.approx(np.std(halves, ddof=1), rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,9 @@ def test_the_papers_suite_is_planned_and_says_what_is_absent(tmp_path: Path) -> 
     assert {"import_vqgan", "fetch_weights", "train_vqgan", "train_prior", "page"} <= jobs(planned.stdout)
     stopped = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
     assert stopped.returncode != 0
-    assert "data/originals/celebahq: CelebA-HQ is not here (nothing was started)" in stopped.stderr
+    for place, title in (("celebahq", "CelebA-HQ"), ("lsun_church", "LSUN-Church"), ("imagenet", "ImageNet")):
+        assert f"vqddm: data/originals/{place}: {title} is not here (nothing was started)" in stopped.stderr
+    assert stopped.stderr.count("the official VQ-GAN of") == 3
     assert "Traceback" not in stopped.stderr
     assert not (folder / "data/celebahq").exists()
 

@@ -19,9 +19,10 @@ from torch_fidelity import calculate_metrics
 from vqddm.artifacts import UserError, write_array, write_json
 from vqddm.evaluate.agreement import agreement, region_distance
 from vqddm.evaluate.counts import macs, parameters
-from vqddm.evaluate.distances import distances, distances_of_draws, frechet
+from vqddm.evaluate.distances import distances_of_draws, frechet, gaussian, kernel_and_coverage
 from vqddm.evaluate.features import EFFICIENTNET, extract, feature_label
 from vqddm.evaluate.neighbours import find_neighbours, nearest, perceptual_neighbours
+from vqddm.evaluate.networks import PAPER_AUTOENCODER, PAPER_DIFFUSION, PAPER_UNET, count_networks
 from vqddm.vqgan.perceptual import PerceptualDistance
 
 
@@ -78,7 +79,7 @@ def test_distances_are_those_of_torch_fidelitys_pipeline(images: np.ndarray) -> 
         verbose=False,
     )
     features = [extract(part, "efficientnet_lite0") for part in (images[:30], images[30:])]
-    found = distances(*features, seed=7, label=feature_label("efficientnet_lite0"))
+    found = distances_of_draws(*features, 1, 7, feature_label("efficientnet_lite0"))
     assert found["frechet"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
     assert found["kid"] == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-4)
     assert found["kid_std"] == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-3)
@@ -90,16 +91,18 @@ def test_draws_are_measured_apart() -> None:
     rng = np.random.default_rng(2)
     made, real = (rng.normal(shift, 1, (rows, 6)).astype(np.float32) for shift, rows in ((0.3, 95), (0.0, 60)))
     found = distances_of_draws(made, real, 3, 5, "FD")
-    apart = [distances(part, real, 5, "FD") for part in (made[:31], made[31:62], made[62:93])]
+    apart = [
+        kernel_and_coverage(part, real, 34, 5) | {"frechet": frechet(part, gaussian(real))}
+        for part in (made[:31], made[31:62], made[62:93])
+    ]
     assert (found["name"], found["draws"], found["images"], found["reference_images"]) == ("FD", 3, 31, 60)
     for key in ("frechet", "kid", "precision", "recall"):
         values = [one[key] for one in apart]
         assert found[key] == pytest.approx(statistics.mean(values))
         assert found[f"{key}_std"] == pytest.approx(statistics.stdev(values))
     single = distances_of_draws(made, real, 1, 5, "FD")
-    whole = distances(made, real, 5, "FD")
-    assert single["frechet"] == whole["frechet"] and single["frechet_std"] is None
-    assert single["kid_std"] == whole["kid_std"]  # over KID's subsets
+    assert single["frechet"] == frechet(made, gaussian(real)) and single["frechet_std"] is None
+    assert single["kid_std"] == kernel_and_coverage(made, real, 100, 5)["kid_std"]  # over KID's subsets
 
 
 @pytest.mark.parametrize(("size", "side"), [(32, 112), (112, 112), (150, 224), (256, 224)])
@@ -157,7 +160,7 @@ def test_frechet_is_scipys(count: int) -> None:
     gap = first.mean(0, dtype=np.float64) - second.mean(0, dtype=np.float64)
     # The root of a singular product is taken of a regularised one.
     root = sqrtm((a + 1e-12 * np.eye(64)) @ (b + 1e-12 * np.eye(64))).real
-    assert frechet(first, second) == pytest.approx(gap @ gap + np.trace(a + b - 2 * root), rel=1e-4)
+    assert frechet(first, gaussian(second)) == pytest.approx(gap @ gap + np.trace(a + b - 2 * root), rel=1e-4)
 
 
 def test_frechet_is_the_nuclear_norm_with_far_fewer_rows_than_features() -> None:
@@ -166,12 +169,12 @@ def test_frechet_is_the_nuclear_norm_with_far_fewer_rows_than_features() -> None
     x, y = ((rows - rows.mean(0)) / 7 for rows in (first, second))
     gap = ((first.mean(0) - second.mean(0)) ** 2).sum()
     expected = gap + (x**2).sum() + (y**2).sum() - 2 * np.linalg.svd(x @ y.T, compute_uv=False).sum()
-    assert frechet(first, second) == pytest.approx(expected, rel=1e-6)
+    assert frechet(first, gaussian(second)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_same_images_are_at_no_distance() -> None:
     features = correlated(0, 200, 32)
-    found = distances(features, features, seed=0, label="FD")
+    found = distances_of_draws(features, features, 1, 0, "FD")
     assert found["frechet"] == pytest.approx(0, abs=1e-4)
     assert found["precision"] == found["recall"] == 1
 
@@ -186,7 +189,7 @@ def test_kid_is_the_unbiased_estimate_by_brute_force() -> None:
     off = ~np.eye(60, dtype=bool)
     expected = kernel(first, first)[off].mean() + kernel(second, second)[off].mean()
     expected -= 2 * kernel(first, second).mean()
-    found = distances(first.astype(np.float32), second.astype(np.float32), seed=0, label="FD")
+    found = distances_of_draws(first.astype(np.float32), second.astype(np.float32), 1, 0, "FD")
     assert abs(found["kid"] - expected) < 3 * found["kid_std"] / math.sqrt(100)
 
 
@@ -197,7 +200,7 @@ def test_precision_and_recall_by_brute_force() -> None:
         radii = [sorted(np.linalg.norm(others - o, axis=1))[3] for o in others]
         return float(np.mean([any(np.linalg.norm(others - p, axis=1) <= radii) for p in points]))
 
-    found = distances(made, real, seed=0, label="FD")
+    found = distances_of_draws(made, real, 1, 0, "FD")
     assert found["precision"] == pytest.approx(covered(made, real))
     assert found["recall"] == pytest.approx(covered(real, made))
     assert found["precision"] > found["recall"]  # narrower than the real ones
@@ -205,7 +208,7 @@ def test_precision_and_recall_by_brute_force() -> None:
 
 def test_distances_are_deterministic_and_silent(capfd: pytest.CaptureFixture[str]) -> None:
     first, second = correlated(0, 50, 32), correlated(1, 50, 32)
-    again = [distances(first, second, seed, "FD") for seed in (3, 3, 4)]
+    again = [distances_of_draws(first, second, 1, seed, "FD") for seed in (3, 3, 4)]
     assert again[0] == again[1]
     assert again[0]["kid"] != again[2]["kid"]
     assert capfd.readouterr() == ("", "")
@@ -214,11 +217,11 @@ def test_distances_are_deterministic_and_silent(capfd: pytest.CaptureFixture[str
 def test_distances_refuse_bad_features() -> None:
     good = correlated(0, 20, 8)
     with pytest.raises(UserError, match="at least 8"):
-        distances(good[:3], good, 0, "FD")
+        distances_of_draws(good[:3], good, 1, 0, "FD")
     with pytest.raises(UserError, match="same network"):
-        distances(good[:, :4], good, 0, "FD")
+        distances_of_draws(good[:, :4], good, 1, 0, "FD")
     with pytest.raises(UserError, match="reference images are not finite"):
-        distances(good, np.full_like(good, np.nan), 0, "FD")
+        distances_of_draws(good, np.full_like(good, np.nan), 1, 0, "FD")
 
 
 # ---- counts
@@ -269,6 +272,19 @@ class Attention(nn.Module):
 @pytest.mark.parametrize("fused", [True, False])
 def test_attention_counts(fused: bool) -> None:
     assert macs(Attention(fused), torch.zeros(2, 16, 8)) == 2 * (2 * 16 * 16 * 8)
+
+
+def test_the_papers_networks_are_counted_as_published() -> None:
+    """Table 2's and the official checkpoint's sizes, whole, as `vqddm describe` and Table 2 tell them."""
+    found = count_networks(PAPER_AUTOENCODER, 1024, PAPER_UNET, PAPER_DIFFUSION)
+    prior, first_stage = found["prior"], found["autoencoder"]
+    assert prior["parameters"] / 1e6 == pytest.approx(117.59, abs=0.005)
+    assert prior["macs_per_step"] / 1e9 == pytest.approx(1.1109, abs=5e-5)
+    assert prior["macs_per_step_as_paper"] / 1e9 == pytest.approx(1.06, abs=0.005)
+    assert first_stage["parameters"] / 1e6 == pytest.approx(72.14, abs=0.005)
+    assert first_stage["encoder_macs"] / 1e9 == pytest.approx(69.2, abs=0.05)
+    assert first_stage["decoder_macs"] / 1e9 == pytest.approx(126.4, abs=0.05)
+    assert found["macs_per_image"] == 4000 * prior["macs_per_step"] + first_stage["decoder_macs"]
 
 
 def test_counting_leaves_the_module_alone() -> None:

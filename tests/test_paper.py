@@ -123,6 +123,7 @@ def reconstruction(stage: str) -> dict[str, Any]:
         },
         "distance": distance(frechet),
         "psnr": 22.75,
+        "psnr_std": 0.3,
         "perceptual": {"name": "perceptual distance (EfficientNet-Lite0)", "value": 0.31},
     }
 
@@ -141,6 +142,7 @@ def make_metrics() -> dict[str, Any]:
             "batch_size": 64,
             "first_stage": priors[0],
             "seconds_per_step": 0.002,
+            "seconds_per_step_std": 0.0001,
             "seconds_decode": 0.004,
             "timesteps": T,
             "prior_parameters": 3_632_768,
@@ -177,6 +179,7 @@ def inpainting() -> dict[str, Any]:
         "seam": 0.06,
         "seam_original": 0.055,
         "frechet": 61.5,
+        "frechet_std": 1.5,
         "images": 32,
     }
     masks = {name: copy.deepcopy(block) | {"given_fraction": share} for name, share in given.items()}
@@ -389,6 +392,11 @@ def test_likelihood_and_speed(plan: Plan, metrics: dict[str, Any], tmp_path: Pat
     assert list(zip(reported["steps"], reported["hours"], strict=True)) == [(1000, 1000), (100, 100), (1000, 10)]
     ours = row(speed, dataset="faces", steps=100)
     assert ours["hours"] == pytest.approx(50_000 * (100 * 0.002 + 0.004) / 3600)
+    shown = TABLES["speed"].display(speed)
+    assert set(shown["one image", "ms per step"][speed["dataset"].notna()]) == {"2.000 ± 0.100"}
+    assert set(shown["one image", "ms to decode"][speed["dataset"].notna()]) == {"4.000"}
+    first = TABLES["table1"].display(TABLES["table1"].rows(plan, tmp_path))
+    assert "22.8 ± 0.3" in set(first["measured here", "PSNR (dB)"])
 
 
 def test_files_of_a_table(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:

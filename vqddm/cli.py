@@ -655,12 +655,13 @@ def inpainting(
     out: Out,
     against: Annotated[Path | None, typer.Option(help=".npz of another method's completions")] = None,
     network: Network = "efficientnet_lite0",
+    draws: Draws = 1,
     threads: Threads = None,
 ) -> None:
     """Measure how completions agree with their originals."""
     from vqddm.evaluate.inpainting import measure_inpainting
 
-    measure_inpainting(pictures, reference, network, out, against, threads)
+    measure_inpainting(pictures, reference, network, draws, out, against, threads)
 
 
 @evaluate_app.command()

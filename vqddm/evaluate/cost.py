@@ -177,8 +177,8 @@ def _measure(prepare: Callable[[], Work], threads: int | None) -> tuple[float, f
     limit_threads(threads)
     work = prepare()
     if not torch.cuda.is_available():
-        return seconds(work, "cpu"), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return seconds(work, "cuda"), torch.cuda.max_memory_allocated() / 2**30
+        return seconds(work, "cpu")[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return seconds(work, "cuda")[0], torch.cuda.max_memory_allocated() / 2**30
 
 
 def _extrapolated(item: Item, found: tuple[float, float] | str) -> dict[str, Any]:

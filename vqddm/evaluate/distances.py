@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,51 +15,61 @@ from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, p
 from vqddm.artifacts import UserError
 from vqddm.params import FEWEST
 
-MEASURES = ("frechet", "kid", "precision", "recall")
+KID_SUBSETS = 100  # as torch-fidelity has it
 KID_SUBSET = 1000  # images in a subset, as torch-fidelity has it, where there are twice as many
 
 
-def frechet(features: np.ndarray, reference: np.ndarray) -> float:
-    """Fréchet distance of the Gaussians fitted to two arrays (N,D) and (M,D), in float64; >= 0 but for rounding.
+Gaussian = tuple[np.ndarray, np.ndarray]  # mean (D,) and covariance (D,D), float64
 
-    It is biased upward, the more so the fewer the rows: compare only numbers of the same N and M.
+
+def gaussian(features: np.ndarray) -> Gaussian:
+    """The Gaussian that is fitted to an array (N,D)."""
+    return fid_features_to_statistics(torch.from_numpy(np.array(features)).double())
+
+
+def frechet(features: np.ndarray, reference: Gaussian) -> float:
+    """Fréchet distance of the Gaussian fitted to an array (N,D) to that of a reference; >= 0 but for rounding.
+
+    It is biased upward, the more so the fewer the rows: compare only numbers of the same N and reference.
     """
-    statistics = [fid_features_to_statistics(torch.from_numpy(rows).double()) for rows in (features, reference)]
-    return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+    return float(fid_statistics_to_metric(gaussian(features), reference, verbose=False)[KEY_METRIC_FID])
 
 
-def distances(features: np.ndarray, reference: np.ndarray, seed: int, label: str) -> dict[str, Any]:
-    """How far a set of images is from a reference set.
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean over draws, and their standard deviation; of one draw there is none."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def split_draws(rows: np.ndarray, draws: int) -> list[np.ndarray]:
+    """Cut rows (N, ...) into `draws` parts of N // `draws` each; rows beyond are left out."""
+    size = len(rows) // draws
+    return [rows[i * size : (i + 1) * size] for i in range(draws)]
+
+
+def frechet_of_draws(features: np.ndarray, reference: Gaussian, draws: int) -> tuple[float, float | None]:
+    """The Fréchet distance of several independent draws, one after the other in (N,D): mean and spread."""
+    return mean_and_spread([frechet(part, reference) for part in split_draws(features, draws)])
+
+
+def kernel_and_coverage(features: np.ndarray, reference: np.ndarray, subsets: int, seed: int) -> dict[str, float]:
+    """Kernel distance, precision and recall of features (N,D) against those of real images (M,D), both float32.
 
     Args:
-        features: float32 (N,D), of the images that are judged.
-        reference: float32 (M,D), of real images.
-        seed: of KID's 100 subsets, each of half the smaller array, at most 1,000 rows.
-        label: name of the Fréchet distance with this feature network.
+        features: of the images that are judged.
+        reference: of real images.
+        subsets: of KID, each of half the smaller array, at most 1,000 rows.
+        seed: of KID's subsets.
 
     Returns:
-        `frechet`, `kid` (unbiased, so it may be below 0), `kid_std` (over the subsets), `precision` and
-        `recall` (k = 3).
-
-    Raises:
-        UserError: fewer than 8 rows, other numbers of features, or one that is not finite.
+        `kid` (unbiased, so it may be below 0), `kid_std` (over the subsets), `precision` and `recall` (k = 3).
     """
-    for what, rows in (("images", features), ("reference images", reference)):
-        if rows.ndim != 2 or len(rows) < FEWEST:
-            raise UserError(f"{label}: features of shape {rows.shape} for the {what}; at least {FEWEST} are needed")
-        if not np.isfinite(rows).all():
-            raise UserError(f"{label}: features of the {what} are not finite; build that file again")
-    if features.shape[1] != reference.shape[1]:
-        raise UserError(
-            f"{label}: {features.shape[1]} features of the images but {reference.shape[1]} of the reference; "
-            "extract both with the same network"
-        )
     first, second = (torch.from_numpy(np.array(rows, dtype=np.float32)) for rows in (features, reference))
-    subset = min(KID_SUBSET, len(first) // 2, len(second) // 2)
-    kernel = kid_features_to_metric(first, second, kid_subset_size=subset, rng_seed=seed, verbose=False)
+    size = min(KID_SUBSET, len(first) // 2, len(second) // 2)
+    kernel = kid_features_to_metric(
+        first, second, kid_subsets=subsets, kid_subset_size=size, rng_seed=seed, verbose=False
+    )
     covered = prc_features_to_metric(first, second, verbose=False)
     return {
-        "frechet": frechet(first.numpy(), second.numpy()),
         "kid": kernel[KEY_METRIC_KID_MEAN],
         "kid_std": kernel[KEY_METRIC_KID_STD],
         "precision": covered[KEY_METRIC_PRECISION],
@@ -68,13 +80,13 @@ def distances(features: np.ndarray, reference: np.ndarray, seed: int, label: str
 def distances_of_draws(
     features: np.ndarray, reference: np.ndarray, draws: int, seed: int, label: str
 ) -> dict[str, Any]:
-    """The distances of several independent draws of images: their mean, and their standard deviation as `…_std`.
+    """How far several independent draws of images are from a reference set: means, and spreads as `…_std`.
 
     Args:
         features: float32 (N,D): the draws one after the other, N // `draws` rows each; rows beyond are left out.
         reference: float32 (M,D), of real images, the same for every draw.
         draws: number of draws.
-        seed: of KID's subsets.
+        seed: of KID's subsets, 100 in all.
         label: name of the Fréchet distance with this feature network.
 
     Returns:
@@ -83,18 +95,29 @@ def distances_of_draws(
         KID's over its subsets.
 
     Raises:
-        UserError: as `distances`.
+        UserError: a draw or the reference has fewer than 8 rows, other numbers of features, or one that is not finite.
     """
-    size = len(features) // draws
-    found = [distances(features[i * size : (i + 1) * size], reference, seed, label) for i in range(draws)]
-    spread: dict[str, float | None] = {"kid_std": found[0]["kid_std"]}
-    means = {}
-    for key in MEASURES:
-        values = [one[key] for one in found]
-        means[key] = float(np.mean(values))
-        if draws > 1:
-            spread[f"{key}_std"] = float(np.std(values, ddof=1))
-        else:
-            spread.setdefault(f"{key}_std", None)
-    about = {"draws": draws, "images": size, "reference_images": len(reference)}
-    return {"name": label, **means, **spread, **about}
+    parts = split_draws(features, draws)
+    for part in parts:
+        _check(part, "images", label)
+    _check(reference, "reference images", label)
+    if features.shape[1] != reference.shape[1]:
+        raise UserError(
+            f"{label}: {features.shape[1]} features of the images but {reference.shape[1]} of the reference; "
+            "extract both with the same network"
+        )
+    mean, spread = frechet_of_draws(features, gaussian(reference), draws)
+    found: dict[str, Any] = {"name": label, "frechet": mean, "frechet_std": spread}
+    others = [kernel_and_coverage(part, reference, math.ceil(KID_SUBSETS / draws), seed) for part in parts]
+    for key in ("kid", "precision", "recall"):
+        found[key], found[f"{key}_std"] = mean_and_spread([one[key] for one in others])
+    if draws == 1:
+        found["kid_std"] = others[0]["kid_std"]
+    return found | {"draws": draws, "images": len(parts[0]), "reference_images": len(reference)}
+
+
+def _check(features: np.ndarray, what: str, label: str) -> None:
+    if features.ndim != 2 or len(features) < FEWEST:
+        raise UserError(f"{label}: features of shape {features.shape} for the {what}; at least {FEWEST} are needed")
+    if not np.isfinite(features).all():
+        raise UserError(f"{label}: features of the {what} are not finite; build that file again")

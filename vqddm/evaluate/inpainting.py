@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vqddm.artifacts import UserError, read_array, write_json
 from vqddm.evaluate.agreement import agreement
-from vqddm.evaluate.distances import frechet
+from vqddm.evaluate.distances import frechet_of_draws, gaussian
 from vqddm.evaluate.features import extract, feature_label
 from vqddm.training import limit_threads
 from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
@@ -64,6 +64,7 @@ def measure_inpainting(
     pictures: Path,
     reference: Path,
     network: str,
+    draws: int,
     out: Path,
     against: Path | None = None,
     threads: int | None = None,
@@ -74,9 +75,11 @@ def measure_inpainting(
         pictures: the `.npz` of completions: names, masks, originals, completed.
         reference: features of the training images.
         network: the feature network that made them.
+        draws: equal parts of the pictures whose Fréchet distances are measured apart.
         out: JSON with a block for each mask. Means with half the width of their 95 % intervals over pictures:
             `agreement` with the own picture, `chance` with another, their paired difference `agreement_minus_chance`,
-            and `seam_gap`. The plain means `seam` and `seam_original`, and the Fréchet distance of the completions.
+            and `seam_gap`. The plain means `seam` and `seam_original`, and the Fréchet distance of the completions,
+            its mean over draws and its standard deviation `frechet_std`.
         against: completions of the same pictures from the same masks by another method; then `minus` holds the paired
             differences of `agreement` and `seam_gap`, this method's less the other's.
         threads: CPU threads.
@@ -90,14 +93,15 @@ def measure_inpainting(
     other = _read(against) if against is not None else None
     if other is not None and not all(np.array_equal(mine[key], other[key]) for key in ("names", "masks", "originals")):
         raise UserError(f"{pictures} and {against} complete other pictures or masks; build both again")
-    features = read_array(reference)
+    real = gaussian(read_array(reference))
     found: dict[str, Any] = {}
     for index, name in enumerate(mine["names"]):
         given = torch.from_numpy(mine["masks"][index])
         originals, completed = mine["originals"][index], mine["completed"][index]
         theirs = other["completed"][index] if other is not None else None
-        distance = frechet(extract(completed, network), features)
-        found[str(name)] = _compared(completed, originals, theirs, given, metric) | {"frechet": distance}
+        distance, spread = frechet_of_draws(extract(completed, network), real, draws)
+        found[str(name)] = _compared(completed, originals, theirs, given, metric)
+        found[str(name)] |= {"frechet": distance, "frechet_std": spread, "draws": draws}
     write_json(out, {"metric": metric.label, "frechet": feature_label(network), "masks": found})
 
 

@@ -10,7 +10,7 @@ import torch
 from vqddm.artifacts import UserError, read_array, replacing, write_array, write_json
 from vqddm.baselines.codebooks import codes_in_all, load_codec
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.evaluate.distances import distances_of_draws
+from vqddm.evaluate.distances import distances_of_draws, mean_and_spread, split_draws
 from vqddm.evaluate.features import extract, feature_label
 from vqddm.training import limit_threads
 from vqddm.vqgan.codec import decode_codes, decoded
@@ -107,7 +107,11 @@ def measure_reconstruction(
             gaps.append(perceptual(to_unit(pixels).to(device), to_unit(again).to(device)).cpu())
         shown.append(again[: max(0, SHOWN - start)])
         start += len(again)
-    error = np.concatenate(errors)
+    psnr = 10 * np.log10(255**2 / np.maximum(np.concatenate(errors), 1e-9))
+    (psnr_mean, psnr_spread), (gap, gap_spread) = (
+        mean_and_spread([float(part.mean()) for part in split_draws(values, draws)])
+        for values in (psnr, torch.cat(gaps).double().numpy())
+    )
     write_json(
         out,
         {
@@ -122,8 +126,9 @@ def measure_reconstruction(
             "distance": distances_of_draws(
                 extract(reconstructed, network), features, draws, seed, feature_label(network)
             ),
-            "psnr": float(np.mean(10 * np.log10(255**2 / np.maximum(error, 1e-9)))),
-            "perceptual": {"name": perceptual.label, "value": float(torch.cat(gaps).mean())},
+            "psnr": psnr_mean,
+            "psnr_std": psnr_spread,
+            "perceptual": {"name": perceptual.label, "value": gap, "std": gap_spread},
         },
     )
     with replacing(pictures) as aside:

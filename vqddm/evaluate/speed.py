@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +15,7 @@ from vqddm.baselines.ddpm import sample_pixels
 from vqddm.baselines.ddpm_train import load_ddpm
 from vqddm.baselines.raster import complete_codes
 from vqddm.baselines.transformer_train import load_transformer
+from vqddm.evaluate.distances import mean_and_spread
 from vqddm.prior.sample import sample_codes
 from vqddm.prior.train import load_prior
 from vqddm.training import limit_threads
@@ -26,8 +27,8 @@ STEPS = 10
 REPEATS, ENOUGH = 5, 30.0  # at most so many repeats, none after so many seconds
 
 
-def seconds(work: Callable[[], object], device: str) -> float:
-    """Median wall seconds of `work` over a few repeats, after one that is not counted."""
+def seconds(work: Callable[[], object], device: str) -> tuple[float, float | None]:
+    """Mean wall seconds of `work` over a few repeats, after one that is not counted, and their standard deviation."""
 
     def timed() -> float:
         if device == "cuda":
@@ -42,7 +43,13 @@ def seconds(work: Callable[[], object], device: str) -> float:
     times = [timed()]
     while len(times) < REPEATS and sum(times) < ENOUGH:
         times.append(timed())
-    return statistics.median(times)
+    return mean_and_spread(times)
+
+
+def _of_each(name: str, timed: tuple[float, float | None], count: int) -> dict[str, float | None]:
+    """The mean of a timing, and its deviation as `…_std`, for one of `count`."""
+    mean, spread = timed
+    return {name: mean / count, f"{name}_std": None if spread is None else spread / count}
 
 
 def measure_speed(
@@ -64,7 +71,7 @@ def measure_speed(
         first_stage_name: recorded in the output.
         transformer: checkpoint of a transformer on the same codes, if there is one.
         ddpm: checkpoint of a pixel diffusion of the same images, if there is one.
-        out: JSON of the seconds per image.
+        out: JSON of the seconds per image: means over a few repeats, and standard deviations as `…_std`.
         threads: CPU threads.
     """
     limit_threads(threads)
@@ -79,13 +86,13 @@ def measure_speed(
         stepping = seconds(lambda: sample_codes(model, schedule, shape, steps, 1.0, generator), device)
         decoded = codes[: max(1, min(BATCH, PIXELS // decoder.params.resolution**2))]
         decoding = seconds(lambda: decoder.decode(decoded), device)
-    found = {
+    found: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if device == "cuda" else platform.machine(),
         "threads": torch.get_num_threads(),
         "batch_size": BATCH,
         "first_stage": first_stage_name,
-        "seconds_per_step": stepping / steps / BATCH,
-        "seconds_decode": decoding / len(decoded),
+        **_of_each("seconds_per_step", stepping, steps * BATCH),
+        **_of_each("seconds_decode", decoding, len(decoded)),
         "timesteps": schedule.timesteps,
         "prior_parameters": sum(p.numel() for p in model.parameters()),
     }
@@ -94,12 +101,12 @@ def measure_speed(
         nothing = torch.zeros(shape, dtype=torch.bool, device=device)
         whole = seconds(lambda: complete_codes(network, codes, nothing, None, 1.0, generator), device)
         positions = codes[0].numel()
-        found["transformer"] = {"seconds_per_step": whole / positions / BATCH, "steps": positions}
+        found["transformer"] = _of_each("seconds_per_step", whole, positions * BATCH) | {"steps": positions}
     if ddpm is not None:
         pixels, params, about_pixels = load_ddpm(ddpm, device)
         side = about_pixels["resolution"]
         whole = seconds(
             lambda: sample_pixels(pixels, params.timesteps, (BATCH, 3, side, side), STEPS, 0.0, generator), device
         )
-        found["ddpm"] = {"seconds_per_step": whole / STEPS / BATCH, "timesteps": params.timesteps}
+        found["ddpm"] = _of_each("seconds_per_step", whole, STEPS * BATCH) | {"timesteps": params.timesteps}
     write_json(out, found)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from vqddm.paper.evidence import rule_first
 from vqddm.paper.plan import Plan
-from vqddm.paper.render import fixed, known, with_spread
+from vqddm.paper.render import known, with_spread
 
 MEANS = ("agreement", "chance", "seam_gap")
 
@@ -43,7 +43,7 @@ def inpainting_rows(plan: Plan, root: Path) -> pd.DataFrame:
 def _columns() -> list[str]:
     means = [f"{key}{part}" for key in (*MEANS, "agreement_minus", "seam_gap_minus") for part in ("", "_half")]
     about = ["dataset", "first_stage", "mask", "given_fraction", "method", "images", "agreement_name"]
-    return [*about, *means, "distance_name", "distance", "note"]
+    return [*about, *means, "distance_name", "distance", "distance_std", "note"]
 
 
 def _row(mask: str, method: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -61,6 +61,7 @@ def _row(mask: str, method: str, found: dict[str, Any]) -> dict[str, Any]:
         **{f"{key}_half": mean["half_width"] for key, mean in means.items()},
         "distance_name": found["frechet"],
         "distance": block["frechet"],
+        "distance_std": block.get("frechet_std"),
     }
 
 
@@ -88,7 +89,12 @@ def inpainting_display(tidy: pd.DataFrame) -> pd.DataFrame:
             (border, "mean"): told("seam_gap", 1000, 1),
             (border, "less VQ-DDM's"): told("seam_gap_minus", 1000, 1),
             **{
-                ("whole picture", name): [fixed(x) for x in tidy["distance"].where(tidy["distance_name"] == name)]
+                ("whole picture", name): [
+                    with_spread(*pair)
+                    for pair in zip(
+                        tidy["distance"].where(tidy["distance_name"] == name), tidy["distance_std"], strict=True
+                    )
+                ]
                 for name in names
             },
         }

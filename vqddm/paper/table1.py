@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vqddm.paper.plan import Plan, Role, paper_rows
-from vqddm.paper.render import fixed, known, percent, thousandths, whole, with_spread
+from vqddm.paper.render import known, percent, thousandths, whole, with_spread
 from vqddm.paper.reported import reported, text, value
 
 ROLE_TITLES: dict[Role, str] = {
@@ -99,20 +99,23 @@ def _measured(found: dict[str, Any] | None, floor: dict[str, Any] | None) -> dic
         "distance": distance.get("frechet"),
         "distance_std": distance.get("frechet_std"),
         "floor": floor["distance"]["frechet"] if floor else None,
+        "floor_std": floor["distance"].get("frechet_std") if floor else None,
         "kid": distance.get("kid"),
         "kid_std": distance.get("kid_std"),
         "floor_kid": floor["distance"]["kid"] if floor else None,
         "images": distance.get("images"),
         "psnr": found["psnr"] if found else None,
+        "psnr_std": found.get("psnr_std") if found else None,
         "perceptual_name": found["perceptual"]["name"] if found else None,
         "perceptual": found["perceptual"]["value"] if found else None,
+        "perceptual_std": found["perceptual"].get("std") if found else None,
     }
 
 
 def distance_columns(tidy: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
     """A displayed column for each name that a measured distance has: never one column for two measures.
 
-    Expects the columns `distance_name`, `distance`, `distance_std` and `floor`.
+    Expects the columns `distance_name`, `distance`, `distance_std`, `floor` and `floor_std`.
     """
     names = sorted(tidy["distance_name"].dropna().unique())
     shown: dict[tuple[str, str], list[str]] = {}
@@ -120,7 +123,8 @@ def distance_columns(tidy: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
         mine, floor = tidy["distance_name"] == name, "floor" if len(names) == 1 else f"{name}: floor"
         pairs = zip(tidy["distance"].where(mine), tidy["distance_std"], strict=True)
         shown["measured here", name] = [with_spread(*pair) for pair in pairs]
-        shown["measured here", floor] = [fixed(x) for x in tidy["floor"].where(mine)]
+        floors = zip(tidy["floor"].where(mine), tidy["floor_std"], strict=True)
+        shown["measured here", floor] = [with_spread(*pair) for pair in floors]
     return shown
 
 
@@ -141,7 +145,7 @@ def table1_display(tidy: pd.DataFrame) -> pd.DataFrame:
             (here, "Usage"): [percent(x) for x in tidy["usage_train_seen"]],
             **distance_columns(tidy),
             (here, "KID × 10³"): [thousandths(*x) for x in zip(tidy["kid"], tidy["kid_std"], strict=True)],
-            (here, "PSNR (dB)"): [fixed(x, 1) for x in tidy["psnr"]],
+            (here, "PSNR (dB)"): [with_spread(*x, 1) for x in zip(tidy["psnr"], tidy["psnr_std"], strict=True)],
             (here, "Usage ≥10 times"): [percent(x) for x in tidy["usage_train_seen10"]],
             (here, "Usage, test"): [percent(x) for x in tidy["usage_test_seen"]],
             (here, "test, ≥10 times"): [percent(x) for x in tidy["usage_test_seen10"]],

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vqddm.paper.plan import Baseline, PaperRow, Plan, paper_rows
+from vqddm.paper.recounted import recounted
 from vqddm.paper.render import known, short, thousandths
 from vqddm.paper.reported import reported, text, value
 from vqddm.paper.table1 import distance_columns
@@ -67,7 +68,7 @@ def _reported(plan: Plan, root: Path, paper: dict[str, Any]) -> dict[str, Any]:
         "reported_flops": flops,
         "reported_flops_text": text(paper["flops"]),
     }
-    row |= _counted(plan, root, paper)
+    row |= recounted(plan.metrics(root, None, None, "paper_counts") or {}, paper)
     if paper["id"] == "vqgan_transformer":  # the table's footnote: its column holds a whole image
         each = reported()["table2"]["footnote_flops_per_index"]["value"]
         return row | {"paper_counts": "a whole image", "paper_macs_per_step": each, "paper_macs_per_image": flops}
@@ -75,21 +76,6 @@ def _reported(plan: Plan, root: Path, paper: dict[str, Any]) -> dict[str, Any]:
     per_image = flops * steps if flops and steps else None
     counts = None if flops is None else "a whole image" if steps == 1 else "one step"
     return row | {"paper_counts": counts, "paper_macs_per_step": flops, "paper_macs_per_image": per_image}
-
-
-def _counted(plan: Plan, root: Path, paper: dict[str, Any]) -> dict[str, Any]:
-    """What networks of a row's size come to when they are counted here, where their architecture is known."""
-    counts = (plan.metrics(root, None, None, "paper_counts") or {}).get(str(paper.get("capacity") or paper["id"]))
-    if not counts:
-        return {"counted_parameters": None, "counted_macs_per_step": None, "counted_macs_per_image": None}
-    network = counts.get("prior", counts)
-    per_step = network["macs_per_step"]
-    per_image = counts["macs_per_image"] if "macs_per_image" in counts else paper["steps"] * per_step
-    return {
-        "counted_parameters": network["parameters"],
-        "counted_macs_per_step": per_step,
-        "counted_macs_per_image": per_image,
-    }
 
 
 def _measured(
@@ -143,6 +129,7 @@ def _distance(found: dict[str, Any] | None, floor: dict[str, Any] | None) -> dic
         "distance": distance.get("frechet"),
         "distance_std": distance.get("frechet_std"),
         "floor": held_out.get("frechet"),
+        "floor_std": held_out.get("frechet_std"),
         "kid": distance.get("kid"),
         "kid_std": distance.get("kid_std"),
         "floor_kid": held_out.get("kid"),

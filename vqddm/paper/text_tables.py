@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vqddm.paper.plan import Baseline, Plan
-from vqddm.paper.render import DASH, fixed, known, whole
+from vqddm.paper.render import DASH, fixed, known, whole, with_spread
 from vqddm.paper.reported import reported, text, value
 from vqddm.paper.table1 import ROLE_TITLES
 
@@ -131,20 +131,22 @@ def speed_rows(plan: Plan, root: Path) -> pd.DataFrame:
                 method = "VQ-GAN + transformer"
                 rows.append(_speed_of(name, found, method, transformer, transformer["steps"], paper["images"]))
             if ddpm := found.get("ddpm"):
-                pixels = ddpm | {"seconds_decode": 0.0}
+                pixels = ddpm | {"seconds_decode": 0.0, "seconds_decode_std": None}
                 rows += [
                     _speed_of(name, found, method, pixels, steps, paper["images"])
                     for method, steps in [("DDPM", ddpm["timesteps"]), *(("DDIM", n) for n in dataset.ddim_steps)]
                 ]
     columns = ["source", "method", "dataset", "first_stage", "device", "threads", "batch_size", "steps"]
-    columns += ["seconds_per_step", "seconds_decode", "seconds_per_image", "hours", "hours_text", "note"]
+    columns += ["seconds_per_step", "seconds_per_step_std", "seconds_decode", "seconds_decode_std"]
+    columns += ["seconds_per_image", "hours", "hours_text", "note"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def _speed_of(
     dataset: str, found: dict[str, Any], method: str, timed: dict[str, Any], steps: int, images: int
 ) -> dict[str, Any]:
-    decode = timed.get("seconds_decode", found["seconds_decode"])  # pixels are not decoded
+    decoding = timed if "seconds_decode" in timed else found  # pixels are not decoded
+    decode = decoding["seconds_decode"]
     per_image = steps * timed["seconds_per_step"] + decode
     return {
         "source": "measured",
@@ -152,7 +154,9 @@ def _speed_of(
         "dataset": dataset,
         **{key: found[key] for key in ("first_stage", "device", "threads", "batch_size")},
         "seconds_decode": decode,
+        "seconds_decode_std": decoding.get("seconds_decode_std"),
         "seconds_per_step": timed["seconds_per_step"],
+        "seconds_per_step_std": timed.get("seconds_per_step_std"),
         "steps": steps,
         "seconds_per_image": per_image,
         "hours": per_image * images / SECONDS_PER_HOUR,
@@ -161,6 +165,11 @@ def _speed_of(
 
 def speed_display(tidy: pd.DataFrame) -> pd.DataFrame:
     """The timings as they are read."""
+
+    def milliseconds(key: str) -> list[str]:
+        pairs = zip(1000 * tidy[key], 1000 * tidy[f"{key}_std"].astype(float), strict=True)
+        return [with_spread(mean, spread, 3) for mean, spread in pairs]
+
     return pd.DataFrame(
         {
             ("", "Source"): ["paper" if x == "paper" else "measured here" for x in tidy["source"]],
@@ -168,8 +177,8 @@ def speed_display(tidy: pd.DataFrame) -> pd.DataFrame:
             ("", "Dataset"): [known(x) for x in tidy["dataset"]],
             ("", "Device"): [known(x) for x in tidy["device"]],
             ("", "Steps"): [whole(x) for x in tidy["steps"]],
-            ("one image", "ms per step"): [fixed(1000 * x, 3) for x in tidy["seconds_per_step"]],
-            ("one image", "ms to decode"): [fixed(1000 * x, 3) for x in tidy["seconds_decode"]],
+            ("one image", "ms per step"): milliseconds("seconds_per_step"),
+            ("one image", "ms to decode"): milliseconds("seconds_decode"),
             ("one image", "seconds"): [fixed(x, 3) for x in tidy["seconds_per_image"]],
             ("50,000 images", "hours"): [
                 fixed(h) if pd.isna(t) else str(t) for h, t in zip(tidy["hours"], tidy["hours_text"], strict=True)

@@ -359,9 +359,11 @@ rule measure_transformer_inpainting:
         runtime=60,
     params:
         network=NETWORK,
+        draws=DRAWS,
     shell:
         "vqddm evaluate inpainting --pictures {input.pictures} --against {input.against}"
-        " --reference {input.reference} --network {params.network} --out {output} --threads {threads} > {log} 2>&1"
+        " --reference {input.reference} --network {params.network} --draws {params.draws}"
+        " --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule count_transformer:

@@ -229,7 +229,7 @@ feature_count.keys = [
 
 
 def require_originals(jobs):
-    """Stop where pictures or an official checkpoint that the jobs need are not there; pictures are named first."""
+    """Stop where pictures or official checkpoints that the jobs need are not there; all are named, pictures first."""
     from vqddm.data.pictures import ORIGINALS, require_original
 
     wanted = {"prepare_data": set(), "import_vqgan": set()}
@@ -238,17 +238,23 @@ def require_originals(jobs):
             wanted[job.rule.name].add(
                 (job.wildcards.dataset, job.params.get("checkpoint"))
             )
+    absent = []
     for dataset, _ in sorted(wanted["prepare_data"]):
         data = PARAMS.datasets[dataset].data
         if data.source in ORIGINALS:
-            require_original(data.source, data.place)
-    for dataset, checkpoint in sorted(wanted["import_vqgan"]):
-        if not Path(checkpoint).exists():
-            raise UserError(
-                f"{checkpoint}: the official VQ-GAN of {dataset} is not here (nothing was started); fetch it from "
-                "github.com/CompVis/taming-transformers (section Overview of pretrained models), or take "
-                "`pretrained` out of the dataset's `vqgan` in params.yaml to train one"
-            )
+            try:
+                require_original(data.source, data.place)
+            except UserError as error:
+                absent.append(str(error))
+    absent += [
+        f"{checkpoint}: the official VQ-GAN of {dataset} is not here (nothing was started); fetch it from "
+        "github.com/CompVis/taming-transformers (section Overview of pretrained models), or take "
+        "`pretrained` out of the dataset's `vqgan` in params.yaml to train one"
+        for dataset, checkpoint in sorted(wanted["import_vqgan"])
+        if not Path(checkpoint).exists()
+    ]
+    if absent:
+        raise UserError("\nvqddm: ".join(absent))
 
 
 def sampled_features_option(first_stage):

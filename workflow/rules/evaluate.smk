@@ -334,9 +334,10 @@ rule measure_inpainting:
         runtime=60,
     params:
         network=NETWORK,
+        draws=DRAWS,
     shell:
         "vqddm evaluate inpainting --pictures {input.pictures} --reference {input.reference}"
-        " --network {params.network} --out {output} --threads {threads} > {log} 2>&1"
+        " --network {params.network} --draws {params.draws} --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule find_neighbours:

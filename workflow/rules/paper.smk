@@ -86,7 +86,13 @@ rule table:
 
 rule figure:
     input:
-        code("paper/figures", "paper/plan.py", "paper/render.py", "paper/reported.py"),
+        code(
+            "paper/figures",
+            "paper/plan.py",
+            "paper/recounted.py",
+            "paper/render.py",
+            "paper/reported.py",
+        ),
         "vqddm/paper/reported.yaml",
         "vqddm/paper/captions.yaml",
         made=lambda wildcards: figure_inputs(PLAN, int(wildcards.number)),

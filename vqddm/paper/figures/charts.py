@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocator
 
@@ -35,13 +37,22 @@ COLOURS = {BLUE: "VQ-DDM, the paper's method", ORANGE: "what it is compared with
 
 @dataclass(frozen=True)
 class Blob:
-    """One method in Figure 1: what it costs, how good it is, how large it is."""
+    """One method in Figure 1: what it costs, how good it is, how large it is.
+
+    `recounted` are its operations counted here, in the convention of `operations`; None where they are not known.
+    """
 
     label: str
     operations: float
     distance: float
     parameters: float
     colour: str
+    recounted: float | None = None
+
+    @property
+    def line(self) -> list[tuple[float, float]]:
+        """From the operations to the recounted ones."""
+        return [(x, self.distance) for x in (self.operations, self.recounted) if x is not None]
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,7 @@ def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
     operations, distances = [b.operations for b in blobs], [b.distance for b in blobs]
     narrow = max(operations) < 10 * min(operations)
     axes.set_xlim(min(operations) / 5, max(operations) * (30 if narrow else 3))  # room for the labels
+    recounts = [b for b in blobs if b.recounted is not None]
     room = 0.18 * max(max(distances) - min(distances), 0.1 * max(distances))
     axes.set_ylim(max(0, min(distances) - room), max(distances) + room)
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 3.0)))
@@ -100,9 +112,13 @@ def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
     areas = [largest * b.parameters / blobs[0].parameters for b in blobs]
     axes.scatter(operations, distances, s=areas, c=[b.colour for b in blobs], alpha=0.6, linewidths=0)
     axes.scatter(operations, distances, s=areas, facecolors="none", edgecolors=INK, linewidths=0.7)
+    for blob in recounts:
+        axes.plot(*zip(*blob.line, strict=True), color=INK, linewidth=0.8)
+        axes.plot(*blob.line[-1], marker="D", markersize=4, markerfacecolor="white", markeredgecolor=INK)
     radii = [(area / 3.1416) ** 0.5 for area in areas]
     points = [(b.operations, b.distance, b.label) for b in blobs]
-    place_labels(axes, points[::-1], radii[::-1])  # a large blob's label has more places to go to
+    lines = [b.line for b in recounts]
+    place_labels(axes, points[::-1], radii[::-1], lines)  # a large blob's label has more places to go to
 
 
 def draw_operations(
@@ -128,7 +144,12 @@ def draw_operations(
     figure = new_figure(WIDTH, tops[-1] - 30 + height_of(below))
     upper = pixel_axes(figure, 115, 60, WIDTH - 150, 600)
     upper.set(title="Reported by the paper (CelebA-HQ 256 × 256)", xlabel="operations (log scale)", ylabel="FID")
-    upper.legend(handles=[Patch(color=c, alpha=0.6, label=words) for c, words in COLOURS.items()], loc="upper left")
+    handles: list[Artist] = [Patch(color=c, alpha=0.6, label=words) for c, words in COLOURS.items()]
+    if any(blob.recounted is not None for blob in reported):
+        handles.append(
+            Line2D([], [], color=INK, marker="D", markersize=4, markerfacecolor="white", label="counted here")
+        )
+    upper.legend(handles=handles, loc="upper left")
     _blobs(upper, reported, LARGEST[0])
     footer(figure, 765, above)
     for top, (title, blobs) in zip(tops, measured.items(), strict=False):
@@ -148,7 +169,8 @@ def _words_of_operations(distance_name: str, left_out: Sequence[str]) -> tuple[s
     """What stands below the paper's panel of Figure 1, and below all."""
     above = (
         "Operations as printed in Table 2: one network evaluation for diffusion models, a whole code map for the"
-        " transformer." + (f" Without printed cost, so not drawn: {', '.join(left_out)}." if left_out else "")
+        " transformer. Diamonds: the same, counted in full on the networks that our code holds."
+        + (f" Without printed cost, so not drawn: {', '.join(left_out)}." if left_out else "")
     )
     below = (
         "Colours are the same in all panels. Area of a blob: parameters of the network that generates; each panel has"

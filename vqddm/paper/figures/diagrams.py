@@ -21,6 +21,7 @@ from vqddm.paper.figures.files import Files, first_stage_label, measured_distanc
 from vqddm.paper.figures.pipeline import Chain, draw_pipeline
 from vqddm.paper.figures.style import BLUE, GREEN, ORANGE, PURPLE, save, styled
 from vqddm.paper.plan import Plan
+from vqddm.paper.recounted import recounted
 from vqddm.paper.render import with_spread
 from vqddm.paper.reported import reported
 
@@ -29,6 +30,7 @@ def figure1(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
     """FID against operations and parameters: the paper's rows, and each dataset's in their own units."""
     files = Files(plan, root, models)
     rows = reported()["table2"]["rows"]
+    networks = read_json(files.paper_counts)
     drawn = [row for row in rows if row["flops"] and row["parameters"]]
     of_paper = [
         Blob(
@@ -37,6 +39,7 @@ def figure1(plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
             row["fid"]["value"],
             row["parameters"]["value"],
             BLUE if row["source"] == "ours" else ORANGE,
+            recounted(networks, row)["counted_macs_as_printed"],
         )
         for row in drawn
     ]

@@ -53,6 +53,11 @@ class Files:
         folder = self.results / "metrics" / dataset
         return (folder / first_stage if first_stage else folder) / f"{name}.json"
 
+    @property
+    def paper_counts(self) -> Path:
+        """Counts of networks of the paper's size."""
+        return self.results / "metrics" / "paper_counts.json"
+
     def of_prior(self, role: Role, name: str) -> Path:
         """A file of the prior that the figures show for a role of the paper, which must not be None."""
         dataset = self.dataset(role)
@@ -111,8 +116,8 @@ class Files:
         return {n: self.metric(dataset, None, f"ddim_samples_{n}") for n in steps}
 
     def operations(self) -> list[Path]:
-        """Counts and distances of all priors and baselines (Figure 1)."""
-        found = []
+        """Counts and distances of all priors and baselines, and counts at the paper's size (Figure 1)."""
+        found = [self.paper_counts]
         for dataset, name in self.priors():
             steps = self.plan.datasets[dataset].timesteps
             found += [self.metric(dataset, name, "counts"), self.metric(dataset, name, f"samples_{steps}")]
