@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from vqddm.artifacts import UserError, read_checkpoint
 from vqddm.data.prepare import prepare
 from vqddm.params import DataParams, PriorParams, VQGANParams, to_json
 
+ROOT = Path(__file__).parent.parent
 SINFO = "day*|gpu:a100:4(S:0-1),nvme:1|8\nday*|(null)|100\nnight|gpu:2|3\n"
 
 
@@ -162,39 +165,60 @@ def curve(folder: Path) -> np.ndarray:
     return np.loadtxt(folder / "curve.csv", delimiter=",", skiprows=1, ndmin=2)
 
 
-@pytest.fixture
-def tinyfaces(root: Path) -> dict:
-    return yaml.safe_load((root / "tests/tiny.yaml").read_text())["datasets"]["tinyfaces"]
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The commands that train a tiny prior and a tiny VQ-GAN.
+
+    The VQ-GAN has all losses from the first step on, and a small learning rate: the first stage's argmin makes any
+    rounding grow from step to step.
+    """
+    folder = tmp_path_factory.mktemp("inputs")
+    tinyfaces = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())["datasets"]["tinyfaces"]
+    np.save(folder / "codes.npy", np.random.default_rng(0).integers(0, 8, (96, 4, 4), dtype=np.uint16))
+    prior = to_json(PriorParams.model_validate(tinyfaces["prior"]).model_dump(mode="json"))
+    prepare(DataParams.model_validate(tinyfaces["data"]), folder / "data", 1)
+    vqgan = VQGANParams.model_validate(tinyfaces["vqgan"]).model_dump(mode="json")
+    vqgan["learning_rate"] = 1e-6
+    vqgan["loss"]["discriminator_start"] = 0
+    vqgan["training"]["steps"] = 12
+    codes, data = str(folder / "codes.npy"), str(folder / "data/train.npy")
+    return {
+        "prior": ["prior", "train", "--codes", codes, "--params", prior, "--codebook-size", "8"],
+        "first stage": ["vqgan", "train", "--data", data, "--params", to_json(vqgan), "--codebook-size", "16"],
+    }
 
 
-@pytest.fixture
-def prior_training(tinyfaces, tmp_path) -> list[str]:
-    """The command that trains a tiny prior."""
-    maps = np.random.default_rng(0).integers(0, 8, (96, 4, 4), dtype=np.uint16)
-    np.save(tmp_path / "codes.npy", maps)
-    params = to_json(PriorParams.model_validate(tinyfaces["prior"]).model_dump(mode="json"))
-    return ["prior", "train", "--codes", str(tmp_path / "codes.npy"), "--params", params, "--codebook-size", "8"]
+@pytest.fixture(scope="module")
+def whole(trainings: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path]:
+    """Where a training in so many processes was left to end; each is made once."""
+
+    @functools.cache
+    def folder_of(kind: str, processes: int) -> Path:
+        folder = tmp_path_factory.mktemp("whole")
+        said = launched(folder, processes, *trainings[kind])
+        assert processes == 1 or f"{processes} processes share each batch" in said
+        return folder
+
+    return folder_of
 
 
-def test_two_processes_train_the_prior_as_one_does(prior_training, tmp_path):
-    launched(tmp_path / "1", 1, *prior_training)
-    assert "2 processes share each batch" in launched(tmp_path / "2", 2, *prior_training)
-    np.testing.assert_allclose(curve(tmp_path / "1"), curve(tmp_path / "2"), rtol=1e-4)
+@pytest.mark.xdist_group("two processes")
+def test_two_processes_train_the_prior_as_one_does(whole):
+    np.testing.assert_allclose(curve(whole("prior", 1)), curve(whole("prior", 2)), rtol=1e-4)
 
 
-@pytest.mark.parametrize("training", ["prior_training", "vqgan_training"])
-def test_two_processes_killed_and_started_again_end_with_the_same_weights(training, request, tmp_path):
-    command = request.getfixturevalue(training)
-    launched(tmp_path / "whole", 2, *command)
-    cut_short(tmp_path / "cut", *command)
-    assert "resuming after step" in launched(tmp_path / "cut", 2, *command)
-    whole, cut = ((tmp_path / name / "out.safetensors").read_bytes() for name in ("whole", "cut"))
-    assert whole == cut
+@pytest.mark.xdist_group("two processes")
+@pytest.mark.parametrize("kind", ["prior", "first stage"])
+def test_two_processes_killed_and_started_again_end_with_the_same_weights(kind, trainings, whole, tmp_path):
+    cut_short(tmp_path, *trainings[kind])
+    assert "resuming after step" in launched(tmp_path, 2, *trainings[kind])
+    assert (whole(kind, 2) / "out.safetensors").read_bytes() == (tmp_path / "out.safetensors").read_bytes()
 
 
-def test_a_signal_to_the_launcher_of_two_processes_saves(prior_training, tmp_path):
+@pytest.mark.xdist_group("two processes")
+def test_a_signal_to_the_launcher_of_two_processes_saves(trainings, tmp_path):
     """SIGUSR1, which torchrun passes on only if it is told to."""
-    started = launch(tmp_path, 2, *prior_training, save_seconds=0)
+    started = launch(tmp_path, 2, *trainings["prior"], save_seconds=0)
     while not list(tmp_path.glob("state/step-*")):
         assert started.poll() is None
         time.sleep(0.01)
@@ -204,43 +228,26 @@ def test_a_signal_to_the_launcher_of_two_processes_saves(prior_training, tmp_pat
     assert f"signal {int(signal.SIGUSR1)}: state saved" in said
 
 
+@pytest.mark.xdist_group("two processes")
 @pytest.mark.parametrize("kind", ["prior", "first stage"])
-def test_a_compiled_training_is_kept_under_the_networks_own_names(
-    prior_training, vqgan_training, tmp_path, monkeypatch, kind
-):
+def test_a_compiled_training_is_kept_under_the_networks_own_names(trainings, tmp_path, monkeypatch, kind):
     """`aot_eager` needs no compiler, but runs what the other backends run before it."""
     monkeypatch.setitem(ENVIRONMENT, "ACCELERATE_DYNAMO_BACKEND", "AOT_EAGER")
-    plain = [argument.replace('"ema_decay":0.9', '"ema_decay":0.0') for argument in prior_training]
-    launched(tmp_path, 1, *(plain if kind == "prior" else vqgan_training))
+    plain = [argument.replace('"ema_decay":0.9', '"ema_decay":0.0') for argument in trainings[kind]]
+    launched(tmp_path, 1, *plain)
     tensors, _ = read_checkpoint(tmp_path / "out.safetensors", kind)
     assert not [name for name in tensors if "_orig_mod" in name]
 
 
-def test_a_state_of_two_processes_goes_on_in_one(prior_training, tmp_path):
-    launched(tmp_path / "whole", 1, *prior_training)
-    cut_short(tmp_path / "cut", *prior_training)
-    assert "resuming after step" in launched(tmp_path / "cut", 1, *prior_training)
-    np.testing.assert_allclose(curve(tmp_path / "whole"), curve(tmp_path / "cut"), rtol=1e-4)
+@pytest.mark.xdist_group("two processes")
+def test_a_state_of_two_processes_goes_on_in_one(trainings, whole, tmp_path):
+    cut_short(tmp_path, *trainings["prior"])
+    assert "resuming after step" in launched(tmp_path, 1, *trainings["prior"])
+    np.testing.assert_allclose(curve(whole("prior", 1)), curve(tmp_path), rtol=1e-4)
 
 
-@pytest.fixture
-def vqgan_training(tinyfaces, tmp_path) -> list[str]:
-    """The command that trains a tiny VQ-GAN with all losses from the first step on.
-
-    With a small learning rate: the first stage's argmin makes any rounding grow from step to step.
-    """
-    prepare(DataParams.model_validate(tinyfaces["data"]), tmp_path / "data", 1)
-    params = VQGANParams.model_validate(tinyfaces["vqgan"]).model_dump(mode="json")
-    params["learning_rate"] = 1e-6
-    params["loss"]["discriminator_start"] = 0
-    params["training"]["steps"] = 12
-    data = str(tmp_path / "data/train.npy")
-    return ["vqgan", "train", "--data", data, "--params", to_json(params), "--codebook-size", "16"]
-
-
-def test_two_processes_train_the_first_stage_as_one_does(vqgan_training, tmp_path):
-    for processes in (1, 2):
-        launched(tmp_path / str(processes), processes, *vqgan_training)
-    one, two = curve(tmp_path / "1"), curve(tmp_path / "2")
+@pytest.mark.xdist_group("two processes")
+def test_two_processes_train_the_first_stage_as_one_does(whole):
+    one, two = (curve(whole("first stage", processes)) for processes in (1, 2))
     assert (one[:, 5:] != 0).all(), "the adversarial terms take part"
     np.testing.assert_allclose(one, two, rtol=2e-3, atol=1e-5)

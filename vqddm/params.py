@@ -274,6 +274,8 @@ class EvaluateParams(Section):
             raise ValueError("reconstructions are compared with their originals among others: reference is smaller")
         if min(self.samples, self.reconstructions) < FEWEST * self.draws:
             raise ValueError(f"each of {self.draws} draws needs {FEWEST} samples and {FEWEST} reconstructions")
+        if self.inpaintings < 2 * self.draws:
+            raise ValueError(f"each of {self.draws} draws needs 2 inpaintings, for the spread of its pictures")
         return self
 
 
