@@ -36,12 +36,13 @@ class Quantiser(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Eq. 12: features (B, d, h, w) to the indices (B, h, w), int64, of their nearest codes."""
-        with torch.autocast(features.device.type, enabled=False):  # codes must not depend on mixed precision
+        # Codes must not depend on mixed precision.
+        with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
             vectors = features.float().movedim(1, -1)
             codebook = self.embedding.weight.float()
             # |h - z|^2 without |h|^2, which is the same for every code
-            distance = codebook.square().sum(1) - 2 * vectors @ codebook.T
-            return distance.argmin(-1)
+            distance = torch.addmm(codebook.square().sum(1), vectors.flatten(0, -2), codebook.T, alpha=-2)
+            return distance.argmin(-1).view(vectors.shape[:-1])
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codes (B, h, w) to their vectors (B, d, h, w)."""
