@@ -243,14 +243,12 @@ def test_record_leaves_both_ledgers_clean(project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_fresh_clone_restores_and_has_nothing_to_do(project: Path, tmp_path: Path) -> None:
-    fresh = clone(project, tmp_path / "clone")
-    restore(print, fresh)
-    assert changes(fresh) == {}
-    assert not to_make(fresh)
+def test_a_fresh_clone_restores_and_has_nothing_to_do(project: Path, restored: Path) -> None:
+    assert changes(restored) == {}
+    assert not to_make(restored)
     checkpoint = "models/tinyfaces/refit_k8_p100/prior.safetensors"
-    assert (fresh / checkpoint).read_bytes() == (project / checkpoint).read_bytes()
-    status = subprocess.run(["git", "status", "--porcelain"], cwd=fresh, capture_output=True, text=True, check=True)
+    assert (restored / checkpoint).read_bytes() == (project / checkpoint).read_bytes()
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=restored, capture_output=True, text=True, check=True)
     assert not status.stdout
 
 

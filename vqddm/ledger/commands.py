@@ -18,6 +18,7 @@ from vqddm.ledger.dvc import changes, commit, dvc, recorded_checksums
 from vqddm.ledger.stages import check_stages
 
 Say = Callable[[str], object]
+STORED = ("data/", "models/")  # the folders of what DVC keeps
 
 
 def restore(say: Say, root: Path = Path()) -> None:
@@ -30,7 +31,9 @@ def restore(say: Say, root: Path = Path()) -> None:
     check_stages(jobs, root)
     if not (root / "dvc.lock").exists():
         raise UserError("there is no dvc.lock: nothing was recorded yet; build with Snakemake, then `make record`")
-    if unrecorded := [path for words in changes(root).values() for path in map(_changed_file, words) if path]:
+    here = any((root / path).exists() for job in jobs for path in job.outputs if path.startswith(STORED))
+    found = changes(root) if here else {}  # asking takes seconds
+    if unrecorded := [path for words in found.values() for path in map(_changed_file, words) if path]:
         raise UserError(
             f"{_listed(unrecorded)}: here, but not as dvc.lock has it, and the recorded file would overwrite it; "
             f"`make record TARGET={unrecorded[0]}` if it is to stay, delete it if not"
@@ -87,7 +90,7 @@ def damaged(root: Path) -> dict[str, str]:
     """Data and checkpoints whose content is not what `dvc.lock` says, with the recorded MD5."""
     found = {}
     for path, checksum in recorded_checksums(root).items():
-        if path.startswith(("data/", "models/")) and (root / path).exists():
+        if path.startswith(STORED) and (root / path).exists():
             with (root / path).open("rb") as handle:
                 if hashlib.file_digest(handle, "md5").hexdigest() != checksum:
                     found[path] = checksum
@@ -166,7 +169,7 @@ def _changed_file(word: str) -> str | None:
     """The data or checkpoint that a word of `changes` calls other than recorded, though it is there."""
     kind, _, rest = word.partition(" ")
     path, _, how = rest.rpartition(": ")
-    return path if kind == "outs" and how in ("modified", "new") and path.startswith(("data/", "models/")) else None
+    return path if kind == "outs" and how in ("modified", "new") and path.startswith(STORED) else None
 
 
 def _is_code(word: str) -> bool:
