@@ -92,8 +92,8 @@ def test_draws_are_measured_apart() -> None:
     made, real = (rng.normal(shift, 1, (rows, 6)).astype(np.float32) for shift, rows in ((0.3, 95), (0.0, 60)))
     found = distances_of_draws(made, real, 3, 5, "FD")
     apart = [
-        kernel_and_coverage(part, real, 34, 5) | {"frechet": frechet(part, gaussian(real))}
-        for part in (made[:31], made[31:62], made[62:93])
+        kernel_and_coverage(part, real, 34, seed) | {"frechet": frechet(part, gaussian(real))}
+        for seed, part in enumerate((made[:31], made[31:62], made[62:93]), 5)
     ]
     assert (found["name"], found["draws"], found["images"], found["reference_images"]) == ("FD", 3, 31, 60)
     for key in ("frechet", "kid", "precision", "recall"):
@@ -153,7 +153,7 @@ def test_extract_refuses_other_arrays(wrong: np.ndarray) -> None:
 # ---- distances
 
 
-@pytest.mark.parametrize("count", [40, 400])  # fewer and more samples than features
+@pytest.mark.parametrize("count", [40, 63, 64, 65, 400])  # fewer and more samples than features
 def test_frechet_is_scipys(count: int) -> None:
     first, second = correlated(0, count, 64), correlated(1, count, 64, scale=1.3) + np.float32(0.1)
     a, b = np.cov(first.astype(np.float64).T), np.cov(second.astype(np.float64).T)

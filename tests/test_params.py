@@ -70,6 +70,14 @@ def test_a_wrong_key_is_named_with_what_is_allowed(values):
             "baselines.absorbing.diffusion.transition must be absorbing",
         ),
         (lambda v: v["datasets"]["faces"]["data"].update(test=7), "at least 8 images of each split|has 7"),
+        (
+            lambda v: (
+                v["datasets"]["faces"]["data"].update(test=23),
+                v["suites"]["mini"]["evaluate"].update(nll_images=20),
+            ),
+            "each of 3 draws needs at least 8 images of each split",
+        ),
+        (lambda v: v["suites"]["mini"]["evaluate"].update(inpaintings=5), "each of 3 draws needs 2 inpaintings"),
     ],
 )
 def test_what_does_not_fit_together_is_said(values, change, words):

@@ -395,8 +395,10 @@ def _check_sizes(suite: str, evaluate: EvaluateParams, name: str, dataset: Datas
     limit = min(dataset.data.train, dataset.data.test)
     if evaluate.nll_images > limit:
         raise ValueError(f"suites.{suite}.evaluate.nll_images: {evaluate.nll_images}, but {name} has {limit}")
-    if min(dataset.data.train, dataset.data.test) < FEWEST:
-        raise ValueError(f"datasets.{name}.data: a distance needs at least {FEWEST} images of each split")
+    if limit < FEWEST * evaluate.draws:
+        raise ValueError(
+            f"datasets.{name}.data: each of {evaluate.draws} draws needs at least {FEWEST} images of each split"
+        )
     if max(evaluate.step_sweep, default=0) > dataset.prior.diffusion.timesteps:
         raise ValueError(f"suites.{suite}.evaluate.step_sweep: more than the timesteps of {name}")
     if (ddpm := dataset.baselines.ddpm) and not 0 < max(evaluate.ddim_steps, default=0) <= ddpm.timesteps:

@@ -1,9 +1,11 @@
-"""Fréchet and kernel distance, precision and recall of feature arrays, all computed by torch-fidelity."""
+"""Fréchet and kernel distance, precision and recall of feature arrays, computed by torch-fidelity.
+
+But for the Fréchet distance of fewer rows than features, for which it takes the root of a large, singular matrix.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, k
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from vqddm.artifacts import UserError
+from vqddm.evaluate.draws import mean_and_spread, split_draws
 from vqddm.params import FEWEST
 
 KID_SUBSETS = 100  # as torch-fidelity has it
@@ -31,37 +34,15 @@ def frechet(features: np.ndarray, reference: Gaussian) -> float:
     """Fréchet distance of the Gaussian fitted to an array (N,D) to that of a reference; >= 0 but for rounding.
 
     It is biased upward, the more so the fewer the rows: compare only numbers of the same N and reference.
-
-    The root of the covariances' product takes D^3 operations, but N < D rows spread in N directions only. There it is
-    taken in these, which changes nothing; what lies outside of them enters the distance without a root.
     """
     made = gaussian(features)
     if len(features) >= features.shape[1]:
-        return _distance(made, reference)
-    axes = np.linalg.svd(features - made["mu"], full_matrices=False)[2]
-    inside, reference_inside = ({"mu": axes @ g["mu"], "sigma": axes @ g["sigma"] @ axes.T} for g in (made, reference))
-    outside = _without_root(made, reference) - _without_root(inside, reference_inside)
-    return _distance(inside, reference_inside) + outside
-
-
-def _distance(first: Gaussian, second: Gaussian) -> float:
-    return float(fid_statistics_to_metric(first, second, verbose=False)[KEY_METRIC_FID])
-
-
-def _without_root(first: Gaussian, second: Gaussian) -> float:
-    gap = first["mu"] - second["mu"]
-    return float(gap @ gap + second["sigma"].trace())
-
-
-def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean over draws, and their standard deviation; of one draw there is none."""
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def split_draws(rows: np.ndarray, draws: int) -> list[np.ndarray]:
-    """Cut rows (N, ...) into `draws` parts of N // `draws` each; rows beyond are left out."""
-    size = len(rows) // draws
-    return [rows[i * size : (i + 1) * size] for i in range(draws)]
+        return float(fid_statistics_to_metric(made, reference, verbose=False)[KEY_METRIC_FID])
+    # The covariances' product (D,D) has no other eigenvalues than this smaller matrix (N,N), but for zeros.
+    centred = (features - made["mu"]) / math.sqrt(len(features) - 1)
+    roots = np.linalg.eigvalsh(centred @ reference["sigma"] @ centred.T).clip(0) ** 0.5
+    gap = made["mu"] - reference["mu"]
+    return float(gap @ gap + (centred**2).sum() + reference["sigma"].trace() - 2 * roots.sum())
 
 
 def frechet_of_draws(features: np.ndarray, reference: Gaussian, draws: int) -> tuple[float, float | None]:
@@ -104,7 +85,7 @@ def distances_of_draws(
         features: float32 (N,D): the draws one after the other, N // `draws` rows each; rows beyond are left out.
         reference: float32 (M,D), of real images, the same for every draw.
         draws: number of draws.
-        seed: of KID's subsets, 100 in all.
+        seed: of KID's subsets, each draw with others, about 100 in all.
         label: name of the Fréchet distance with this feature network.
 
     Returns:
@@ -126,7 +107,8 @@ def distances_of_draws(
         )
     mean, spread = frechet_of_draws(features, gaussian(reference), draws)
     found: dict[str, Any] = {"name": label, "frechet": mean, "frechet_std": spread}
-    others = [kernel_and_coverage(part, reference, math.ceil(KID_SUBSETS / draws), seed) for part in parts]
+    subsets = math.ceil(KID_SUBSETS / draws)
+    others = [kernel_and_coverage(part, reference, subsets, seed + i) for i, part in enumerate(parts)]
     for key in ("kid", "precision", "recall"):
         found[key], found[f"{key}_std"] = mean_and_spread([one[key] for one in others])
     if draws == 1:

@@ -75,7 +75,7 @@ def measure_inpainting(
         pictures: the `.npz` of completions: names, masks, originals, completed.
         reference: features of the training images.
         network: the feature network that made them.
-        draws: equal parts of the pictures whose Fréchet distances are measured apart.
+        draws: equal parts of the pictures, of at least two each, whose Fréchet distances are measured apart.
         out: JSON with a block for each mask. Means with half the width of their 95 % intervals over pictures:
             `agreement` with the own picture, `chance` with another, their paired difference `agreement_minus_chance`,
             and `seam_gap`. The plain means `seam` and `seam_original`, and the Fréchet distance of the completions,

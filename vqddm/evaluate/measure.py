@@ -10,7 +10,8 @@ import torch
 from vqddm.artifacts import UserError, read_array, replacing, write_array, write_json
 from vqddm.baselines.codebooks import codes_in_all, load_codec
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.evaluate.distances import distances_of_draws, mean_and_spread, split_draws
+from vqddm.evaluate.distances import distances_of_draws
+from vqddm.evaluate.draws import mean_and_spread, split_draws
 from vqddm.evaluate.features import extract, feature_label
 from vqddm.training import limit_threads
 from vqddm.vqgan.codec import decode_codes, decoded

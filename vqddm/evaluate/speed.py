@@ -15,7 +15,7 @@ from vqddm.baselines.ddpm import sample_pixels
 from vqddm.baselines.ddpm_train import load_ddpm
 from vqddm.baselines.raster import complete_codes
 from vqddm.baselines.transformer_train import load_transformer
-from vqddm.evaluate.distances import mean_and_spread
+from vqddm.evaluate.draws import mean_and_spread
 from vqddm.prior.sample import sample_codes
 from vqddm.prior.train import load_prior
 from vqddm.training import limit_threads

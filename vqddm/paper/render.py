@@ -25,7 +25,7 @@ def fixed(x: Any, digits: int = 2) -> str:
 
 
 def with_spread(mean: Any, deviation: Any, digits: int = 2) -> str:
-    """A number and its deviation over draws, where there is one."""
+    """A number and its spread, where there is one."""
     return fixed(mean, digits) if pd.isna(mean) or pd.isna(deviation) else f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
 

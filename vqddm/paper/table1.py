@@ -103,6 +103,7 @@ def _measured(found: dict[str, Any] | None, floor: dict[str, Any] | None) -> dic
         "kid": distance.get("kid"),
         "kid_std": distance.get("kid_std"),
         "floor_kid": floor["distance"]["kid"] if floor else None,
+        "floor_kid_std": floor["distance"].get("kid_std") if floor else None,
         "images": distance.get("images"),
         "psnr": found["psnr"] if found else None,
         "psnr_std": found.get("psnr_std") if found else None,

@@ -133,8 +133,11 @@ def _distance(found: dict[str, Any] | None, floor: dict[str, Any] | None) -> dic
         "kid": distance.get("kid"),
         "kid_std": distance.get("kid_std"),
         "floor_kid": held_out.get("kid"),
+        "floor_kid_std": held_out.get("kid_std"),
         "precision": distance.get("precision"),
+        "precision_std": distance.get("precision_std"),
         "recall": distance.get("recall"),
+        "recall_std": distance.get("recall_std"),
     }
 
 

@@ -6,6 +6,7 @@ DISTANCE_CODE = code(
     "evaluate/measure.py",
     "evaluate/features.py",
     "evaluate/distances.py",
+    "evaluate/draws.py",
     "vqgan/perceptual.py",
 )
 INPAINTING_CODE = DISTANCE_CODE + code(
@@ -41,7 +42,7 @@ rule extract_features:
 
 rule measure_floor:
     input:
-        code("evaluate/measure.py", "evaluate/distances.py"),
+        code("evaluate/measure.py", "evaluate/distances.py", "evaluate/draws.py"),
         train="models/{dataset}/features_train.npy",
         test="models/{dataset}/features_test.npy",
     output:
@@ -222,6 +223,7 @@ rule measure_speed:
     input:
         code(
             "evaluate/speed.py",
+            "evaluate/draws.py",
             "prior/sample.py",
             "prior/diffusion.py",
             "prior/unet.py",

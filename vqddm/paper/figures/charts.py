@@ -39,7 +39,7 @@ COLOURS = {BLUE: "VQ-DDM, the paper's method", ORANGE: "what it is compared with
 class Blob:
     """One method in Figure 1: what it costs, how good it is, how large it is.
 
-    `recounted` are its operations counted here, in the convention of `operations`; None where they are not known.
+    `recounted` are the operations of the same, counted here in full; None where they are not known.
     """
 
     label: str
@@ -48,11 +48,6 @@ class Blob:
     parameters: float
     colour: str
     recounted: float | None = None
-
-    @property
-    def line(self) -> list[tuple[float, float]]:
-        """From the operations to the recounted ones."""
-        return [(x, self.distance) for x in (self.operations, self.recounted) if x is not None]
 
 
 @dataclass(frozen=True)
@@ -101,9 +96,10 @@ def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
     blobs = sorted(blobs, key=lambda blob: -blob.parameters)
     axes.set_xscale("log")
     operations, distances = [b.operations for b in blobs], [b.distance for b in blobs]
-    narrow = max(operations) < 10 * min(operations)
-    axes.set_xlim(min(operations) / 5, max(operations) * (30 if narrow else 3))  # room for the labels
-    recounts = [b for b in blobs if b.recounted is not None]
+    most = max(b.recounted or b.operations for b in blobs)
+    narrow = most < 10 * min(operations)
+    axes.set_xlim(min(operations) / 5, most * (30 if narrow else 3))  # room for the labels
+    recounts = [[(b.operations, b.distance), (b.recounted, b.distance)] for b in blobs if b.recounted is not None]
     room = 0.18 * max(max(distances) - min(distances), 0.1 * max(distances))
     axes.set_ylim(max(0, min(distances) - room), max(distances) + room)
     axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 3.0)))
@@ -112,13 +108,12 @@ def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
     areas = [largest * b.parameters / blobs[0].parameters for b in blobs]
     axes.scatter(operations, distances, s=areas, c=[b.colour for b in blobs], alpha=0.6, linewidths=0)
     axes.scatter(operations, distances, s=areas, facecolors="none", edgecolors=INK, linewidths=0.7)
-    for blob in recounts:
-        axes.plot(*zip(*blob.line, strict=True), color=INK, linewidth=0.8)
-        axes.plot(*blob.line[-1], marker="D", markersize=4, markerfacecolor="white", markeredgecolor=INK)
+    for line in recounts:
+        axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.8)
+        axes.plot(*line[-1], marker="D", markersize=4, markerfacecolor="white", markeredgecolor=INK)
     radii = [(area / 3.1416) ** 0.5 for area in areas]
     points = [(b.operations, b.distance, b.label) for b in blobs]
-    lines = [b.line for b in recounts]
-    place_labels(axes, points[::-1], radii[::-1], lines)  # a large blob's label has more places to go to
+    place_labels(axes, points[::-1], radii[::-1], recounts)  # a large blob's label has more places to go to
 
 
 def draw_operations(
@@ -169,8 +164,8 @@ def _words_of_operations(distance_name: str, left_out: Sequence[str]) -> tuple[s
     """What stands below the paper's panel of Figure 1, and below all."""
     above = (
         "Operations as printed in Table 2: one network evaluation for diffusion models, a whole code map for the"
-        " transformer. Diamonds: the same, counted in full on the networks that our code holds."
-        + (f" Without printed cost, so not drawn: {', '.join(left_out)}." if left_out else "")
+        " transformer. Diamonds: the same networks built and counted here, transposed convolutions too, where their"
+        " architecture is known." + (f" Without printed cost, so not drawn: {', '.join(left_out)}." if left_out else "")
     )
     below = (
         "Colours are the same in all panels. Area of a blob: parameters of the network that generates; each panel has"

@@ -48,15 +48,14 @@ class Files:
     results: Path
     models: Path
 
-    def metric(self, dataset: str, first_stage: str | None, name: str) -> Path:
-        """A measured metric of a first stage, or of a dataset (`first_stage` None)."""
-        folder = self.results / "metrics" / dataset
-        return (folder / first_stage if first_stage else folder) / f"{name}.json"
+    def metric(self, dataset: str | None, first_stage: str | None, name: str) -> Path:
+        """A measured metric of a first stage, of a dataset (`first_stage` None) or of the suite (both None)."""
+        return self.plan.metrics_path(self.results, dataset, first_stage, name)
 
     @property
     def paper_counts(self) -> Path:
         """Counts of networks of the paper's size."""
-        return self.results / "metrics" / "paper_counts.json"
+        return self.metric(None, None, "paper_counts")
 
     def of_prior(self, role: Role, name: str) -> Path:
         """A file of the prior that the figures show for a role of the paper, which must not be None."""

@@ -1,0 +1,18 @@
+"""Equal parts of a set that are measured apart: a number is their mean, and its spread their standard deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def split_draws(rows: np.ndarray, draws: int) -> list[np.ndarray]:
+    """Cut rows (N, ...) into `draws` parts of N // `draws` each; rows beyond are left out."""
+    size = len(rows) // draws
+    return [rows[i * size : (i + 1) * size] for i in range(draws)]
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean over draws, and their standard deviation; of one draw there is none."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
