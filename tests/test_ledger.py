@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tiny import BIN, ENVIRONMENT
+from clones import clone, edit, git, run, to_make
 
 from vqddm.artifacts import UserError, describe_checkpoint
 from vqddm.ledger.commands import accept, record, restore
 from vqddm.ledger.dag import Job, read_dag, with_dependents
-from vqddm.ledger.dvc import changes, dvc, recorded_checksums
-from vqddm.ledger.stages import dvc_yaml, write_stages
+from vqddm.ledger.dvc import changes
+from vqddm.ledger.stages import dvc_yaml
 
 ROOT = Path(__file__).parent.parent
 PRIORS = {f"train_prior-tinyfaces-{name}" for name in ("refit_k16_p100", "refit_k8_p100", "vqgan_k16")}
@@ -77,6 +75,12 @@ def test_every_stage_has_the_inputs_outputs_and_parameters_of_its_job(planned: l
             value: Any = params
             for part in key.split("."):
                 value = value[part]
+
+
+def test_the_committed_results_are_what_the_dag_makes(planned: list[Job]) -> None:
+    listed = subprocess.run(["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=True)
+    made = {path for job in planned for path in job.outputs if path.startswith("results/")}
+    assert set(listed.stdout.splitlines()) == made
 
 
 EDITS: dict[str, Any] = {
@@ -156,78 +160,6 @@ def test_a_changed_parameter_changes_just_the_jobs_whose_stages_name_it(planned:
 
 
 # On the built tiny suite
-
-
-def run(folder: Path, *command: str, check: bool = True) -> str:
-    """A command of the environment in `folder`; both of its outputs."""
-    done = subprocess.run(
-        [BIN / command[0], *command[1:]], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=600
-    )
-    if check:
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
-
-
-def git(folder: Path, *arguments: str) -> None:
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def edit(folder: Path, key: str, value: Any) -> None:
-    """Change one value of the clone's params.yaml."""
-    path = folder / "params.yaml"
-    params = yaml.safe_load(path.read_text())
-    *above, last = key.split(".")
-    section = params
-    for part in above:
-        section = section[part]
-    assert section[last] != value
-    section[last] = value
-    path.write_text(yaml.safe_dump(params, sort_keys=False))
-
-
-def to_make(folder: Path) -> set[str]:
-    """The names of the jobs that Snakemake would run."""
-    return {job.name for job in read_dag(root=folder) if job.outdated}
-
-
-def clone(project: Path, target: Path) -> Path:
-    """A fresh clone with the same remote storage."""
-    subprocess.run(["git", "clone", "-q", str(project), str(target)], check=True)
-    return target
-
-
-@pytest.fixture(scope="module")
-def project(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built tiny suite as a git repository of its own, recorded and pushed to a folder."""
-    home = tmp_path_factory.mktemp("ledger")
-    folder = home / "project"
-    shutil.copytree(built, folder, symlinks=True)
-    tiny = yaml.safe_load((folder / "tests/tiny.yaml").read_text())
-    (folder / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
-    (folder / "dvc.lock").unlink()  # of the default suite
-    ignored = (folder / ".gitignore").read_text().replace("/results/tiny/\n", "")
-    (folder / ".gitignore").write_text(ignored)
-    write_stages(read_dag(root=folder), folder)
-    git(folder, "init", "-q")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "the tiny suite")
-    assert not to_make(folder)
-    record([], print, folder)
-    (home / "storage").mkdir()
-    dvc("remote", "add", "--default", "storage", str(home / "storage"), root=folder)
-    dvc("push", root=folder)
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "recorded")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def restored(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone after `restore`; tests work on copies of it."""
-    folder = clone(project, tmp_path_factory.mktemp("restored") / "clone")
-    restore(print, folder)
-    return folder
 
 
 @pytest.mark.slow
@@ -311,19 +243,6 @@ def test_an_experiment_with_another_parameter_leaves_a_readable_params_yaml(rest
 
 
 @pytest.mark.slow
-def test_restore_says_where_the_files_could_not_be_had(project: Path, tmp_path: Path) -> None:
-    fresh = clone(project, tmp_path / "clone")
-    away = tmp_path / ("a_long_way_" * 10) / "unmounted"  # `dvc remote list` would wrap it
-    dvc("remote", "modify", "storage", "url", str(away), root=fresh)
-    told = run(fresh, "vqddm", "ledger", "restore", check=False)
-    assert f"the storage {away} could not be reached" in told
-    dvc("remote", "remove", "storage", root=fresh)
-    told = run(fresh, "vqddm", "ledger", "restore", check=False)
-    assert "no storage is configured" in told
-    assert "Traceback" not in told
-
-
-@pytest.mark.slow
 def test_a_checkpoint_that_dvc_put_back_is_not_trained_over(restored: Path, tmp_path: Path) -> None:
     """Changed, put back and changed again with `dvc repro`: DVC has the checkpoint in its cache, Snakemake trained
     another one last.
@@ -366,30 +285,6 @@ def test_an_edit_that_changes_no_result_is_accepted_and_nothing_else(restored: P
     assert any(line.startswith("not accepted: find_neighbours") for line in told)
     assert to_make(fresh) == {"find_neighbours-tinyfaces-refit_k16_p100", "figure12", "page"}
     assert changes(fresh).keys() == {"find_neighbours-tinyfaces-refit_k16_p100"}
-
-
-@pytest.mark.slow
-def test_after_plain_dvc_pull_nothing_is_trained_again_without_a_word(project: Path, tmp_path: Path) -> None:
-    fresh = clone(project, tmp_path / "clone")
-    dvc("pull", root=fresh)
-    checkpoint = fresh / "models/tinyfaces/vqgan_k16/first_stage.safetensors"
-    before = checkpoint.read_bytes()
-    os.utime(fresh / "data/tinyfaces/train.npy")  # newer than the checkpoint: Snakemake would train
-    told = run(fresh, "snakemake", "--cores", "2", check=False)
-    assert "make restore" in told
-    assert "Traceback" not in told
-    assert checkpoint.read_bytes() == before
-    restore(print, fresh)
-    assert not to_make(fresh)
-
-
-@pytest.mark.slow
-def test_plain_snakemake_in_a_fresh_clone_tells_of_the_recorded_checkpoints(project: Path, tmp_path: Path) -> None:
-    fresh = clone(project, tmp_path / "clone")
-    told = run(fresh, "snakemake", "--cores", "2", "data/tinyfaces/train.npy")
-    assert "make restore" not in told, "no checkpoint is asked for"
-    told = run(fresh, "snakemake", "--cores", "2", "models/tinyfaces/vqgan_k16/first_stage.safetensors")
-    assert "1 of the checkpoints that are trained now are in dvc.lock" in told
 
 
 @pytest.mark.slow
@@ -439,130 +334,3 @@ def test_a_checkpoint_says_what_made_it(built: Path) -> None:
 )
 def test_dvc_answers(project: Path, command: tuple[str, ...], words: str) -> None:
     assert words in run(project, "dvc", *command)
-
-
-# Remote storage and the cache
-
-
-@pytest.mark.slow
-def test_a_real_s3_server(project: Path, restored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pushed over HTTP to an S3 server on loopback, and restored from it in a clone."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", port=0)
-    server.start()
-    try:
-        endpoint = "http://{}:{}".format(*server.get_host_and_port())
-        for name, value in {
-            "AWS_ACCESS_KEY_ID": "a",
-            "AWS_SECRET_ACCESS_KEY": "b",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        import boto3
-
-        boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="vqddm")
-        first = Path(shutil.copytree(restored, tmp_path / "first"))
-        dvc("remote", "add", "--local", "--default", "bucket", "s3://vqddm/here", root=first)
-        dvc("push", root=first)
-        stored = boto3.client("s3", endpoint_url=endpoint).list_objects_v2(Bucket="vqddm")
-        assert stored["KeyCount"] > 30
-        second = clone(project, tmp_path / "second")
-        dvc("remote", "add", "--local", "--default", "bucket", "s3://vqddm/here", root=second)
-        restore(print, second)
-        assert not to_make(second)
-    finally:
-        server.stop()
-
-
-@pytest.mark.slow
-def test_an_interrupted_push_and_pull_go_on(project: Path, restored: Path, tmp_path: Path) -> None:
-    """Killed with -9 as soon as the first file has arrived, each goes on to the end."""
-    storage = tmp_path / "storage"
-    storage.mkdir()
-
-    def killed(folder: Path, command: str, arrived: Path) -> None:
-        started = subprocess.Popen(
-            [BIN / "dvc", command, "--jobs", "1"],
-            cwd=folder,
-            env=ENVIRONMENT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + 60
-        while (
-            not [f for f in arrived.rglob("*") if f.is_file()]
-            and time.monotonic() < deadline
-            and started.poll() is None
-        ):
-            time.sleep(0.005)
-        started.kill()
-        started.wait()
-
-    first = Path(shutil.copytree(restored, tmp_path / "first"))
-    dvc("remote", "add", "--local", "--default", "folder", str(storage), root=first)
-    killed(first, "push", storage)
-    dvc("push", root=first)
-    assert len([f for f in storage.rglob("*") if f.is_file()]) > 30
-    second = clone(project, tmp_path / "second")
-    dvc("remote", "add", "--local", "--default", "folder", str(storage), root=second)
-    killed(second, "pull", second / ".dvc/cache")
-    restore(print, second)
-    assert changes(second) == {}
-    assert not to_make(second)
-
-
-@pytest.mark.slow
-def test_a_damaged_cache_file_is_thrown_away_and_fetched_again(restored: Path, tmp_path: Path) -> None:
-    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
-    path = "models/tinyfaces/vqgan_k16/first_stage.safetensors"
-    checksum = recorded_checksums(fresh)[path]
-    cached = fresh / ".dvc/cache/files/md5" / checksum[:2] / checksum[2:]
-    good = cached.read_bytes()
-    cached.chmod(0o644)
-    cached.write_bytes(good[:-8] + bytes(8))
-    cached.chmod(0o444)  # else DVC itself takes a second look
-    (fresh / path).unlink()
-    told: list[str] = []
-    restore(told.append, fresh)
-    assert (fresh / path).read_bytes() == good
-    assert any(line.startswith(f"{path}: its copy in DVC's cache is damaged") for line in told)
-    assert not to_make(fresh)
-
-
-@pytest.mark.slow
-def test_two_clones_share_a_cache(project: Path, tmp_path: Path) -> None:
-    """The second has no remote: what the first fetched serves both."""
-    clones = [clone(project, tmp_path / name) for name in ("first", "second")]
-    for folder in clones:
-        dvc("cache", "dir", "--local", str(tmp_path / "cache"), root=folder)
-    restore(print, clones[0])
-    shutil.rmtree(clones[1] / ".dvc/cache", ignore_errors=True)
-    dvc("remote", "remove", "storage", root=clones[1])
-    restore(print, clones[1])
-    for folder in clones:
-        assert changes(folder) == {}
-        assert not to_make(folder)
-
-
-@pytest.mark.slow
-def test_a_full_disk_loses_nothing_and_says_so(project: Path, tmp_path: Path) -> None:
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], capture_output=True, text=True
-    )
-    if mounted.returncode:
-        pytest.skip("a small file system can be mounted by root only")
-    try:
-        fresh = clone(project, tmp_path / "clone")
-        dvc("cache", "dir", "--local", str(small / "cache"), root=fresh)
-        told = run(fresh, "vqddm", "ledger", "restore", check=False)
-        assert "No space left" in told
-        assert "vqddm: dvc pull failed" in told
-        dvc("cache", "dir", "--local", "--unset", root=fresh)
-        restore(print, fresh)
-        assert not to_make(fresh)
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
