@@ -77,6 +77,8 @@ def test_a_wrong_key_is_named_with_what_is_allowed(values):
             ),
             "each of 3 draws needs at least 8 images of each split",
         ),
+        (lambda v: v["suites"]["mini"]["evaluate"].update(neighbour_samples=1051), "more than the 1050 samples"),
+        (lambda v: v["suites"]["mini"]["evaluate"].update(neighbours=8001), "more than the training images of faces"),
         (lambda v: v["suites"]["mini"]["evaluate"].update(inpaintings=5), "each of 3 draws needs 2 inpaintings"),
     ],
 )

@@ -274,6 +274,8 @@ class EvaluateParams(Section):
             raise ValueError("reconstructions are compared with their originals among others: reference is smaller")
         if min(self.samples, self.reconstructions) < FEWEST * self.draws:
             raise ValueError(f"each of {self.draws} draws needs {FEWEST} samples and {FEWEST} reconstructions")
+        if self.neighbour_samples > self.samples:
+            raise ValueError(f"neighbour_samples: {self.neighbour_samples} are more than the {self.samples} samples")
         if self.inpaintings < 2 * self.draws:
             raise ValueError(f"each of {self.draws} draws needs 2 inpaintings, for the spread of its pictures")
         return self
@@ -399,6 +401,8 @@ def _check_sizes(suite: str, evaluate: EvaluateParams, name: str, dataset: Datas
         raise ValueError(
             f"datasets.{name}.data: each of {evaluate.draws} draws needs at least {FEWEST} images of each split"
         )
+    if evaluate.neighbours > dataset.data.train:
+        raise ValueError(f"suites.{suite}.evaluate.neighbours: more than the training images of {name}")
     if max(evaluate.step_sweep, default=0) > dataset.prior.diffusion.timesteps:
         raise ValueError(f"suites.{suite}.evaluate.step_sweep: more than the timesteps of {name}")
     if (ddpm := dataset.baselines.ddpm) and not 0 < max(evaluate.ddim_steps, default=0) <= ddpm.timesteps:
