@@ -40,6 +40,7 @@ accept: environment ## after an edit of code that changes no result: tell Snakem
 dvc.yaml: environment ## write dvc.yaml from the Snakefile's DAG
 	$(BIN)/vqddm ledger stages
 
+# More test processes than two cores: tests also wait, for locks, files and signals.
 test: environment ## run all tests: fast ones first, then the tiny end-to-end run
 	$(BIN)/python -m pytest -n 3 --dist loadgroup
 

@@ -108,6 +108,10 @@ def test_a_run_on_one_core_gives_the_same_likelihoods(built: Path, tmp_path: Pat
     for kind in ("csv", "md", "tex"):
         path = f"results/tiny/tables/likelihood.{kind}"
         assert (built / path).read_bytes() == (again / path).read_bytes(), path
+    checkpoints = [path.relative_to(again) for path in (again / "models").rglob("*.safetensors")]
+    assert len(checkpoints) == 5
+    for path in checkpoints:
+        assert (built / path).read_bytes() == (again / path).read_bytes(), path
 
 
 def training_commands(dataset: dict, folder: Path) -> dict[str, list[str]]:

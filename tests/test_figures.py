@@ -428,7 +428,7 @@ def test_further_samples_say_which_they_are(
 def legend_of(axes: Axes) -> Iterable[tuple[Text, Any]]:
     legend = axes.get_legend()
     assert legend is not None
-    return zip(legend.get_texts(), legend.get_patches(), strict=False)
+    return zip(legend.get_texts(), legend.legend_handles, strict=True)
 
 
 def test_figure_1_shows_the_metrics(figures: dict[int, Figure]) -> None:
@@ -446,13 +446,12 @@ def test_figure_1_shows_the_metrics(figures: dict[int, Figure]) -> None:
     sizes = dict(zip([t.get_text() for t in upper.texts], upper.collections[0].get_sizes()[::-1], strict=True))
     assert sizes["NVAE"] / sizes["GLOW"] == pytest.approx(1.26e9 / 220e6)
     assert len(sizes) == 9  # Table 2 without DC-VAE, which prints no cost
-    colours = {text.get_text(): patch.get_facecolor() for text, patch in legend_of(upper)}
-    assert colours == {
+    shown = {text.get_text(): handle for text, handle in legend_of(upper)}
+    assert shown.pop("counted here").get_marker() == "D"
+    assert {words: patch.get_facecolor() for words, patch in shown.items()} == {
         "VQ-DDM, the paper's method": to_rgba(style.BLUE, 0.6),
         "what it is compared with": to_rgba(style.ORANGE, 0.6),
     }
-    legend = upper.get_legend()
-    assert legend is not None and [text.get_text() for text in legend.get_texts()][2:] == ["counted here"]
 
 
 def test_figure_1_shows_recounted_operations_beside_the_printed_ones(figures: dict[int, Figure]) -> None:
