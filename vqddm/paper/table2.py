@@ -191,11 +191,6 @@ def table2_display(tidy: pd.DataFrame) -> pd.DataFrame:
             ("paper", "Params"): list(tidy["reported_parameters_text"]),
             ("paper", "FLOPs"): list(tidy["reported_flops_text"]),
             ("paper", "FLOPs are of"): [known(x) for x in tidy["paper_counts"]],
-            ("worked out from the paper", "FLOPs per step"): [short(x) for x in tidy["paper_macs_per_step"]],
-            ("worked out from the paper", "FLOPs per image"): [short(x) for x in tidy["paper_macs_per_image"]],
-            (counted, "Params"): [short(x) for x in tidy["counted_parameters"]],
-            (counted, "MACs per step"): [short(x) for x in tidy["counted_macs_per_step"]],
-            (counted, "MACs per image"): [short(x) for x in tidy["counted_macs_per_image"]],
             (here, "Trained on"): [
                 " / ".join(x) if pd.notna(x[1]) else known(None)
                 for x in zip(tidy["dataset"], tidy["first_stage"], strict=True)
@@ -206,6 +201,11 @@ def table2_display(tidy: pd.DataFrame) -> pd.DataFrame:
             (here, "MACs per step, as the paper counts"): [short(x) for x in tidy["macs_per_step_as_paper"]],
             (here, "MACs per step, in full"): [short(x) for x in tidy["macs_per_step"]],
             (here, "MACs per image"): [short(x) for x in tidy["macs_per_image"]],
+            ("worked out from the paper", "FLOPs per step"): [short(x) for x in tidy["paper_macs_per_step"]],
+            ("worked out from the paper", "FLOPs per image"): [short(x) for x in tidy["paper_macs_per_image"]],
+            (counted, "Params"): [short(x) for x in tidy["counted_parameters"]],
+            (counted, "MACs per step"): [short(x) for x in tidy["counted_macs_per_step"]],
+            (counted, "MACs per image"): [short(x) for x in tidy["counted_macs_per_image"]],
             ("", "Kind"): list(tidy["kind"]),
             ("", "Note"): ["" if pd.isna(x) else x for x in tidy["why"]],
         }
