@@ -24,8 +24,8 @@ from PIL import Image
 from tiny import BIN, copy_of
 
 from vqddm.artifacts import replacing
-from vqddm.params import AutoencoderParams
 from vqddm.vqgan.model import Discriminator, FirstStage
+from vqddm.vqgan.settings import AutoencoderParams
 
 ROOT = Path(__file__).parent.parent
 PICTURES = 24

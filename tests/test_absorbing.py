@@ -13,7 +13,6 @@ from scipy.stats import chisquare
 from test_diffusion import CASES, JOINT, between, brute_posterior, keeps, parts, strides
 from torch import Tensor, nn
 
-from vqddm.params import DiffusionParams
 from vqddm.prior import absorbing
 from vqddm.prior.chain import chain_of
 from vqddm.prior.diffusion import strided_timesteps
@@ -21,6 +20,7 @@ from vqddm.prior.inpaint import inpaint_codes
 from vqddm.prior.likelihood import exact_bits
 from vqddm.prior.sample import sample_codes
 from vqddm.prior.schedule import NoiseSchedule
+from vqddm.prior.settings import DiffusionParams
 
 
 def matrices(codes: int, timesteps: int, kind: str) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ from test_paper import FD, distance, judge, lay, make_metrics, make_plan, mean, 
 from test_transformer import PARAMS
 
 from vqddm.artifacts import UserError, read_json, write_array
-from vqddm.baselines.transformer import CodeTransformer
+from vqddm.baselines.transformer.network import CodeTransformer
 from vqddm.evaluate.counts import macs
 from vqddm.evaluate.distances import frechet, gaussian
 from vqddm.evaluate.features import extract

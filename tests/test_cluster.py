@@ -19,7 +19,10 @@ from tiny import BIN, ENVIRONMENT
 from vqddm import slurm
 from vqddm.artifacts import UserError, read_checkpoint
 from vqddm.data.prepare import prepare
-from vqddm.params import DataParams, PriorParams, VQGANParams, to_json
+from vqddm.data.settings import DataParams
+from vqddm.prior.settings import PriorParams
+from vqddm.settings import to_json
+from vqddm.vqgan.settings import VQGANParams
 
 ROOT = Path(__file__).parent.parent
 SINFO = "day*|gpu:a100:4(S:0-1),nvme:1|8\nday*|(null)|100\nnight|gpu:2|3\n"

@@ -14,11 +14,15 @@ from torch import nn
 
 from vqddm.artifacts import UserError, read_json, write_array, write_json
 from vqddm.baselines.codebooks import DVAERecipe, codes_in_all, load_codec, train_codebook
-from vqddm.baselines.dvae import DVAE, kl_to_uniform
-from vqddm.baselines.vqvae2 import VQVAE2
+from vqddm.baselines.dvae.model import DVAE, kl_to_uniform
+from vqddm.baselines.dvae.settings import DVAEParams
+from vqddm.baselines.vqvae2.model import VQVAE2
+from vqddm.baselines.vqvae2.settings import VQVAE2Params
 from vqddm.evaluate.measure import measure_reconstruction
-from vqddm.params import AutoencoderParams, DVAEParams, Params, TrainingParams, VQVAE2Params, parse
+from vqddm.params import Params
 from vqddm.refit.codes import encode_splits
+from vqddm.settings import TrainingParams, parse
+from vqddm.vqgan.settings import AutoencoderParams
 
 AUTOENCODER = AutoencoderParams(
     resolution=16, patch=2, width=32, multipliers=(1, 1), blocks=1, attention=(), z_channels=8, embed_dim=6

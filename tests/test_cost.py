@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from vqddm.evaluate.cost import items, write_cost
-from vqddm.params import Params, load, parse
+from vqddm.params import Params, load
+from vqddm.settings import parse
 
 STEP = "prior, one step of an image"
 

@@ -18,13 +18,15 @@ from test_paper import distance, judge, lay, make_plan, row
 from torch import Tensor, nn
 
 from vqddm.artifacts import UserError, write_array, write_json
-from vqddm.baselines.ddpm import DDPM, add_noise, alpha_bars, ddim_step, sample_pixels
-from vqddm.baselines.ddpm_sample import sample_images
-from vqddm.baselines.ddpm_train import load_ddpm, train_ddpm
+from vqddm.baselines.ddpm.network import DDPM, add_noise, alpha_bars, ddim_step, sample_pixels
+from vqddm.baselines.ddpm.sample import sample_images
+from vqddm.baselines.ddpm.settings import DDPMParams
+from vqddm.baselines.ddpm.train import load_ddpm, train_ddpm
 from vqddm.evaluate.networks import PAPER_DDPM, count_ddpm
 from vqddm.paper.plan import Plan
 from vqddm.paper.tables import TABLES
-from vqddm.params import DDPMParams, Params, TrainingParams, parse
+from vqddm.params import Params
+from vqddm.settings import TrainingParams, parse
 
 PARAMS = DDPMParams(
     timesteps=20,

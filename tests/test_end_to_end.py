@@ -15,7 +15,7 @@ import yaml
 from safetensors.numpy import load_file
 from tiny import BIN, ENVIRONMENT, copy_of, snakemake
 
-from vqddm.params import to_json
+from vqddm.settings import to_json
 
 pytestmark = pytest.mark.slow
 

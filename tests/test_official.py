@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from vqddm.artifacts import UserError, describe_checkpoint, read_checkpoint
 from vqddm.cli import app
-from vqddm.params import VQGANParams
 from vqddm.vqgan.model import Discriminator, FirstStage, load_discriminator, load_first_stage
 from vqddm.vqgan.official import LEGACY, import_official
+from vqddm.vqgan.settings import VQGANParams
 
 K = 24
 

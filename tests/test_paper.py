@@ -23,7 +23,8 @@ from vqddm.paper.plan import Plan, paper_rows, plan_from
 from vqddm.paper.render import escape, read_table, short
 from vqddm.paper.so_far import so_far
 from vqddm.paper.tables import TABLES
-from vqddm.params import load, parse
+from vqddm.params import load
+from vqddm.settings import parse
 
 ROOT = Path(__file__).parents[1]
 FD = "FD (EfficientNet-Lite0)"

@@ -12,12 +12,13 @@ from scipy.stats import chisquare
 
 from vqddm import training
 from vqddm.artifacts import UserError, read_checkpoint, write_array
-from vqddm.params import DiffusionParams, PriorParams, TrainingParams, UNetParams
 from vqddm.prior import sample as sampling
 from vqddm.prior.likelihood import exact_bits
 from vqddm.prior.sample import sample, sample_codes
+from vqddm.prior.settings import DiffusionParams, PriorParams, UNetParams
 from vqddm.prior.timesteps import SIZE, UNIFORM, LossHistory
 from vqddm.prior.train import PriorRecipe, load_prior, train_prior
+from vqddm.settings import TrainingParams
 
 PARAMS = PriorParams(
     diffusion=DiffusionParams(timesteps=12, schedule="cosine", residual=True),

@@ -10,11 +10,11 @@ from sklearn.cluster import KMeans
 
 from vqddm.artifacts import UserError
 from vqddm.evaluate.measure import usage
-from vqddm.params import AutoencoderParams
 from vqddm.refit.features import draw_positions, sample_features
 from vqddm.refit.finetune import with_codebook
 from vqddm.refit.kmeans import afkmc2, rebuild_codebook, squared_distances
 from vqddm.vqgan.model import FirstStage
+from vqddm.vqgan.settings import AutoencoderParams
 
 SMALL = AutoencoderParams(
     resolution=8, patch=2, width=32, multipliers=(1, 2), blocks=1, attention=(), z_channels=8, embed_dim=4

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vqddm.artifacts import UserError
-from vqddm.params import TrainingParams
+from vqddm.settings import TrainingParams
 from vqddm.state import StateFolder
 from vqddm.training import Interrupted, LossCurve, batch_indices, train
 

@@ -13,12 +13,13 @@ from scipy.stats import chisquare
 from test_prior import write_maps
 
 from vqddm.artifacts import UserError, read_checkpoint, write_array
-from vqddm.baselines.raster import complete_codes, exact_bits, next_probs, seen, window_start
-from vqddm.baselines.transformer import Cache, CodeTransformer
-from vqddm.baselines.transformer_train import load_transformer, train_transformer
+from vqddm.baselines.transformer.network import Cache, CodeTransformer
+from vqddm.baselines.transformer.raster import complete_codes, exact_bits, next_probs, seen, window_start
+from vqddm.baselines.transformer.settings import TransformerParams
+from vqddm.baselines.transformer.train import load_transformer, train_transformer
 from vqddm.evaluate.counts import macs, parameters
 from vqddm.evaluate.networks import PAPER_AUTOENCODER, count_transformer
-from vqddm.params import TrainingParams, TransformerParams
+from vqddm.settings import TrainingParams
 
 PARAMS = TransformerParams(
     layers=2,
@@ -145,7 +146,7 @@ def test_training_learns_resumes_and_refuses(tmp_path: Path, monkeypatch: pytest
     class Stop(Exception):
         pass
 
-    from vqddm.baselines.transformer_train import TransformerRecipe
+    from vqddm.baselines.transformer.train import TransformerRecipe
 
     step, calls = TransformerRecipe.step, []
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vqddm.artifacts import UserError
-from vqddm.params import DiffusionParams, UNetParams
+from vqddm.prior.settings import DiffusionParams, UNetParams
 from vqddm.prior.unet import CodeUNet, LinearAttention, Prior
 
 PAPER = UNetParams(width=128, multipliers=(1, 2, 4, 8), groups=8, heads=4, head_dim=32)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqddm.artifacts import UserError, write_checkpoint
-from vqddm.params import AutoencoderParams
 from vqddm.vqgan.model import Discriminator, FirstStage, Quantiser, load_first_stage
+from vqddm.vqgan.settings import AutoencoderParams
 from vqddm.vqgan.train import adaptive_weight, hinge_loss
 
 PAPER = AutoencoderParams(

@@ -143,7 +143,8 @@ def prepare(
 ) -> None:
     """Write train.npy, test.npy and their manifests."""
     from vqddm.data.prepare import prepare
-    from vqddm.params import DataParams, parse
+    from vqddm.data.settings import DataParams
+    from vqddm.settings import parse
 
     prepare(parse(DataParams, params_json, "data"), out, workers)
 
@@ -160,7 +161,8 @@ def train_vqgan(
     threads: Threads = None,
 ) -> None:
     """Train a VQ-GAN from scratch."""
-    from vqddm.params import VQGANParams, parse
+    from vqddm.settings import parse
+    from vqddm.vqgan.settings import VQGANParams
     from vqddm.vqgan.train import train_vqgan
 
     section = parse(VQGANParams, params_json, "vqgan")
@@ -178,8 +180,9 @@ def import_vqgan(
     ] = False,
 ) -> None:
     """Read an official VQ-GAN checkpoint."""
-    from vqddm.params import VQGANParams, parse
+    from vqddm.settings import parse
     from vqddm.vqgan.official import import_official
+    from vqddm.vqgan.settings import VQGANParams
 
     import_official(checkpoint, parse(VQGANParams, params_json, "vqgan"), codebook_size, out, trust_pickle)
 
@@ -205,8 +208,9 @@ def rebuild(
     threads: Threads = None,
 ) -> None:
     """Sample P features and write the k-means centres: the rebuilt codebook."""
-    from vqddm.params import RefitParams, parse
     from vqddm.refit.rebuild import rebuild
+    from vqddm.refit.settings import RefitParams
+    from vqddm.settings import parse
 
     rebuild(source, data, parse(RefitParams, params_json, "refit"), codebook_size, features, out, threads)
 
@@ -224,8 +228,9 @@ def finetune(
     threads: Threads = None,
 ) -> None:
     """Fine-tune decoder and discriminator on a rebuilt codebook."""
-    from vqddm.params import RefitParams, parse
     from vqddm.refit.finetune import finetune
+    from vqddm.refit.settings import RefitParams
+    from vqddm.settings import parse
 
     section = parse(RefitParams, params_json, "refit")
     finetune(source, centres, data, section, state, out, curve, save_seconds, threads)
@@ -263,8 +268,9 @@ def train_prior(
     threads: Threads = None,
 ) -> None:
     """Train the discrete diffusion prior."""
-    from vqddm.params import PriorParams, parse
+    from vqddm.prior.settings import PriorParams
     from vqddm.prior.train import train_prior
+    from vqddm.settings import parse
 
     section = parse(PriorParams, params_json, "prior")
     train_prior(codes, codebook_size, section, state, out, curve, save_seconds, micro_batch, threads)
@@ -321,7 +327,9 @@ def train_vqvae2(
 ) -> None:
     """Train a VQ-VAE-2."""
     from vqddm.baselines.codebooks import train_codebook
-    from vqddm.params import AutoencoderParams, VQVAE2Params, parse
+    from vqddm.baselines.vqvae2.settings import VQVAE2Params
+    from vqddm.settings import parse
+    from vqddm.vqgan.settings import AutoencoderParams
 
     shape, section = parse(AutoencoderParams, autoencoder, "autoencoder"), parse(VQVAE2Params, params_json, "vqvae2")
     train_codebook(data, shape, section, codebook_size, state, out, curve, save_seconds, threads)
@@ -341,7 +349,9 @@ def train_dvae(
 ) -> None:
     """Train a discrete VAE with Gumbel-softmax."""
     from vqddm.baselines.codebooks import train_codebook
-    from vqddm.params import AutoencoderParams, DVAEParams, parse
+    from vqddm.baselines.dvae.settings import DVAEParams
+    from vqddm.settings import parse
+    from vqddm.vqgan.settings import AutoencoderParams
 
     shape, section = parse(AutoencoderParams, autoencoder, "autoencoder"), parse(DVAEParams, params_json, "dvae")
     train_codebook(data, shape, section, codebook_size, state, out, curve, save_seconds, threads)
@@ -359,8 +369,9 @@ def train_transformer(
     threads: Threads = None,
 ) -> None:
     """Train the autoregressive transformer prior."""
-    from vqddm.baselines.transformer_train import train_transformer
-    from vqddm.params import TransformerParams, parse
+    from vqddm.baselines.transformer.settings import TransformerParams
+    from vqddm.baselines.transformer.train import train_transformer
+    from vqddm.settings import parse
 
     section = parse(TransformerParams, params_json, "transformer")
     train_transformer(codes, codebook_size, section, state, out, curve, save_seconds, threads)
@@ -379,7 +390,7 @@ def sample_transformer(
     threads: Threads = None,
 ) -> None:
     """Sample code maps code by code and decode them to images."""
-    from vqddm.baselines.transformer_sample import sample_images
+    from vqddm.baselines.transformer.sample import sample_images
 
     sample_images(transformer, first_stage, count, seed, temperature, state, codes, out, threads)
 
@@ -397,7 +408,7 @@ def inpaint_transformer(
     threads: Threads = None,
 ) -> None:
     """Complete images from the masks of section 4.4 and others, in raster order."""
-    from vqddm.baselines.transformer_sample import inpaint_images
+    from vqddm.baselines.transformer.sample import inpaint_images
 
     inpaint_images(transformer, first_stage, data, count, encode.value, seed, temperature, out, threads)
 
@@ -413,8 +424,9 @@ def train_ddpm(
     threads: Threads = None,
 ) -> None:
     """Train the pixel diffusion."""
-    from vqddm.baselines.ddpm_train import train_ddpm
-    from vqddm.params import DDPMParams, parse
+    from vqddm.baselines.ddpm.settings import DDPMParams
+    from vqddm.baselines.ddpm.train import train_ddpm
+    from vqddm.settings import parse
 
     train_ddpm(data, parse(DDPMParams, params_json, "ddpm"), state, out, curve, save_seconds, threads)
 
@@ -431,7 +443,7 @@ def sample_ddpm(
     threads: Threads = None,
 ) -> None:
     """Sample images from the pixel diffusion with any number of steps."""
-    from vqddm.baselines.ddpm_sample import sample_images
+    from vqddm.baselines.ddpm.sample import sample_images
 
     sample_images(ddpm, count, steps, eta, seed, state, out, threads)
 
@@ -559,7 +571,9 @@ def counts(
 ) -> None:
     """Count parameters and multiply-accumulates of a dataset's networks."""
     from vqddm.evaluate.networks import write_counts
-    from vqddm.params import PriorParams, VQGANParams, parse
+    from vqddm.prior.settings import PriorParams
+    from vqddm.settings import parse
+    from vqddm.vqgan.settings import VQGANParams
 
     first_stage, diffusion = parse(VQGANParams, vqgan, "vqgan"), parse(PriorParams, prior, "prior")
     write_counts(first_stage.autoencoder, codebook_size, diffusion.unet, diffusion.diffusion, out)
@@ -573,8 +587,10 @@ def transformer_counts(
     out: Out,
 ) -> None:
     """Count parameters and multiply-accumulates of a dataset's transformer."""
+    from vqddm.baselines.transformer.settings import TransformerParams
     from vqddm.evaluate.networks import write_transformer_counts
-    from vqddm.params import TransformerParams, VQGANParams, parse
+    from vqddm.settings import parse
+    from vqddm.vqgan.settings import VQGANParams
 
     autoencoder = parse(VQGANParams, vqgan, "vqgan").autoencoder
     write_transformer_counts(autoencoder, codebook_size, parse(TransformerParams, transformer, "transformer"), out)
@@ -588,8 +604,9 @@ def ddpm_counts(
 ) -> None:
     """Count parameters and multiply-accumulates of a dataset's pixel diffusion."""
     from vqddm.artifacts import write_json
+    from vqddm.baselines.ddpm.settings import DDPMParams
     from vqddm.evaluate.networks import count_ddpm
-    from vqddm.params import DDPMParams, parse
+    from vqddm.settings import parse
 
     write_json(out, count_ddpm(resolution, parse(DDPMParams, ddpm, "ddpm")))
 
@@ -627,7 +644,8 @@ def cost(
 ) -> None:
     """Time a suite's networks for a moment each and extrapolate to its whole cost."""
     from vqddm.evaluate.cost import write_cost
-    from vqddm.params import Params, parse
+    from vqddm.params import Params
+    from vqddm.settings import parse
 
     typer.echo(write_cost(parse(Params, params_json, "params"), out, micro_batch, threads))
 
@@ -695,7 +713,7 @@ def table(
     """Write one table as CSV, Markdown and LaTeX."""
     from vqddm.paper.plan import Plan
     from vqddm.paper.tables import TABLES
-    from vqddm.params import parse
+    from vqddm.settings import parse
 
     if name not in TABLES:
         raise UserError(f"'{name}' is no table; there are {', '.join(TABLES)}")
@@ -713,7 +731,7 @@ def figure(
     """Draw one figure as PNG and PDF."""
     from vqddm.paper.figures import FIGURES
     from vqddm.paper.plan import Plan
-    from vqddm.params import parse
+    from vqddm.settings import parse
 
     if number not in FIGURES:
         raise UserError(f"there is no figure {number}; there are 1 to {max(FIGURES)}")
@@ -729,7 +747,7 @@ def claims(
     """Judge every claim of the paper from the measured numbers."""
     from vqddm.paper.claims import claims
     from vqddm.paper.plan import Plan
-    from vqddm.params import parse
+    from vqddm.settings import parse
 
     claims(parse(Plan, plan, "plan"), root, out)
 
@@ -739,7 +757,7 @@ def page(plan: PlanJson, root: Root, out: Out) -> None:
     """Write the page that shows everything."""
     from vqddm.paper.page import page
     from vqddm.paper.plan import Plan
-    from vqddm.params import parse
+    from vqddm.settings import parse
 
     page(parse(Plan, plan, "plan"), root, out)
 
@@ -751,7 +769,7 @@ def so_far(
     """Write the page before everything is measured."""
     from vqddm.paper.plan import Plan
     from vqddm.paper.so_far import so_far
-    from vqddm.params import parse
+    from vqddm.settings import parse
 
     so_far(parse(Plan, plan, "plan"), root, models, out, typer.echo)
 

@@ -19,7 +19,7 @@ import yaml
 from pydantic import Field
 
 from vqddm.artifacts import UserError
-from vqddm.params import PositiveInt, Section, parse
+from vqddm.settings import PositiveInt, Section, parse
 
 EXAMPLE = "slurm/site.example.yaml"
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from vqddm.artifacts import UserError, replacing
-from vqddm.params import TrainingParams
+from vqddm.settings import TrainingParams
 from vqddm.state import StateFolder
 
 

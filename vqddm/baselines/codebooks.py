@@ -12,14 +12,16 @@ from accelerate import Accelerator, PartialState
 from torch import Tensor, nn
 
 from vqddm.artifacts import describe_checkpoint, fingerprint, read_checkpoint, write_checkpoint
-from vqddm.baselines.dvae import DVAE
-from vqddm.baselines.vqvae2 import VQVAE2
+from vqddm.baselines.dvae.model import DVAE
+from vqddm.baselines.dvae.settings import DVAEParams
+from vqddm.baselines.vqvae2.model import VQVAE2
+from vqddm.baselines.vqvae2.settings import VQVAE2Params
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.params import AutoencoderParams, DVAEParams, VQVAE2Params
 from vqddm.state import StateFolder
 from vqddm.training import Stateful, join_processes, limit_threads, train
 from vqddm.vqgan.codec import Codec
 from vqddm.vqgan.model import load_first_stage, load_state
+from vqddm.vqgan.settings import AutoencoderParams
 
 COLDEST = 1 / 16  # DALL-E's last temperature
 

@@ -15,7 +15,7 @@ from vqddm.artifacts import UserError, replacing, sha256, write_json
 from vqddm.data import faces, fashion
 from vqddm.data.pictures import NOTE, ORIGINALS, find_pictures, read_pictures, require_original
 from vqddm.data.progress import progress
-from vqddm.params import DataParams
+from vqddm.data.settings import DataParams
 
 
 class Pictures(NamedTuple):

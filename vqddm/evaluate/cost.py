@@ -24,25 +24,19 @@ from tqdm import tqdm
 
 from vqddm.artifacts import UserError, replacing
 from vqddm.evaluate.speed import seconds
-from vqddm.params import (
-    AdversarialParams,
-    AutoencoderParams,
-    Dataset,
-    EvaluateParams,
-    Params,
-    PriorParams,
-    TrainingParams,
-    codebook_size,
-)
+from vqddm.params import Dataset, EvaluateParams, Params, codebook_size
 from vqddm.prior.inpaint import paper_masks
 from vqddm.prior.sample import BATCH, sample_codes
 from vqddm.prior.schedule import NoiseSchedule
+from vqddm.prior.settings import PriorParams
 from vqddm.prior.train import PriorRecipe
 from vqddm.prior.unet import Prior
 from vqddm.refit.finetune import with_codebook
+from vqddm.settings import TrainingParams
 from vqddm.training import Recipe, limit_threads, step_generator
 from vqddm.vqgan.codec import PIXELS
 from vqddm.vqgan.model import Discriminator, FirstStage
+from vqddm.vqgan.settings import AdversarialParams, AutoencoderParams
 from vqddm.vqgan.train import FirstStageRecipe
 
 QUOTED_STEPS = 1000  # of the paper's own timing (section 4.3)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from vqddm.artifacts import read_array, write_json
-from vqddm.baselines import raster
-from vqddm.baselines.transformer_train import load_transformer
+from vqddm.baselines.transformer import raster
+from vqddm.baselines.transformer.train import load_transformer
 from vqddm.evaluate.measure import enough
 from vqddm.prior.likelihood import exact_bits
 from vqddm.prior.train import load_prior

@@ -10,13 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from vqddm.artifacts import write_json
-from vqddm.baselines.ddpm import DDPM
-from vqddm.baselines.raster import window_start
-from vqddm.baselines.transformer import Block, Cache, CodeTransformer
+from vqddm.baselines.ddpm.network import DDPM
+from vqddm.baselines.ddpm.settings import DDPMParams
+from vqddm.baselines.transformer.network import Block, Cache, CodeTransformer
+from vqddm.baselines.transformer.raster import window_start
+from vqddm.baselines.transformer.settings import TransformerParams
 from vqddm.evaluate.counts import macs, parameters
-from vqddm.params import AutoencoderParams, DDPMParams, DiffusionParams, TrainingParams, TransformerParams, UNetParams
+from vqddm.prior.settings import DiffusionParams, UNetParams
 from vqddm.prior.unet import Prior
+from vqddm.settings import TrainingParams
 from vqddm.vqgan.model import FirstStage
+from vqddm.vqgan.settings import AutoencoderParams
 
 # Section 4.1 and the appendix; what the text leaves open is as in the official first stage.
 PAPER_AUTOENCODER = AutoencoderParams(

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from vqddm.artifacts import write_json
-from vqddm.baselines.ddpm import sample_pixels
-from vqddm.baselines.ddpm_train import load_ddpm
-from vqddm.baselines.raster import complete_codes
-from vqddm.baselines.transformer_train import load_transformer
+from vqddm.baselines.ddpm.network import sample_pixels
+from vqddm.baselines.ddpm.train import load_ddpm
+from vqddm.baselines.transformer.raster import complete_codes
+from vqddm.baselines.transformer.train import load_transformer
 from vqddm.evaluate.draws import mean_and_spread
 from vqddm.prior.sample import sample_codes
 from vqddm.prior.train import load_prior

@@ -11,17 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vqddm.artifacts import UserError, read_json
-from vqddm.params import (
-    DatasetName,
-    FirstStageName,
-    Params,
-    PositiveInt,
-    Roles,
-    Section,
-    Source,
-    codebook_size,
-    sampled_features,
-)
+from vqddm.data.settings import Source
+from vqddm.params import DatasetName, FirstStageName, Params, Roles, codebook_size, sampled_features
+from vqddm.settings import PositiveInt, Section
 
 Role = Literal["celebahq", "lsun_church", "imagenet"]
 Baseline = Literal["transformer", "absorbing", "ddpm"]

@@ -7,9 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vqddm.params import DiffusionParams
 from vqddm.prior import absorbing, diffusion
 from vqddm.prior.schedule import Transition
+from vqddm.prior.settings import DiffusionParams
 
 
 class Chain(Protocol):

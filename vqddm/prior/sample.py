@@ -17,11 +17,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vqddm.artifacts import UserError, fingerprint, read_array, write_array, write_batches
-from vqddm.params import to_json
 from vqddm.prior.diffusion import draw, strided_timesteps
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.train import load_prior
 from vqddm.prior.unet import Prior
+from vqddm.settings import to_json
 from vqddm.state import alone_in
 from vqddm.training import limit_threads, step_generator
 from vqddm.vqgan.codec import decoded

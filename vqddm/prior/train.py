@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vqddm.artifacts import UserError, fingerprint, read_array, read_checkpoint, write_checkpoint
-from vqddm.params import PriorParams, parse
 from vqddm.prior.chain import chain_of
 from vqddm.prior.schedule import NoiseSchedule
+from vqddm.prior.settings import PriorParams
 from vqddm.prior.timesteps import LossHistory
 from vqddm.prior.unet import Prior
+from vqddm.settings import parse
 from vqddm.state import StateFolder
 from vqddm.training import Stateful, join_processes, limit_threads, train, warmed_cosine
 from vqddm.vqgan.model import load_state

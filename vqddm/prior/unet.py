@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from vqddm.artifacts import UserError
-from vqddm.params import DiffusionParams, UNetParams
 from vqddm.prior.chain import Chain, chain_of
+from vqddm.prior.settings import DiffusionParams, UNetParams
 
 PAPER_TIMESTEPS = 4000
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqddm.artifacts import fingerprint, read_array
-from vqddm.params import RefitParams
+from vqddm.refit.settings import RefitParams
 from vqddm.training import join_processes, limit_threads
 from vqddm.vqgan.model import FirstStage, load_discriminator, load_first_stage
 from vqddm.vqgan.train import FirstStageRecipe, train_first_stage

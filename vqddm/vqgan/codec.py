@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from vqddm.data.arrays import to_bytes, to_unit
-from vqddm.params import AutoencoderParams
+from vqddm.vqgan.settings import AutoencoderParams
 
 PIXELS = 2**20  # of one batch: 16 images at 256 px
 

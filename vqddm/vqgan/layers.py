@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqddm.params import AutoencoderParams
+from vqddm.vqgan.settings import AutoencoderParams
 
 
 def normalise(channels: int) -> nn.GroupNorm:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from vqddm.artifacts import UserError, read_checkpoint
-from vqddm.params import AutoencoderParams
 from vqddm.vqgan.layers import Decoder, Encoder
+from vqddm.vqgan.settings import AutoencoderParams
 
 DISCRIMINATOR = "loss.discriminator."  # the official checkpoints' prefix
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from vqddm.artifacts import UserError, sha256, write_checkpoint
-from vqddm.params import VQGANParams, to_json
+from vqddm.settings import to_json
 from vqddm.vqgan.model import DISCRIMINATOR, Discriminator, FirstStage
+from vqddm.vqgan.settings import VQGANParams
 
 INSIDE_TRANSFORMER = "first_stage_model."
 LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)  # how files of torch before 1.6 begin

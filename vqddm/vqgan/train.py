@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from vqddm.artifacts import fingerprint, write_checkpoint
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.params import AdversarialParams, TrainingParams, VQGANParams
+from vqddm.settings import TrainingParams
 from vqddm.state import StateFolder
 from vqddm.training import Stateful, join_processes, limit_threads, train
 from vqddm.vqgan.model import DISCRIMINATOR, Discriminator, FirstStage
 from vqddm.vqgan.perceptual import perceptual_distance
+from vqddm.vqgan.settings import AdversarialParams, VQGANParams
 
 
 def adaptive_weight(

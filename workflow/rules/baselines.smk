@@ -1,19 +1,19 @@
 """Step `baselines`: what the paper compares with, other codebooks, priors over the same codes, pixel diffusion."""
 
 TRANSFORMER_CODE = code(
-    "baselines/transformer.py", "baselines/raster.py", "prior/diffusion.py"
+    "baselines/transformer/network.py", "baselines/transformer/raster.py", "prior/diffusion.py"
 )
 CODEBOOK_CODE = code(
     "baselines/codebooks.py",
-    "baselines/vqvae2.py",
-    "baselines/dvae.py",
+    "baselines/vqvae2/model.py",
+    "baselines/dvae/model.py",
     "vqgan/model.py",
     "vqgan/layers.py",
     "training.py",
     "state.py",
     "data/arrays.py",
 )
-DDPM_CODE = code("baselines/ddpm.py")
+DDPM_CODE = code("baselines/ddpm/network.py")
 ABSORBING_CODE = code(
     "prior/absorbing.py",
     "prior/diffusion.py",
@@ -88,8 +88,8 @@ rule train_dvae:
 rule train_transformer:
     input:
         code(
-            "baselines/transformer.py",
-            "baselines/transformer_train.py",
+            "baselines/transformer/network.py",
+            "baselines/transformer/train.py",
             "training.py",
             "state.py",
         ),
@@ -124,7 +124,7 @@ rule train_transformer:
 rule sample_transformer:
     input:
         TRANSFORMER_CODE,
-        code("baselines/transformer_sample.py", "prior/sample.py"),
+        code("baselines/transformer/sample.py", "prior/sample.py"),
         DECODER_CODE,
         transformer=f"{MODEL}/transformer.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
@@ -157,7 +157,7 @@ rule sample_transformer:
 rule inpaint_transformer:
     input:
         TRANSFORMER_CODE,
-        code("baselines/transformer_sample.py", "prior/inpaint.py"),
+        code("baselines/transformer/sample.py", "prior/inpaint.py"),
         DECODER_CODE,
         transformer=f"{MODEL}/transformer.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
@@ -373,7 +373,7 @@ rule count_transformer:
             "evaluate/counts.py",
             "vqgan/layers.py",
             "vqgan/model.py",
-            "baselines/transformer.py",
+            "baselines/transformer/network.py",
         ),
     output:
         f"{METRICS}/{{dataset}}/{{first_stage}}/transformer_counts.json",
@@ -397,7 +397,7 @@ rule count_transformer:
 rule train_ddpm:
     input:
         DDPM_CODE,
-        code("baselines/ddpm_train.py", "training.py", "state.py", "data/arrays.py"),
+        code("baselines/ddpm/train.py", "training.py", "state.py", "data/arrays.py"),
         data="data/{dataset}/train.npy",
     output:
         checkpoint="models/{dataset}/ddpm.safetensors",
@@ -427,7 +427,7 @@ rule train_ddpm:
 rule sample_ddim:
     input:
         DDPM_CODE,
-        code("baselines/ddpm_sample.py", "prior/sample.py", "prior/diffusion.py"),
+        code("baselines/ddpm/sample.py", "prior/sample.py", "prior/diffusion.py"),
         ddpm="models/{dataset}/ddpm.safetensors",
     output:
         "models/{dataset}/ddim_samples_{steps}.npy",

@@ -7,12 +7,11 @@ from pathlib import Path
 from vqddm.artifacts import UserError
 from vqddm.ledger.guard import guard_checkpoints
 from vqddm.paper.plan import plan_from
-from vqddm.params import Params, codebook_size, sampled_features, to_json
+from vqddm.params import Params, codebook_size, sampled_features
+from vqddm.settings import to_json
 from vqddm.vqgan.weights import WEIGHTS
 from vqddm.slurm import check_slurm, load_site, tell_orphans
-from vqddm.params import (
-    parse as parse_section,
-)  # Snakemake runs this file beside a `parse` of its own
+from vqddm.settings import parse as parse_section  # Snakemake runs this file beside a `parse` of its own
 
 # A rule's shell finds the `vqddm` of the environment that runs Snakemake, activated or not.
 shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from vqddm.artifacts import UserError, fingerprint, read_array, write_batches
-from vqddm.baselines.raster import complete_codes
-from vqddm.baselines.transformer_train import load_transformer
-from vqddm.params import TransformerParams, parse
+from vqddm.baselines.transformer.raster import complete_codes
+from vqddm.baselines.transformer.settings import TransformerParams
+from vqddm.baselines.transformer.train import load_transformer
 from vqddm.prior.inpaint import Encode, complete_images
 from vqddm.prior.sample import BATCH, check_pair, forget_batches, in_batches
+from vqddm.settings import parse
 from vqddm.state import alone_in
 from vqddm.training import limit_threads
 from vqddm.vqgan.codec import decoded

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqddm.artifacts import UserError
-from vqddm.params import TransformerParams
+from vqddm.baselines.transformer.settings import TransformerParams
 
 
 class Cache:

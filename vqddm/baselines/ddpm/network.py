@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vqddm.params import DDPMParams
+from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.prior.diffusion import strided_timesteps
 
 

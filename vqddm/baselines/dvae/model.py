@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vqddm.params import AutoencoderParams
 from vqddm.vqgan.layers import Decoder, Encoder
+from vqddm.vqgan.settings import AutoencoderParams
 
 
 class DVAE(nn.Module):

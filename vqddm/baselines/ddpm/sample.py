@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from vqddm.artifacts import UserError, fingerprint
-from vqddm.baselines.ddpm import sample_pixels
-from vqddm.baselines.ddpm_train import load_ddpm
+from vqddm.baselines.ddpm.network import sample_pixels
+from vqddm.baselines.ddpm.train import load_ddpm
 from vqddm.data.arrays import to_bytes
 from vqddm.prior.sample import BATCH, forget_batches, in_batches
 from vqddm.state import alone_in

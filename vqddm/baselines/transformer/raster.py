@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vqddm.baselines.transformer import Cache, CodeTransformer
+from vqddm.baselines.transformer.network import Cache, CodeTransformer
 from vqddm.prior.diffusion import draw
 
 

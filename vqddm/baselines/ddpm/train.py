@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vqddm.artifacts import fingerprint, read_checkpoint, write_checkpoint
-from vqddm.baselines.ddpm import DDPM, add_noise, alpha_bars
+from vqddm.baselines.ddpm.network import DDPM, add_noise, alpha_bars
+from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.params import DDPMParams, parse
+from vqddm.settings import parse
 from vqddm.state import StateFolder
 from vqddm.training import Stateful, join_processes, limit_threads, train
 from vqddm.vqgan.model import load_state

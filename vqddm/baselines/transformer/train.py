@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqddm.artifacts import UserError, fingerprint, read_checkpoint, write_checkpoint
-from vqddm.baselines.transformer import CodeTransformer
-from vqddm.params import TransformerParams, parse
+from vqddm.baselines.transformer.network import CodeTransformer
+from vqddm.baselines.transformer.settings import TransformerParams
 from vqddm.prior.train import read_codes
+from vqddm.settings import parse
 from vqddm.state import StateFolder
 from vqddm.training import Stateful, join_processes, limit_threads, train, warmed_cosine
 from vqddm.vqgan.model import load_state

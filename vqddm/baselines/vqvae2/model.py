@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqddm.params import AutoencoderParams
 from vqddm.vqgan.layers import Decoder, Downsample, Encoder, ResidualBlock, Upsample
 from vqddm.vqgan.model import Quantiser
+from vqddm.vqgan.settings import AutoencoderParams
 
 
 class VQVAE2(nn.Module):

@@ -1,0 +1,1 @@
+"""The autoregressive prior over the same code maps."""

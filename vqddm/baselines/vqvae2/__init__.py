@@ -1,0 +1,1 @@
+"""VQ-VAE-2: two levels of codes."""

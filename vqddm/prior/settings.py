@@ -1,0 +1,51 @@
+"""The section `prior` of `params.yaml`."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from vqddm.settings import PositiveInt, Section, TrainingParams
+
+
+class DiffusionParams(Section):
+    """The noise schedule and parameterisation of the discrete diffusion (section 3.1)."""
+
+    timesteps: PositiveInt = Field(ge=2, description="T")
+    schedule: Literal["cosine", "sqrt_cosine"] = Field(
+        description="`cosine` is Eq. 19 as printed, `sqrt_cosine` the square root that public code uses"
+    )
+    transition: Literal["uniform", "absorbing"] = Field(
+        default="uniform", description="`uniform` is Eq. 15; `absorbing` turns codes into a mask instead"
+    )
+    residual: bool = Field(description="Eq. 23: add the one-hot of Z_t to the logits; `uniform` only")
+
+    @model_validator(mode="after")
+    def _a_mask_is_no_code(self) -> Self:
+        if self.transition == "absorbing" and self.residual:
+            raise ValueError("the absorbing transition has no residual: a mask is none of the codes")
+        return self
+
+
+class UNetParams(Section):
+    """The prior's network: the small U-Net of the multinomial-diffusion line."""
+
+    width: PositiveInt
+    multipliers: tuple[PositiveInt, ...] = Field(min_length=1)
+    groups: PositiveInt = Field(description="groups of GroupNorm")
+    heads: PositiveInt = Field(description="heads of the linear attention")
+    head_dim: PositiveInt = Field(description="channels per head")
+
+
+class PriorParams(Section):
+    """The discrete diffusion prior over code maps."""
+
+    diffusion: DiffusionParams
+    unet: UNetParams
+    learning_rate: float = Field(gt=0, description="Adam's learning rate at the start of the cosine annealing")
+    warmup_steps: int = Field(ge=0, description="steps over which the learning rate first rises; the paper names none")
+    gradient_clip: float | None = Field(gt=0, description="largest norm of the gradient; null: the paper names none")
+    importance_sampling: bool = Field(description="draw t with q(t) proportional to sqrt(E[L_t^2])")
+    ema_decay: float = Field(ge=0, lt=1, description="exponential moving average of the weights; 0 turns it off")
+    training: TrainingParams

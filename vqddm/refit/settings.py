@@ -1,0 +1,21 @@
+"""The section `refit` of `params.yaml`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vqddm.settings import PositiveInt, Section, TrainingParams
+from vqddm.vqgan.settings import AdversarialParams
+
+
+class RefitParams(Section):
+    """ReFiT (section 3.2): codebook rebuilt from k-means centres, decoder fine-tuned."""
+
+    source: str = Field(pattern=r"^vqgan_k\d+$", description="the VQ-GAN whose codebook is rebuilt")
+    chain_length: PositiveInt = Field(description="Markov chain length m of AFK-MC2")
+    lloyd_iterations: PositiveInt = Field(description="at most this many Lloyd iterations")
+    kmeans_seed: int = Field(ge=0)
+    loss: AdversarialParams
+    decoder_learning_rate: float = Field(gt=0)
+    discriminator_learning_rate: float = Field(gt=0)
+    training: TrainingParams

@@ -1,0 +1,62 @@
+"""The section `vqgan` of `params.yaml`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from vqddm.settings import PositiveInt, Section, TrainingParams
+
+VQGANName = Annotated[str, Field(pattern=r"^vqgan_k\d+$")]
+
+
+class AutoencoderParams(Section):
+    """Encoder and decoder of the VQ-GAN (Table 3)."""
+
+    resolution: PositiveInt = Field(description="height and width of the images in pixels")
+    patch: PositiveInt = Field(description="pixels folded into channels before the first convolution; paper: 1")
+    width: PositiveInt = Field(description="channels at the first level")
+    multipliers: tuple[PositiveInt, ...] = Field(min_length=1, description="channel multiplier of each level")
+    blocks: PositiveInt = Field(description="residual blocks per encoder level; the decoder has one more")
+    attention: tuple[PositiveInt, ...] = Field(description="feature map sizes with self-attention")
+    z_channels: PositiveInt = Field(description="channels at the end of the encoder")
+    embed_dim: PositiveInt = Field(description="dimension d of a code")
+
+    @property
+    def downsampling(self) -> int:
+        """The compression ratio f: image size / latent size."""
+        return self.patch * 2 ** (len(self.multipliers) - 1)
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.resolution % self.downsampling:
+            raise ValueError(f"resolution {self.resolution} is not a multiple of f = {self.downsampling}")
+        if self.width % 32:
+            raise ValueError(f"width {self.width} must be a multiple of 32, the groups of GroupNorm")
+        return self
+
+
+class AdversarialParams(Section):
+    """Weights of the first stage's loss (Eq. 14 and VQ-GAN's perceptual and adversarial terms)."""
+
+    commitment: float = Field(ge=0, description="beta of Eq. 14")
+    perceptual: Literal["efficientnet_lite0", "lpips_vgg"]
+    perceptual_weight: float = Field(ge=0)
+    discriminator_width: PositiveInt
+    discriminator_layers: PositiveInt
+    discriminator_start: int = Field(ge=0, description="step from which the discriminator takes part")
+    discriminator_weight: float = Field(ge=0, description="factor on the adaptive weight")
+
+
+class VQGANParams(Section):
+    """The VQ-GAN: trained from scratch, or an official checkpoint."""
+
+    pretrained: dict[VQGANName, str] = Field(
+        default={},
+        description="official checkpoints (Lightning's .ckpt) that stand for training: first stage to file",
+    )
+    autoencoder: AutoencoderParams
+    loss: AdversarialParams
+    learning_rate: float = Field(gt=0, description="Adam's learning rate (for the whole batch)")
+    training: TrainingParams
