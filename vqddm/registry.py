@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -110,15 +111,18 @@ class Method:
     """What fills code maps or pixels: the prior, and what it is compared with.
 
     Args:
-        name: of its files (`transformer.safetensors`).
+        name: of its files (`transformer.safetensors`) and measures (`transformer_likelihood.json`).
         title: in tables and legends.
         section: where a dataset has its settings: `prior`, `baselines.transformer`.
         settings: the type of that section.
         fills: `codes` of a first stage, or `pixels`, which need none.
         train: `module:function` that trains it.
-        load: `module:function` that reads its checkpoint and gives a sampler.
-        commands: the command behind `vqddm` for each kind of work, up to the option that takes its checkpoint: `train`,
-            `sample`, and of `inpaint`, `likelihood` and `counts` those that are measured.
+        load: `module:function` that reads its checkpoint for sampling.
+        commands: what stands behind `vqddm` for each kind of work, up to the option that takes its checkpoint: `train`,
+            `sample`, and those of `inpaint`, `likelihood` and `counts` that are measured.
+        steps: from its settings, the codes of a map and the suite's `evaluate`: the numbers of network evaluations with
+            which it is sampled, rising; the last one is Table 2's.
+        strided: its samples take any number of steps, so the command is told one.
         row: the row of the paper's Table 2 that it fills, None where the paper has none.
         colour: in figures.
     """
@@ -131,5 +135,11 @@ class Method:
     train: str
     load: str
     commands: Mapping[str, str]
+    steps: Callable[[Any, int, Any], tuple[int, ...]]
+    strided: bool = True
     row: str | None = None
     colour: str = "orange"
+
+    def settings_of(self, dataset: Any) -> Any:
+        """Its settings in a dataset of `params.yaml`, None where it is not trained there."""
+        return attrgetter(self.section)(dataset)

@@ -1,0 +1,24 @@
+"""Pixel diffusion as a method."""
+
+from __future__ import annotations
+
+from vqddm.baselines.ddpm.settings import DDPMParams
+from vqddm.registry import Method
+
+DDPM = Method(
+    name="ddpm",
+    title="pixel diffusion",
+    section="baselines.ddpm",
+    settings=DDPMParams,
+    fills="pixels",
+    train="vqddm.baselines.ddpm.train:train_ddpm",
+    load="vqddm.baselines.ddpm.train:load_ddpm",
+    commands={
+        "train": "baselines train-ddpm",
+        "sample": "baselines sample-ddpm --ddpm",
+        "counts": "evaluate ddpm-counts --ddpm",
+    },
+    steps=lambda ddpm, codes, evaluate: tuple(sorted(evaluate.ddim_steps)),
+    row="ddim",
+    colour="green",
+)

@@ -1,0 +1,27 @@
+"""The transformer as a method."""
+
+from __future__ import annotations
+
+from vqddm.baselines.transformer.settings import TransformerParams
+from vqddm.registry import Method
+
+TRANSFORMER = Method(
+    name="transformer",
+    title="VQ-GAN + transformer",
+    section="baselines.transformer",
+    settings=TransformerParams,
+    fills="codes",
+    train="vqddm.baselines.transformer.train:train_transformer",
+    load="vqddm.baselines.transformer.train:load_transformer",
+    commands={
+        "train": "baselines train-transformer",
+        "sample": "baselines sample-transformer --transformer",
+        "inpaint": "baselines inpaint-transformer --transformer",
+        "likelihood": "evaluate transformer-likelihood --transformer",
+        "counts": "evaluate transformer-counts --transformer",
+    },
+    steps=lambda transformer, codes, evaluate: (codes,),
+    strided=False,
+    row="vqgan_transformer",
+    colour="purple",
+)

@@ -1,0 +1,51 @@
+"""Every kind of first stage, and what the names of first stages say: `vqgan_k256`, `refit_k256_p4000`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import Field
+
+from vqddm.artifacts import UserError
+from vqddm.baselines.dvae.kind import DVAE
+from vqddm.baselines.vqvae2.kind import VQVAE2
+from vqddm.refit.kind import REFIT
+from vqddm.registry import FirstStageKind, Registry
+from vqddm.vqgan.kind import VQGAN
+
+FIRST_STAGES: Registry[FirstStageKind] = Registry("kind of first stage", [VQGAN, REFIT, VQVAE2, DVAE])
+NAMES = "|".join(kind.pattern for kind in FIRST_STAGES.values())
+FirstStageName = Annotated[str, Field(pattern=f"^({NAMES})$")]
+
+
+def kind_of(first_stage: str) -> FirstStageKind:
+    """The kind that a first stage's name begins with.
+
+    Raises:
+        UserError: it is no name of a first stage.
+    """
+    for kind in FIRST_STAGES.values():
+        if re.fullmatch(kind.pattern, first_stage):
+            return kind
+    known = ", ".join(
+        kind.name + "".join(f"_{letter}<{letter.upper()}>" for letter in kind.numbers) for kind in FIRST_STAGES.values()
+    )
+    raise UserError(f"'{first_stage}' is no first stage: expected one of {known}")
+
+
+def codebook_size(first_stage: str) -> int:
+    """The capacity K in a first stage's name, e.g. 256 for `refit_k256_p4000`."""
+    return _number(first_stage, "k")
+
+
+def sampled_features(first_stage: str) -> int:
+    """The number P of sampled features in a ReFiT's name, e.g. 4000 for `refit_k256_p4000`."""
+    return _number(first_stage, "p")
+
+
+def _number(first_stage: str, letter: str) -> int:
+    kind = kind_of(first_stage)
+    if letter not in kind.numbers:
+        raise UserError(f"'{first_stage}': the name of a {kind.title} tells no {letter.upper()}")
+    return int(first_stage.split("_")[1 + kind.numbers.index(letter)][1:])
