@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from vqddm.artifacts import UserError, read_array, write_json
+from vqddm.compute import limit_threads
 from vqddm.evaluate.agreement import agreement
 from vqddm.evaluate.distances import frechet_of_draws, gaussian
 from vqddm.evaluate.features import extract, feature_label
-from vqddm.training import limit_threads
 from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
 
 NORMAL_95 = 1.96  # half the width of a 95 % confidence interval in standard errors

@@ -9,8 +9,8 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from vqddm.artifacts import UserError, read_array, replacing
+from vqddm.compute import device, limit_threads
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.training import limit_threads
 from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
 
 EMBEDDED_BYTES = 200e6  # of embedded training images held at a time
@@ -86,7 +86,7 @@ def find_neighbours(
     made = np.array(read_array(samples)[:count])
     if len(made) < count:
         raise UserError(f"{samples}: {len(made)} samples, but {count} are to be looked up")
-    metric = perceptual_distance("efficientnet_lite0").to("cuda" if torch.cuda.is_available() else "cpu")
+    metric = perceptual_distance("efficientnet_lite0").to(device())
     indices, distances = perceptual_neighbours(made, images, neighbours, metric)
     with replacing(out) as aside:
         np.savez(aside, samples=made, neighbours=images[indices], distances=distances)
