@@ -190,7 +190,7 @@ def import_vqgan(
 @vqgan_app.command()
 def weights(name: Annotated[str, typer.Argument(help="inception, vgg16 or lpips")]) -> None:
     """Fetch the weights of a published network into data/weights/."""
-    from vqddm.vqgan.weights import WEIGHTS, fetch_weights
+    from vqddm.data.weights import WEIGHTS, fetch_weights
 
     if name not in WEIGHTS:
         raise UserError(f"'{name}' is not one of {', '.join(WEIGHTS)}")
@@ -661,9 +661,9 @@ def chain(
     threads: Threads = None,
 ) -> None:
     """Diffuse one image's codes for Figure 2."""
-    from vqddm.evaluate.chain import draw_chain
+    from vqddm.evaluate.diffused import draw_diffused
 
-    draw_chain(prior, first_stage, data, image, seed, out, threads)
+    draw_diffused(prior=prior, first_stage=first_stage, data=data, image=image, seed=seed, out=out, threads=threads)
 
 
 @evaluate_app.command()
