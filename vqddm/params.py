@@ -25,6 +25,8 @@ FEWEST = 8  # images of a distance: precision needs a third neighbour, KID two s
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$")]
 # A section that says only in what it differs from another one of its dataset.
 INHERITS = {"absorbing": "prior", "refit.loss": "vqgan.loss"}
+PAPER = "paper256"  # the preset with the paper's own networks
+PAPER_NETWORKS = ("vqgan.autoencoder", "prior.unet", "prior.diffusion", "transformer", "ddpm")
 
 
 class EvaluateParams(Section):
@@ -291,6 +293,21 @@ def _sources(values: Mapping[str, Any], dataset: str, section: str) -> Iterator[
     for inheriting, base in INHERITS.items():
         if inheriting == section or inheriting.startswith(f"{section}."):
             yield from _sources(values, dataset, base)
+
+
+def paper_networks(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the paper's own networks, by the last part of their sections' names.
+
+    Args:
+        values: `params.yaml` as it is written.
+
+    Raises:
+        UserError: its presets lack one.
+    """
+    found = {name: _at(values, f"presets.{PAPER}.{name}") for name in PAPER_NETWORKS}
+    if missing := [name for name, settings in found.items() if settings is None]:
+        raise UserError(f"presets.{PAPER} lacks {', '.join(missing)}: the networks that are counted as the paper's")
+    return {name.split(".")[-1]: settings for name, settings in found.items()}
 
 
 def resolve(values: Mapping[str, Any], where: str = "params.yaml") -> Params:

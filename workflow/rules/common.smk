@@ -8,12 +8,25 @@ from shlex import quote
 from vqddm.artifacts import UserError
 from vqddm.data.sources import SOURCES
 from vqddm.data.weights import WEIGHTS
-from vqddm.first_stages import FIRST_STAGES, NAMES, codebook_size, kind_of, sampled_features
-from vqddm.ledger.guard import guard_checkpoints
+from vqddm.first_stages import (
+    FIRST_STAGES,
+    NAMES,
+    codebook_size,
+    kind_of,
+    sampled_features,
+)
+from vqddm.ledger.guard import guard_checkpoints, require_originals
 from vqddm.ledger.imports import code_files
 from vqddm.methods import METHODS, PIXELS
 from vqddm.paper.plan import plan_from
-from vqddm.params import resolve, sources, with_presets
+from vqddm.params import (
+    PAPER,
+    PAPER_NETWORKS,
+    paper_networks,
+    resolve,
+    sources,
+    with_presets,
+)
 from vqddm.settings import to_json
 from vqddm.slurm import check_slurm, load_site, tell_orphans
 
@@ -38,7 +51,6 @@ RESULTS = f"results/{PARAMS.suite}"
 METRICS = f"{RESULTS}/metrics"
 ENV = "../envs/vqddm.yaml"
 
-PAPER = "paper256"  # the preset whose networks are counted as the paper's
 NONE = "(?!)"  # a wildcard constraint that nothing fits
 
 
@@ -245,32 +257,3 @@ def perceptual_weights(section):
         return weights("lpips", "vgg16") if lpips else []
 
     return files
-
-
-def require_originals(jobs):
-    """Stop where pictures or official checkpoints that the jobs need are not there; all are named, pictures first."""
-    from vqddm.data.pictures import ORIGINALS, require_original
-
-    wanted = {"prepare_data": set(), "import_vqgan": set()}
-    for job in jobs:
-        if job.rule.name in wanted:
-            wanted[job.rule.name].add(
-                (job.wildcards.dataset, job.params.get("checkpoint"))
-            )
-    absent = []
-    for dataset, _ in sorted(wanted["prepare_data"]):
-        data = PARAMS.datasets[dataset].data
-        if data.source in ORIGINALS:
-            try:
-                require_original(data.source, data.place)
-            except UserError as error:
-                absent.append(str(error))
-    absent += [
-        f"{checkpoint}: the official VQ-GAN of {dataset} is not here (nothing was started); fetch it from "
-        "github.com/CompVis/taming-transformers (section Overview of pretrained models), or take "
-        "`pretrained` out of the dataset's `vqgan` in params.yaml to train one"
-        for dataset, checkpoint in sorted(wanted["import_vqgan"])
-        if not Path(checkpoint).exists()
-    ]
-    if absent:
-        raise UserError("\nvqddm: ".join(absent))

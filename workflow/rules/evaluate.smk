@@ -250,8 +250,8 @@ rule count_paper_networks:
     conda:
         ENV
     params:
-        paper=reads(*(f"presets.{PAPER}.{name}" for name in PAPER_SECTIONS))(
-            lambda wildcards: paper_networks(config)
+        paper=reads(*(f"presets.{PAPER}.{name}" for name in PAPER_NETWORKS))(
+            lambda wildcards: to_json(paper_networks(config))
         ),
     shell:
         "vqddm evaluate paper-counts --paper {params.paper:q} --out {output} > {log} 2>&1"
@@ -259,9 +259,7 @@ rule count_paper_networks:
 
 rule measure_speed:
     input:
-        lambda wildcards: code(
-            "evaluate.speed", kind_of(main_prior(wildcards)).model
-        ),
+        lambda wildcards: code("evaluate.speed", kind_of(main_prior(wildcards)).model),
         lambda wildcards: timed_beside(wildcards).values(),
         prior=lambda wildcards: f"models/{wildcards.dataset}/{main_prior(wildcards)}/prior.safetensors",
         first_stage=lambda wildcards: f"models/{wildcards.dataset}/{main_prior(wildcards)}/first_stage.safetensors",
