@@ -6,11 +6,13 @@ Snakemake takes them as a rule's inputs, and DVC, through the DAG, as a stage's 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 PACKAGE = "vqddm"
+REFERENCE = re.compile(r"vqddm(\.\w+)+(:\w+)?")
 # Modules that no result depends on: they are neither counted nor followed, unless a rule names one as its entry.
 EXEMPT = {
     "vqddm.cli": "parses options; what it calls is a rule's entry",
@@ -27,8 +29,9 @@ EXEMPT = {
 def code_files(*entries: str, root: Path) -> list[str]:
     """The files of `vqddm/` behind entry modules: they, what they import, directly or not, and data that these read.
 
-    Imports count wherever they stand, in functions too. A data file or folder counts where a module names it in a text
-    and it lies beside the module.
+    Imports count wherever they stand, in functions too, and so do texts such as `vqddm.prior.diffusion` or
+    `module:function`, by which records name code that is imported later. A data file or folder counts where a module
+    names it in a text and it lies beside the module.
 
     Args:
         entries: modules, such as `vqddm.prior.train`; a reference `module:function` is its module.
@@ -42,7 +45,7 @@ def code_files(*entries: str, root: Path) -> list[str]:
         module = wanted.pop()
         if module not in found:
             found.add(module)
-            wanted += [name for name in _imports(module, root) if name not in EXEMPT]
+            wanted += [name for name in (*_packages(module), *_imports(module, root)) if name not in EXEMPT]
     files = {file for module in found for file in (_file(module, root), *_data(module, root))}
     return sorted(str(file.relative_to(root)) for file in files)
 
@@ -56,10 +59,10 @@ def _file(module: str, root: Path) -> Path:
 
 
 def _imports(module: str, root: Path) -> list[str]:
-    """The modules of `vqddm` that a module imports, and the packages around them."""
-    imported, _ = _read(_file(module, root))
-    own = {name for name in imported if name.split(".")[0] == PACKAGE and _is_module(name, root)}
-    return sorted(own | {around for name in own for around in _packages(name)})
+    """The modules of `vqddm` that a module imports."""
+    imported, texts = _read(_file(module, root))
+    imported |= {text.split(":")[0] for text in texts if REFERENCE.fullmatch(text)}
+    return sorted(name for name in imported if name.split(".")[0] == PACKAGE and _is_module(name, root))
 
 
 def _is_module(name: str, root: Path) -> bool:
