@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -169,6 +170,27 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
     if "kind" not in about:
         raise UserError(f"{path}: no checkpoint of this project; its header does not say what made it")
     return {**about, "tensors": shapes}
+
+
+def show_checkpoint(checkpoint: Path, *, tensors: bool = False) -> str:
+    """Print what made a checkpoint: parameters, seed, inputs' checksums, code revision, package versions.
+
+    Args:
+        checkpoint: a `.safetensors` file of this project.
+        tensors: every tensor's shape too.
+
+    Returns:
+        the lines to print.
+    """
+    import yaml
+
+    about = describe_checkpoint(checkpoint)
+    shapes = about.pop("tensors")
+    lines = [yaml.safe_dump(about, sort_keys=False, width=110).rstrip()]
+    lines.append(f"tensors: {len(shapes)}, {sum(math.prod(shape) for shape in shapes.values())} numbers")
+    if tensors:
+        lines += [f"  {name} {shape}" for name, shape in shapes.items()]
+    return "\n".join(lines)
 
 
 def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
