@@ -8,7 +8,5 @@ from vqddm.prior.method import ABSORBING, PRIOR
 from vqddm.registry import Method, Registry
 
 METHODS: Registry[Method] = Registry("method", [PRIOR, TRANSFORMER, ABSORBING, DDPM])
-BASELINES: Registry[Method] = Registry(
-    "baseline", [method for method in METHODS.values() if method.section.startswith("baselines.")]
-)
+BASELINES: Registry[Method] = Registry("baseline", [method for method in METHODS.values() if method.name != "prior"])
 PIXELS = "pixels"  # stands for the first stage of methods that fill pixels, in paths

@@ -1,55 +1,38 @@
-"""The typed form of `params.yaml`: every number that a result depends on, and nothing about machines.
+"""The whole of `params.yaml`: presets, datasets and suites, merged and validated.
 
-Snakemake validates the file with `Params` when it starts and passes single sections on to the steps as
-sorted JSON; a step parses its section with the same classes. `vqddm schema` prints the JSON schema.
+Snakemake validates the file when it starts (`resolved`) and passes single sections on to the steps as sorted JSON; a
+step parses its section with the same class, which lies in the step's own `settings.py`. `vqddm schema` prints the JSON
+schema.
 """
 
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, create_model, model_validator
 
 from vqddm.artifacts import UserError
-from vqddm.baselines.ddpm.settings import DDPMParams
-from vqddm.baselines.dvae.settings import DVAEParams
-from vqddm.baselines.transformer.settings import TransformerParams
-from vqddm.baselines.vqvae2.settings import VQVAE2Params
 from vqddm.data.settings import DataParams
-from vqddm.prior.settings import PriorParams
-from vqddm.refit.settings import RefitParams
-from vqddm.settings import PositiveInt, Section, parse
-from vqddm.vqgan.settings import VQGANParams
-
-FIRST_STAGE = re.compile(r"(?:vqgan|vqvae2|dvae)_k(?P<k>\d+)|refit_k(?P<rk>\d+)_p(?P<p>\d+)")
+from vqddm.first_stages import FIRST_STAGES, FirstStageName, codebook_size, kind_of, sampled_features
+from vqddm.methods import BASELINES, METHODS
+from vqddm.registry import choice
+from vqddm.settings import PositiveInt, Section, TrainedParams, explained, parse
 
 LARGEST_CODEBOOK = 2**16  # codes are stored as uint16
 FEWEST = 8  # images of a distance: precision needs a third neighbour, KID two subsets that differ
-FirstStageName = Annotated[str, Field(pattern=r"^((vqgan|vqvae2|dvae)_k\d+|refit_k\d+_p\d+)$")]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$")]
-
-
-class BaselinesParams(Section):
-    """What the paper compares with, trained on the same data; each may be left out."""
-
-    transformer: TransformerParams | None = None
-    absorbing: PriorParams | None = Field(default=None, description="the prior with the absorbing transition instead")
-    ddpm: DDPMParams | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Those that are trained."""
-        return tuple(name for name in BaselinesParams.model_fields if getattr(self, name) is not None)
+# A section that says only in what it differs from another one of its dataset.
+INHERITS = {"absorbing": "prior", "refit.loss": "vqgan.loss"}
 
 
 class EvaluateParams(Section):
     """Sizes of a suite's evaluation."""
 
     seed: int = Field(ge=0)
-    features: Literal["efficientnet_lite0", "inception"] = Field(description="network of the Fréchet distance")
+    features: str = Field(pattern="^(efficientnet_lite0|inception)$", description="network of the Fréchet distance")
     reconstructions: int = Field(ge=FEWEST, description="training images reconstructed for Table 1, at most all")
     reference: int = Field(ge=FEWEST, description="training images that samples are measured against, at most all")
     samples: int = Field(ge=FEWEST, description="images sampled for each measured distance, of all draws together")
@@ -61,8 +44,9 @@ class EvaluateParams(Section):
     temperature: float = Field(gt=0, description="temperature of the p(z0) logits while sampling")
     nll_images: PositiveInt = Field(description="images whose exact NLL is summed, of train and of test")
     inpaintings: int = Field(ge=2, description="test images completed for each mask, at most all")
-    inpainting_encodes: Literal["masked", "full"] = Field(
-        description="the image that gives the known codes: the masked one, as in the paper, or the full one"
+    inpainting_encodes: str = Field(
+        pattern="^(masked|full)$",
+        description="the image that gives the known codes: the masked one, as in the paper, or the full one",
     )
     neighbour_samples: PositiveInt = Field(description="samples whose training neighbours are shown")
     neighbours: PositiveInt = Field(description="training neighbours shown for each (Figure 12)")
@@ -80,8 +64,12 @@ class EvaluateParams(Section):
         return self
 
 
-class Dataset(Section):
-    """A dataset with all its settings, and which first stages and priors are trained on it."""
+class DatasetLists(Section):
+    """What is trained on a dataset; `Dataset` adds a section for each kind of first stage and each method."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, section: str) -> Any: ...
 
     title: str = Field(description="name in tables and captions")
     first_stages: tuple[FirstStageName, ...] = Field(description="rows of Table 1", min_length=1)
@@ -89,65 +77,94 @@ class Dataset(Section):
         description="first stages that get a prior (rows of Table 2); the first is the one that figures show",
         min_length=1,
     )
+    baselines: tuple[choice(BASELINES), ...] = Field(  # type: ignore[valid-type]
+        default=(), description="what its first prior is compared with, trained on the same codes or pictures"
+    )
     data: DataParams
-    vqgan: VQGANParams
-    refit: RefitParams
-    prior: PriorParams
-    vqvae2: VQVAE2Params | None = Field(default=None, description="for first stages named vqvae2_k<K>")
-    dvae: DVAEParams | None = Field(default=None, description="for first stages named dvae_k<K>")
-    baselines: BaselinesParams = BaselinesParams()
+
+    @property
+    def downsampling(self) -> int:
+        """The compression ratio f of its code maps."""
+        f: int = self.vqgan.autoencoder.downsampling
+        return f
+
+    @property
+    def side(self) -> int:
+        """Height and width of its code maps."""
+        return self.data.resolution // self.downsampling
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that are trained on it: its prior, and its baselines in the order of the tables."""
+        return tuple(name for name in METHODS if name == "prior" or name in self.baselines)
+
+    def steps(self, method: str, evaluate: EvaluateParams) -> tuple[int, ...]:
+        """The numbers of sampling steps of a method's samples that a suite measures, rising; the last is Table 2's."""
+        return METHODS[method].steps(getattr(self, method), self.side**2, evaluate)
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        for name in self.priors:
-            if name not in self.first_stages:
-                raise ValueError(f"priors: {name} is not among first_stages {list(self.first_stages)}")
-            if name.startswith(("vqvae2", "dvae")):
-                raise ValueError(f"priors: {name} is for Table 1 only; priors are trained on a VQ-GAN or a ReFiT")
+    def _first_stages_are_possible(self) -> Self:
         for name in self.first_stages:
             if not 1 < codebook_size(name) <= LARGEST_CODEBOOK:
                 raise ValueError(f"first_stages: {name} must have from 2 to {LARGEST_CODEBOOK} codes")
-            kind = name.split("_")[0]
-            if kind in ("vqvae2", "dvae") and getattr(self, kind) is None:
-                raise ValueError(f"first_stages: {name} needs the settings `{kind}`")
-            if name.startswith("refit") and sampled_features(name) < codebook_size(name):
+            if "p" in kind_of(name).numbers and sampled_features(name) < codebook_size(name):
                 raise ValueError(f"first_stages: {name} samples fewer features than it has codes")
-        vqgans = {name for name in (*self.first_stages, self.refit.source) if name.startswith("vqgan_")}
-        if self.vqgan.pretrained and set(self.vqgan.pretrained) != vqgans:
+        for name in self.priors:
+            if name not in self.first_stages:
+                raise ValueError(f"priors: {name} is not among first_stages {list(self.first_stages)}")
+            if kind_of(name).maps != 1:
+                raise ValueError(f"priors: {name} gives {kind_of(name).maps} code maps; a prior is trained on one")
+        return self
+
+    @model_validator(mode="after")
+    def _sections_are_there_and_fit(self) -> Self:
+        kinds = {kind_of(name).name: name for name in self.first_stages}
+        for section, needed_by in {**kinds, **{name: f"baselines: {name}" for name in self.baselines}}.items():
+            if getattr(self, section) is None:
+                raise ValueError(f"{needed_by} needs the settings `{section}`")
+        for name in {**FIRST_STAGES, **METHODS}:
+            section = getattr(self, name)
+            if not isinstance(section, TrainedParams) or (name in BASELINES and name not in self.baselines):
+                continue
+            if section.training.batch_size > self.data.train:
+                raise ValueError(f"a batch of {section.training.batch_size} is more than the {self.data.train} images")
+            section.fits(name, self.data.resolution, self.side)
+            if name in METHODS:
+                METHODS[name].check(section)
+        return self
+
+    @model_validator(mode="after")
+    def _first_stages_go_together(self) -> Self:
+        vqgan, refit = self.vqgan, self.refit
+        vqgans = {name for name in (*self.first_stages, refit.source) if kind_of(name).name == "vqgan"}
+        if vqgan.pretrained and set(vqgan.pretrained) != vqgans:
             raise ValueError(
                 f"vqgan.pretrained must name a file for each of {', '.join(sorted(vqgans))}, or be left out"
             )
-        trained = [getattr(self.baselines, name) for name in self.baselines.names]
-        trained += [step for step in (self.vqvae2, self.dvae) if step]
-        for step in (self.vqgan, self.refit, self.prior, *trained):
-            if step.training.batch_size > self.data.train:
-                raise ValueError(f"a batch of {step.training.batch_size} is more than the {self.data.train} images")
         pictured = ("discriminator_width", "discriminator_layers")
-        if any(getattr(self.vqgan.loss, key) != getattr(self.refit.loss, key) for key in pictured):
+        if any(getattr(vqgan.loss, key) != getattr(refit.loss, key) for key in pictured):
             raise ValueError("refit.loss must have the discriminator of vqgan.loss, which it goes on training")
-        side = self.data.resolution // self.vqgan.autoencoder.downsampling
-        absorbing, transformer = self.baselines.absorbing, self.baselines.transformer
-        for name, prior, transition in (
-            ("prior", self.prior, "uniform"),
-            ("baselines.absorbing", absorbing, "absorbing"),
-        ):
-            if prior and prior.diffusion.transition != transition:
-                raise ValueError(f"{name}.diffusion.transition must be {transition}")
-            if prior and side % 2 ** (len(prior.unet.multipliers) - 1):
-                raise ValueError(
-                    f"code maps of {side} x {side} cannot be halved by all levels of {name}.unet.multipliers"
-                )
-        if transformer and transformer.window > side:
-            raise ValueError(f"baselines.transformer.window is more than the {side} x {side} codes of a map")
-        if ddpm := self.baselines.ddpm:
-            halved = ddpm.patch * 2 ** (len(ddpm.widths) - 1)
-            if self.data.resolution % halved:
-                raise ValueError(f"baselines.ddpm: {self.data.resolution} pixels are not a multiple of {halved}")
-        if self.vqvae2 and side % 2:
-            raise ValueError(f"vqvae2: code maps of {side} x {side} cannot be halved for the top level")
-        if self.data.resolution != self.vqgan.autoencoder.resolution:
-            raise ValueError("data.resolution and vqgan.autoencoder.resolution differ")
         return self
+
+
+def _section(settings: type[Section], required: bool) -> Any:
+    about = (settings.__doc__ or "").splitlines()[0]
+    return (settings, Field(description=about)) if required else (settings | None, Field(None, description=about))
+
+
+if TYPE_CHECKING:
+
+    class Dataset(DatasetLists): ...
+
+else:
+    Dataset = create_model(
+        "Dataset",
+        __base__=DatasetLists,
+        __module__=__name__,
+        __doc__="A dataset with all its settings, and which first stages and priors are trained on it.",
+        **{kind.name: _section(kind.settings, kind.required) for kind in FIRST_STAGES.values()},
+        **{method.name: _section(method.settings, method.name == "prior") for method in METHODS.values()},
+    )
 
 
 class Roles(Section):
@@ -173,7 +190,7 @@ class Suite(Section):
 
 
 class Params(Section):
-    """The whole of `params.yaml`."""
+    """The whole of `params.yaml`, presets merged into the datasets."""
 
     suite: str = Field(description="the suite that is built unless `--config suite=…` names another")
     suites: dict[str, Suite]
@@ -191,7 +208,7 @@ class Params(Section):
         return self
 
 
-def _check_sizes(suite: str, evaluate: EvaluateParams, name: str, dataset: Dataset) -> None:
+def _check_sizes(suite: str, evaluate: EvaluateParams, name: str, dataset: Any) -> None:
     """Refuse an evaluation that asks a dataset for more images or steps than it has."""
     limit = min(dataset.data.train, dataset.data.test)
     if evaluate.nll_images > limit:
@@ -204,31 +221,115 @@ def _check_sizes(suite: str, evaluate: EvaluateParams, name: str, dataset: Datas
         raise ValueError(f"suites.{suite}.evaluate.neighbours: more than the training images of {name}")
     if max(evaluate.step_sweep, default=0) > dataset.prior.diffusion.timesteps:
         raise ValueError(f"suites.{suite}.evaluate.step_sweep: more than the timesteps of {name}")
-    if (ddpm := dataset.baselines.ddpm) and not 0 < max(evaluate.ddim_steps, default=0) <= ddpm.timesteps:
-        raise ValueError(f"suites.{suite}.evaluate.ddim_steps: {name} trains a ddpm; give 1 to {ddpm.timesteps} steps")
-
-
-def codebook_size(first_stage: str) -> int:
-    """The capacity K in a first stage's name, e.g. 256 for `refit_k256_p4000`."""
-    match = FIRST_STAGE.fullmatch(first_stage)
-    if match is None:
-        raise UserError(
-            f"'{first_stage}' is no first stage: expected vqgan_k<K>, refit_k<K>_p<P>, vqvae2_k<K> or dvae_k<K>"
+    if "ddpm" in dataset.baselines and not 0 < max(evaluate.ddim_steps, default=0) <= dataset.ddpm.timesteps:
+        raise ValueError(
+            f"suites.{suite}.evaluate.ddim_steps: {name} trains a ddpm; give 1 to {dataset.ddpm.timesteps} steps"
         )
-    return int(match["k"] or match["rk"])
 
 
-def sampled_features(first_stage: str) -> int:
-    """The number P of sampled features in a ReFiT's name, e.g. 4000 for `refit_k256_p4000`."""
-    match = FIRST_STAGE.fullmatch(first_stage)
-    if match is None or match["p"] is None:
-        raise UserError(f"'{first_stage}' is no ReFiT: expected refit_k<K>_p<P>")
-    return int(match["p"])
+def merged(base: Any, own: Any) -> Any:
+    """`own` laid over `base`: mappings key by key, however deep; anything else takes the place of what was there."""
+    if not isinstance(base, Mapping) or not isinstance(own, Mapping):
+        return own
+    return {**base, **{key: merged(base[key], value) if key in base else value for key, value in own.items()}}
+
+
+def with_presets(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`params.yaml` as it is written with every preset merged into the datasets that name it.
+
+    Raises:
+        UserError: a dataset names a preset that there is not.
+    """
+    presets = values.get("presets") or {}
+    datasets = {}
+    for name, own in (values.get("datasets") or {}).items():
+        if isinstance(own, Mapping):
+            preset = own.get("preset")
+            if preset is not None and preset not in presets:
+                raise UserError(
+                    f"datasets.{name}.preset: '{preset}' is no preset; there are {', '.join(presets) or 'none'}"
+                )
+            own = _inherited(merged(presets.get(preset, {}), {k: v for k, v in own.items() if k != "preset"}))
+        datasets[name] = own
+    return {**{key: value for key, value in values.items() if key != "presets"}, "datasets": datasets}
+
+
+def _inherited(dataset: dict[str, Any]) -> dict[str, Any]:
+    for section, base in INHERITS.items():
+        own, of_base = _at(dataset, section), _at(dataset, base)
+        if isinstance(own, Mapping) and isinstance(of_base, Mapping):
+            *above, last = section.split(".")
+            change: dict[str, Any] = {last: merged(of_base, own)}
+            for part in reversed(above):
+                change = {part: change}
+            dataset = merged(dataset, change)
+    return dataset
+
+
+def _at(values: Any, key: str) -> Any:
+    """The value at a key such as `vqgan.loss`, None where there is none."""
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def sources(values: Mapping[str, Any], dataset: str, section: str) -> list[str]:
+    """The keys of `params.yaml`, as it is written, from which a dataset's section comes: what DVC is to watch.
+
+    Args:
+        values: `params.yaml` as it is written.
+        dataset: its name.
+        section: such as `prior`, `data.resolution` or `vqgan.autoencoder`.
+    """
+    return list(dict.fromkeys(_sources(values, dataset, section)))
+
+
+def _sources(values: Mapping[str, Any], dataset: str, section: str) -> Iterator[str]:
+    preset = _at(values, f"datasets.{dataset}.preset")
+    for place in (f"presets.{preset}", f"datasets.{dataset}"):
+        if _at(values, f"{place}.{section}") is not None:
+            yield f"{place}.{section}"
+    for inheriting, base in INHERITS.items():
+        if inheriting == section or inheriting.startswith(f"{section}."):
+            yield from _sources(values, dataset, base)
+
+
+def resolve(values: Mapping[str, Any], where: str = "params.yaml") -> Params:
+    """Merge the presets of `params.yaml` and validate the whole.
+
+    Raises:
+        UserError: names every wrong key or value and what is allowed there.
+    """
+    for name, preset in (values.get("presets") or {}).items():
+        _check_preset(name, preset, where)
+    return parse(Params, with_presets(values), where=where)
+
+
+def _check_preset(name: str, preset: Any, where: str) -> None:
+    """Name what is wrong in a preset as the preset's own; what it leaves to datasets may be missing."""
+    try:
+        Dataset.model_validate(_inherited(preset) if isinstance(preset, dict) else preset)
+    except ValidationError as error:
+        if wrong := [problem for problem in error.errors() if problem["type"] != "missing"]:
+            raise UserError(explained(Dataset, wrong, where, f"presets.{name}.")) from None
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of `params.yaml`, made from the typed parameters."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Params.model_json_schema()}
+    """The JSON schema of `params.yaml` as it is written, made from the typed parameters.
+
+    What a preset or another section may say instead is not required there.
+    """
+    found = Params.model_json_schema()
+    definitions = found["$defs"]
+    for name, definition in definitions.items():
+        if name not in ("EvaluateParams", "Roles", "Suite"):
+            definition.pop("required", None)
+    dataset = {"$ref": "#/$defs/Dataset"}
+    text = {"description": "the preset whose settings it takes", "type": "string"}
+    definitions["Dataset"]["properties"] = {"preset": text, **definitions["Dataset"]["properties"]}
+    presets = {"additionalProperties": dataset, "description": "settings that datasets share", "type": "object"}
+    found["properties"] = {**found["properties"], "presets": presets}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
 
 def write_schema(out: Path | None = None) -> str | None:
@@ -261,7 +362,9 @@ def load(path: Path) -> Params:
         raise UserError(f"{path}: no such file") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML ({error})") from None
-    return parse(Params, values, where=str(path))
+    if not isinstance(values, Mapping):
+        raise UserError(f"{path}: must be keys with values")
+    return resolve(values, where=str(path))
 
 
 def check(path: Path = Path("params.yaml"), *, resolved: bool = False, dataset: str | None = None) -> str:

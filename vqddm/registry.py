@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from operator import attrgetter
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -111,9 +110,9 @@ class Method:
     """What fills code maps or pixels: the prior, and what it is compared with.
 
     Args:
-        name: of its files (`transformer.safetensors`) and measures (`transformer_likelihood.json`).
+        name: of its section of a dataset, its files (`transformer.safetensors`) and measures
+            (`transformer_likelihood.json`).
         title: in tables and legends.
-        section: where a dataset has its settings: `prior`, `baselines.transformer`.
         settings: the type of that section.
         fills: `codes` of a first stage, or `pixels`, which need none.
         train: `module:function` that trains it.
@@ -123,13 +122,13 @@ class Method:
         steps: from its settings, the codes of a map and the suite's `evaluate`: the numbers of network evaluations with
             which it is sampled, rising; the last one is Table 2's.
         strided: its samples take any number of steps, so the command is told one.
+        check: raises ValueError where the settings are those of another method.
         row: the row of the paper's Table 2 that it fills, None where the paper has none.
         colour: in figures.
     """
 
     name: str
     title: str
-    section: str
     settings: type[Section]
     fills: Literal["codes", "pixels"]
     train: str
@@ -137,9 +136,6 @@ class Method:
     commands: Mapping[str, str]
     steps: Callable[[Any, int, Any], tuple[int, ...]]
     strided: bool = True
+    check: Callable[[Any], None] = lambda settings: None
     row: str | None = None
     colour: str = "orange"
-
-    def settings_of(self, dataset: Any) -> Any:
-        """Its settings in a dataset of `params.yaml`, None where it is not trained there."""
-        return attrgetter(self.section)(dataset)

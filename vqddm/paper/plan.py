@@ -143,8 +143,8 @@ def plan_from(params: Params, suite: str) -> Plan:
                 priors=dataset.priors,
                 timesteps=dataset.prior.diffusion.timesteps,
                 step_sweep=chosen.evaluate.step_sweep,
-                baselines=dataset.baselines.names,  # type: ignore[arg-type]
-                ddim_steps=tuple(sorted(chosen.evaluate.ddim_steps)) if dataset.baselines.ddpm else (),
+                baselines=dataset.baselines,
+                ddim_steps=tuple(sorted(chosen.evaluate.ddim_steps)) if "ddpm" in dataset.baselines else (),
             )
             for name, dataset in datasets.items()
         },

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from vqddm.prior.settings import PriorParams
 from vqddm.registry import Method
+
+
+def _has(transition: str) -> Callable[[PriorParams], None]:
+    def check(prior: PriorParams) -> None:
+        if prior.diffusion.transition != transition:
+            raise ValueError(f"diffusion.transition must be {transition}, not {prior.diffusion.transition}")
+
+    return check
+
 
 PRIOR = Method(
     name="prior",
     title="VQ-DDM",
-    section="prior",
     settings=PriorParams,
     fills="codes",
     train="vqddm.prior.train:train_prior",
@@ -21,16 +31,17 @@ PRIOR = Method(
         "counts": "evaluate counts --prior",
     },
     steps=lambda prior, codes, evaluate: (prior.diffusion.timesteps,),
+    check=_has("uniform"),
     colour="blue",
 )
 ABSORBING = Method(
     name="absorbing",
     title="VQ-DDM, absorbing transition",
-    section="baselines.absorbing",
     settings=PriorParams,
     fills="codes",
     train=PRIOR.train,
     load=PRIOR.load,
     commands={name: PRIOR.commands[name] for name in ("train", "sample", "likelihood", "counts")},
     steps=PRIOR.steps,
+    check=_has("absorbing"),
 )

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from vqddm.settings import PositiveInt, Section, TrainingParams
+from vqddm.settings import PositiveInt, Section, TrainedParams
 
 
 class DiffusionParams(Section):
@@ -38,7 +38,7 @@ class UNetParams(Section):
     head_dim: PositiveInt = Field(description="channels per head")
 
 
-class PriorParams(Section):
+class PriorParams(TrainedParams):
     """The discrete diffusion prior over code maps."""
 
     diffusion: DiffusionParams
@@ -48,4 +48,10 @@ class PriorParams(Section):
     gradient_clip: float | None = Field(gt=0, description="largest norm of the gradient; null: the paper names none")
     importance_sampling: bool = Field(description="draw t with q(t) proportional to sqrt(E[L_t^2])")
     ema_decay: float = Field(ge=0, lt=1, description="exponential moving average of the weights; 0 turns it off")
-    training: TrainingParams
+
+    def fits(self, section: str, resolution: int, side: int) -> None:
+        """The code map can be halved by all levels of the U-Net."""
+        if side % 2 ** (len(self.unet.multipliers) - 1):
+            raise ValueError(
+                f"code maps of {side} x {side} cannot be halved by all levels of {section}.unet.multipliers"
+            )

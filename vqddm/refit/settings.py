@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from vqddm.settings import PositiveInt, Section, TrainingParams
+from vqddm.settings import PositiveInt, TrainedParams
 from vqddm.vqgan.settings import AdversarialParams
 
 
-class RefitParams(Section):
+class RefitParams(TrainedParams):
     """ReFiT (section 3.2): codebook rebuilt from k-means centres, decoder fine-tuned."""
 
     source: str = Field(pattern=r"^vqgan_k\d+$", description="the VQ-GAN whose codebook is rebuilt")
@@ -18,4 +18,3 @@ class RefitParams(Section):
     loss: AdversarialParams
     decoder_learning_rate: float = Field(gt=0)
     discriminator_learning_rate: float = Field(gt=0)
-    training: TrainingParams

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vqddm.settings import PositiveInt, Section, TrainingParams
+from vqddm.settings import PositiveInt, Section, TrainedParams
 
 VQGANName = Annotated[str, Field(pattern=r"^vqgan_k\d+$")]
 
@@ -49,7 +49,7 @@ class AdversarialParams(Section):
     discriminator_weight: float = Field(ge=0, description="factor on the adaptive weight")
 
 
-class VQGANParams(Section):
+class VQGANParams(TrainedParams):
     """The VQ-GAN: trained from scratch, or an official checkpoint."""
 
     pretrained: dict[VQGANName, str] = Field(
@@ -59,4 +59,8 @@ class VQGANParams(Section):
     autoencoder: AutoencoderParams
     loss: AdversarialParams
     learning_rate: float = Field(gt=0, description="Adam's learning rate (for the whole batch)")
-    training: TrainingParams
+
+    def fits(self, section: str, resolution: int, side: int) -> None:
+        """The autoencoder is made for the dataset's resolution."""
+        if resolution != self.autoencoder.resolution:
+            raise ValueError(f"data.resolution and {section}.autoencoder.resolution differ")

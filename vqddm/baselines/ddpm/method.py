@@ -8,7 +8,6 @@ from vqddm.registry import Method
 DDPM = Method(
     name="ddpm",
     title="pixel diffusion",
-    section="baselines.ddpm",
     settings=DDPMParams,
     fills="pixels",
     train="vqddm.baselines.ddpm.train:train_ddpm",

@@ -6,10 +6,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from vqddm.settings import PositiveInt, Section, TrainingParams
+from vqddm.settings import PositiveInt, TrainedParams
 
 
-class DDPMParams(Section):
+class DDPMParams(TrainedParams):
     """Pixel diffusion, which the paper compares with (Table 2, Figures 5 and 6): DDPM's U-Net, sampled by DDIM."""
 
     timesteps: PositiveInt = Field(ge=2, description="T; DDPM: 1000, with its linear variances")
@@ -22,10 +22,15 @@ class DDPMParams(Section):
     warmup_steps: int = Field(ge=0, description="steps over which the learning rate first rises")
     gradient_clip: float | None = Field(gt=0, description="largest norm of the gradient")
     ema_decay: float = Field(gt=0, lt=1, description="exponential moving average of the weights, which is kept")
-    training: TrainingParams
 
     @model_validator(mode="after")
     def _groups_divide(self) -> Self:
         if any(width % self.groups for width in self.widths):
             raise ValueError(f"widths {list(self.widths)} must be multiples of groups {self.groups}")
         return self
+
+    def fits(self, section: str, resolution: int, side: int) -> None:
+        """The image can be halved by all levels."""
+        halved = self.patch * 2 ** (len(self.widths) - 1)
+        if resolution % halved:
+            raise ValueError(f"{section}: {resolution} pixels are not a multiple of {halved}")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from vqddm.settings import Section, TrainingParams
+from vqddm.settings import TrainedParams
 
 
-class DVAEParams(Section):
+class DVAEParams(TrainedParams):
     """DALL-E's discrete VAE (Table 1), with encoder and decoder of the dataset's VQ-GAN."""
 
     kl_weight: float = Field(ge=0, description="weight of the KL to uniform codes, in nats per code")
     learning_rate: float = Field(gt=0, description="Adam's learning rate")
-    training: TrainingParams

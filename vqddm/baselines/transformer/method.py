@@ -8,7 +8,6 @@ from vqddm.registry import Method
 TRANSFORMER = Method(
     name="transformer",
     title="VQ-GAN + transformer",
-    section="baselines.transformer",
     settings=TransformerParams,
     fills="codes",
     train="vqddm.baselines.transformer.train:train_transformer",

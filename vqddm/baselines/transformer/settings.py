@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from vqddm.settings import PositiveInt, Section, TrainingParams
+from vqddm.settings import PositiveInt, TrainedParams
 
 
-class TransformerParams(Section):
+class TransformerParams(TrainedParams):
     """The autoregressive prior over the same code maps, which the paper compares with (Table 2, Figure 8)."""
 
     layers: PositiveInt
@@ -18,4 +18,8 @@ class TransformerParams(Section):
     learning_rate: float = Field(gt=0, description="AdamW's learning rate at the start of the cosine annealing")
     warmup_steps: int = Field(ge=0, description="steps over which the learning rate first rises")
     gradient_clip: float | None = Field(gt=0, description="largest norm of the gradient")
-    training: TrainingParams
+
+    def fits(self, section: str, resolution: int, side: int) -> None:
+        """The window is no larger than the code map."""
+        if self.window > side:
+            raise ValueError(f"{section}.window is more than the {side} x {side} codes of a map")

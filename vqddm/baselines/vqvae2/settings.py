@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from vqddm.settings import Section, TrainingParams
+from vqddm.settings import TrainedParams
 
 
-class VQVAE2Params(Section):
+class VQVAE2Params(TrainedParams):
     """VQ-VAE-2's two levels of codes (Table 1), with encoder and decoder of the dataset's VQ-GAN."""
 
     commitment: float = Field(ge=0, description="beta of Eq. 14")
     learning_rate: float = Field(gt=0, description="Adam's learning rate")
-    training: TrainingParams
+
+    def fits(self, section: str, resolution: int, side: int) -> None:
+        """The code map can be halved for the top level."""
+        if side % 2:
+            raise ValueError(f"{section}: code maps of {side} x {side} cannot be halved for the top level")
