@@ -1,7 +1,6 @@
 """The command line: `vqddm STEP COMMAND`, a table of the functions that do the work.
 
-A function is imported when its command is called or asked for its help. Its parameters are the options, with their
-annotations' types, their defaults, and the help that `Args:` of its docstring gives; its docstring is the command's.
+A function is imported when its command is called or asked for its help; what its options are, `vqddm/options.py` says.
 What it returns as text is printed.
 """
 
@@ -11,23 +10,20 @@ import ast
 import difflib
 import errno
 import importlib.util
-import inspect
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
 
-from cyclopts import App, CycloptsError, Group, Parameter, Token
-from cyclopts.validators import Number
+from cyclopts import App, CycloptsError, Group
 
 from vqddm.artifacts import UserError
 from vqddm.first_stages import FIRST_STAGES
 from vqddm.interim import REFERENCES, mended
 from vqddm.methods import METHODS
+from vqddm.options import application, with_options
 from vqddm.registry import imported
-from vqddm.settings import Section, parse
 
 STEPS = {
     "": "The project",
@@ -83,10 +79,6 @@ TABLE = {
     "ledger record TARGETS": "vqddm.ledger.commands:record",
     "ledger accept": "vqddm.ledger.commands:accept",
 }
-# What holds for a parameter of that name in every command.
-ONE = ("count", "draws", "images", "micro_batch", "neighbours", "nodes", "processes", "threads")
-LEAST = {**dict.fromkeys(ONE, 1), "image": 0, "seed": 0}
-ENVIRONMENT = {"save_seconds": "VQDDM_SAVE_SECONDS", "micro_batch": "VQDDM_MICRO_BATCH"}
 
 
 def commands() -> dict[str, tuple[list[str], str]]:
@@ -112,31 +104,17 @@ def summary(reference: str) -> str:
     raise AssertionError(f"{module} has no function {name}")
 
 
-def application(name: str) -> App:
-    """A command as cyclopts parses it, or without `name` none."""
-    app = App(
-        name=f"vqddm {name}".strip(),
-        help_flags="--help",
-        version_flags=(),
-        help_format="markdown",
-        default_parameter=Parameter(negative=()),  # no `--no-tensors` beside `--tensors`
-        result_action="return_value",
-    )
-    app["--help"].show = False
-    return app
-
-
 def command(name: str) -> App:
     """The application of one command, its function imported."""
     arguments, reference = commands()[name]
-    app = application(name)
-    app.default(parsed(mended(name, imported(reference)), arguments))
+    app = application(f"vqddm {name}")
+    app.default(with_options(mended(name, imported(reference)), arguments))
     return app
 
 
 def overview(step: str = "") -> App:
     """An application that only lists: all commands, or those of a step."""
-    app = application(step)
+    app = application(f"vqddm {step}".strip())
     app.help = STEPS[step] + "." if step else "VQ-DDM, step by step. `vqddm STEP COMMAND --help` tells more."
     titles = {name: f"{name}: {title}" if name else title for name, title in STEPS.items()}
     groups = {name: Group(title, sort_key=position) for position, (name, title) in enumerate(titles.items())}
@@ -149,57 +127,6 @@ def overview(step: str = "") -> App:
     return app
 
 
-def parsed(function: Callable[..., Any], arguments: Sequence[str]) -> Callable[..., Any]:
-    """`function` with a signature that tells cyclopts what is an option and what an argument, and how to read it.
-
-    A parameter that is called (`say`) is no option.
-    """
-    signature = inspect.signature(function, eval_str=True)
-    parameters = []
-    for parameter in signature.parameters.values():
-        if get_origin(parameter.annotation) is not Callable:
-            positional = parameter.name in arguments
-            kind = inspect.Parameter.POSITIONAL_ONLY if positional else inspect.Parameter.KEYWORD_ONLY
-            annotation = Annotated[parameter.annotation, option(parameter.name, parameter.annotation, not positional)]
-            parameters.append(parameter.replace(kind=kind, annotation=annotation))
-
-    def call(*values: Any, **options: Any) -> Any:
-        return function(**dict(zip(arguments, values, strict=False)), **options)
-
-    ordered = sorted(parameters, key=lambda parameter: parameter.kind)
-    call.__doc__, call.__signature__ = function.__doc__, signature.replace(parameters=ordered)  # type: ignore[attr-defined]
-    return call
-
-
-def option(name: str, annotation: Any, named: bool) -> Parameter:
-    """How a parameter is read: a section as JSON, whole numbers strictly, everything else as cyclopts does."""
-    given: dict[str, Any] = {"name": "--" + name.replace("_", "-")} if named else {}
-    if name in LEAST:
-        given["validator"] = Number(gte=LEAST[name])
-    if name in ENVIRONMENT:
-        given["env_var"] = ENVIRONMENT[name]
-    choices = (annotation,) if get_origin(annotation) in (list, Sequence) else (annotation, *get_args(annotation))
-    types = [kind for kind in choices if isinstance(kind, type)]
-    if section := next((kind for kind in types if issubclass(kind, Section)), None):
-        given |= {"converter": _section(section, f"--{name}"), "accepts_keys": False, "n_tokens": 1, "metavar": "JSON"}
-    elif int in types:
-        given["converter"] = _whole
-    elif bool in types:
-        given["show_default"] = False
-    return Parameter(**given)
-
-
-def _section(section: type[Section], where: str) -> Callable[[Any, Sequence[Token]], Section]:
-    return lambda _, tokens: parse(section, tokens[0].value, where)
-
-
-def _whole(_: Any, tokens: Sequence[Token]) -> int:
-    try:
-        return int(tokens[0].value)
-    except ValueError:
-        raise ValueError(f"'{tokens[0].value}' is no whole number") from None
-
-
 class Usage(Exception):
     """A command line that cannot be read."""
 
@@ -210,7 +137,7 @@ def run(tokens: Sequence[str]) -> None:
     Raises:
         Usage: there is no such command, or it takes no such option or value.
     """
-    name = next((name for n in (2, 1) if (name := " ".join(tokens[:n])) in commands()), None)
+    name = next((words for words in (" ".join(tokens[:2]), " ".join(tokens[:1])) if words in commands()), None)
     if name is None:
         words = [token for token in tokens if token != "--help"]
         if words and words not in [[step] for step in STEPS]:
@@ -220,9 +147,6 @@ def run(tokens: Sequence[str]) -> None:
     rest = list(tokens[len(name.split()) :])
     if name == "launch":
         rest = _untouched(rest)
-    for variable in ENVIRONMENT.values():
-        if not os.environ.get(variable):  # as good as none
-            os.environ.pop(variable, None)
     try:
         result = command(name)(rest, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -237,10 +161,9 @@ def _unknown(words: Sequence[str]) -> str:
     names = [name for name in commands() if name.startswith(step)]
     known = {name.split()[-1]: name for name in names} | {name: name for name in names}
     named = " ".join(words[:2])
-    near = [] if "-" in (words[0][0], words[-1][0]) else difflib.get_close_matches(named, known, n=1)
-    hint = (
-        f"did you mean `vqddm {known[near[0]]}`?" if near else f"`{f'vqddm {step}'.strip()} --help` lists what there is"
-    )
+    hint = f"`{f'vqddm {step}'.strip()} --help` lists what there is"
+    if "-" not in [word[:1] for word in words[:2]] and (near := difflib.get_close_matches(named, known, n=1)):
+        hint = f"did you mean `vqddm {known[near[0]]}`?"
     return f"vqddm: there is no command `{named}`; {hint}"
 
 
@@ -260,6 +183,9 @@ def main() -> None:
     except Usage as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except UserError as error:
         sys.exit(f"vqddm: {error}")
     except OSError as error:

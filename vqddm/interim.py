@@ -30,7 +30,7 @@ REFERENCES = {
     "vqddm.paper.figures:figure": "vqddm.interim:figure",
 }
 RENAMED = {"refit rebuild": {"count": "features"}, "evaluate speed": {"first_stage_name": "name"}}
-DEFAULTS = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "": {
         "seed": 0,
         "save_seconds": 60.0,
