@@ -14,13 +14,13 @@ from test_diffusion import CASES, JOINT, between, brute_posterior, keeps, parts,
 from torch import Tensor, nn
 
 from vqddm.prior import absorbing
-from vqddm.prior.chain import chain_of
 from vqddm.prior.diffusion import strided_timesteps
 from vqddm.prior.inpaint import inpaint_codes
 from vqddm.prior.likelihood import exact_bits
 from vqddm.prior.sample import sample_codes
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.settings import DiffusionParams
+from vqddm.prior.transitions import TRANSITIONS
 
 
 def matrices(codes: int, timesteps: int, kind: str) -> list[np.ndarray]:
@@ -42,7 +42,7 @@ def test_posterior_is_the_matrix_product(codes: int, timesteps: int, kind: str) 
         expected = brute_posterior(steps, s, t, np.append(p0, 0))
         np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-14)
         if (s, t) == (0, 1):
-            early = schedule.transition(0, 1, torch.float64)
+            early = schedule.interval(0, 1, torch.float64)
             last = absorbing.last(torch.arange(codes + 1)[None], rows, early)[0]
             np.testing.assert_allclose(last, expected[:, :codes], rtol=1e-9, atol=1e-14)
 
@@ -68,16 +68,16 @@ def test_kl_is_the_sum(codes: int, timesteps: int, kind: str) -> None:
 def test_each_image_has_its_own_timestep() -> None:
     schedule, codes, rng = NoiseSchedule(50, "cosine"), 5, torch.Generator().manual_seed(0)
     z0, t = torch.randint(codes, (4, 2, 3), generator=rng), torch.tensor([1, 2, 30, 50])
-    z_t = absorbing.diffuse(z0, schedule.transition(0, t), codes, rng)
+    z_t = absorbing.diffuse(z0, schedule.interval(0, t), codes, rng)
     logits = torch.randn(4, 2, 3, codes, generator=rng)
-    together = absorbing.kl_terms(z0, z_t, logits, schedule.transition(t - 1, t), schedule.transition(0, t - 1))
+    together = absorbing.kl_terms(z0, z_t, logits, schedule.interval(t - 1, t), schedule.interval(0, t - 1))
     one_by_one = [
         absorbing.kl_terms(
             z0[i : i + 1],
             z_t[i : i + 1],
             logits[i : i + 1],
-            schedule.transition(n - 1, n),
-            schedule.transition(0, n - 1),
+            schedule.interval(n - 1, n),
+            schedule.interval(0, n - 1),
         )
         for i, n in enumerate(t.tolist())
     ]
@@ -88,12 +88,12 @@ def test_ends_of_the_chain() -> None:
     """`start` draws what `prior_kl` compares with, also where the schedule leaves codes unmasked."""
     codes, schedule = 4, NoiseSchedule(10, "cosine")
     for t in (2, 6, 10):
-        whole = schedule.transition(0, t, torch.float64)
+        whole = schedule.interval(0, t, torch.float64)
         q = between(matrices(codes, 10, "cosine"), 0, t)[1]
         start = np.append(np.full(codes, float(whole.keep) / codes), float(whole.noise))
         expected = np.sum(q[q > 0] * np.log(q[q > 0] / start[q > 0]))
         assert absorbing.prior_kl(whole, codes) == pytest.approx(expected, rel=1e-8, abs=1e-14)
-    z = absorbing.start((20_000,), schedule.transition(0, 6), codes, torch.Generator().manual_seed(0))
+    z = absorbing.start((20_000,), schedule.interval(0, 6), codes, torch.Generator().manual_seed(0))
     keep = keeps(10, "cosine")[6]
     counts = z.bincount(minlength=codes + 1).numpy()
     assert chisquare(counts, np.append(np.full(codes, keep / codes), 1 - keep) * 20_000).pvalue > 1e-4
@@ -103,7 +103,7 @@ def test_ends_of_the_chain() -> None:
 def test_diffuse_has_the_marginals_of_the_matrices() -> None:
     codes, timesteps, count = 4, 10, 20_000
     schedule, t = NoiseSchedule(timesteps, "cosine"), torch.tensor([0, 3, 7])
-    whole = schedule.transition(0, t)
+    whole = schedule.interval(0, t)
     z = absorbing.diffuse(torch.full((3, count), 2), whole, codes, torch.Generator().manual_seed(0))
     assert (z[0] == 2).all()
     for row, step in zip(z[1:], (3, 7), strict=True):
@@ -118,7 +118,7 @@ class Oracle(nn.Module):
 
     def __init__(self, joint: Tensor) -> None:
         super().__init__()
-        self.joint, self.codebook_size, self.chain = joint.double(), len(joint), absorbing
+        self.joint, self.codebook_size, self.transition = joint.double(), len(joint), absorbing
 
     def forward(self, z_t: Tensor, t: Tensor) -> Tensor:
         rows = torch.cat([self.joint.T, self.joint.sum(1)[None]])  # p(first | second), the mask says nothing
@@ -131,7 +131,7 @@ def chain_output(joint: np.ndarray, schedule: NoiseSchedule, steps: int) -> np.n
     """p(z_0) of the strided chain, by matrices over all 16 pairs of states: each position from its own belief."""
     codes = len(joint)
     whole = np.zeros((codes + 1, codes + 1))
-    keep = schedule.transition(0, torch.arange(schedule.timesteps + 1), torch.float64).keep.numpy()
+    keep = schedule.interval(0, torch.arange(schedule.timesteps + 1), torch.float64).keep.numpy()
     start = np.append(np.full(codes, keep[-1] / codes), 1 - keep[-1])
     p = np.outer(start, start)
     columns = np.vstack([joint, joint.sum(0)]) / np.append(joint.sum(1), 1)[:, None]
@@ -167,7 +167,7 @@ def test_the_bound_is_the_enumerated_one() -> None:
     """Mean of `exact_bits` over its draws against every z_t enumerated, prior KL included."""
     schedule, oracle, codes, z0 = NoiseSchedule(6, "sqrt_cosine"), Oracle(JOINT), 3, (0, 2)
     steps = matrices(codes, 6, "sqrt_cosine")
-    nats = 2 * absorbing.prior_kl(schedule.transition(0, 6, torch.float64), codes)
+    nats = 2 * absorbing.prior_kl(schedule.interval(0, 6, torch.float64), codes)
     for t in range(1, 7):
         for z_t in product(range(codes + 1), repeat=2):
             chance = np.prod([between(steps, 0, t)[a, b] for a, b in zip(z0, z_t, strict=True)])
@@ -197,8 +197,8 @@ def test_inpainting_keeps_what_is_given_and_follows_it() -> None:
     assert share == pytest.approx((conditional + marginal) / 2, abs=0.04)
 
 
-def test_the_parameters_name_the_chain() -> None:
+def test_the_parameters_name_the_transition() -> None:
     params = DiffusionParams(timesteps=10, schedule="cosine", transition="absorbing", residual=False)
-    assert chain_of(params) is absorbing
+    assert TRANSITIONS[params.transition].functions is absorbing
     with pytest.raises(ValidationError, match="no residual"):
         DiffusionParams(timesteps=10, schedule="cosine", transition="absorbing", residual=True)

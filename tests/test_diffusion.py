@@ -19,7 +19,7 @@ from vqddm.prior.diffusion import diffuse, draw, kl_terms, posterior, prior_kl, 
 from vqddm.prior.inpaint import inpaint_codes, paper_masks, random_mask
 from vqddm.prior.likelihood import exact_bits
 from vqddm.prior.sample import sample_codes
-from vqddm.prior.schedule import NoiseSchedule, Transition
+from vqddm.prior.schedule import Interval, NoiseSchedule
 
 CASES = [(5, 4, "cosine"), (6, 10, "sqrt_cosine"), (7, 50, "cosine"), (5, 50, "sqrt_cosine")]
 
@@ -51,9 +51,9 @@ def brute_posterior(steps: list[np.ndarray], s: int, t: int, p0: np.ndarray) -> 
     return joint / joint.sum(1, keepdims=True)
 
 
-def parts(schedule: NoiseSchedule, s: int, t: int) -> tuple[Transition, Transition]:
+def parts(schedule: NoiseSchedule, s: int, t: int) -> tuple[Interval, Interval]:
     """(late, early) in float64."""
-    return schedule.transition(s, t, torch.float64), schedule.transition(0, s, torch.float64)
+    return schedule.interval(s, t, torch.float64), schedule.interval(0, s, torch.float64)
 
 
 def strides(timesteps: int) -> list[tuple[int, int]]:
@@ -67,8 +67,8 @@ def strides(timesteps: int) -> list[tuple[int, int]]:
 def test_schedule_is_eq_19_and_finite(timesteps: int, kind: str) -> None:
     schedule = NoiseSchedule(timesteps, kind)
     for dtype in (torch.float32, torch.float64):
-        whole = schedule.transition(0, torch.arange(timesteps + 1), dtype)
-        single = schedule.transition(torch.arange(timesteps), torch.arange(1, timesteps + 1), dtype)
+        whole = schedule.interval(0, torch.arange(timesteps + 1), dtype)
+        single = schedule.interval(torch.arange(timesteps), torch.arange(1, timesteps + 1), dtype)
         for part in (*whole, *single):
             assert part.dtype == dtype
             assert part.isfinite().all() and (part >= 0).all() and (part <= 1).all()
@@ -83,8 +83,8 @@ def test_small_noise_survives_float32() -> None:
     """1 - alpha_1 at T = 4000 to full float32 precision, against cos^2 x0 - cos^2 x1 as a product of sines."""
     x0, x1 = (0.008 / 1.008 * math.pi / 2, (1 / 4000 + 0.008) / 1.008 * math.pi / 2)
     exact = math.sin(x1 - x0) * math.sin(x1 + x0) / math.cos(x0) ** 2
-    assert float(NoiseSchedule(4000, "cosine").transition(0, 1).noise) == pytest.approx(exact, rel=2e-7)
-    assert float(NoiseSchedule(4000, "sqrt_cosine").transition(0, 1).noise) == pytest.approx(4.9e-6, rel=0.01)
+    assert float(NoiseSchedule(4000, "cosine").interval(0, 1).noise) == pytest.approx(exact, rel=2e-7)
+    assert float(NoiseSchedule(4000, "sqrt_cosine").interval(0, 1).noise) == pytest.approx(4.9e-6, rel=0.01)
 
 
 @pytest.mark.parametrize(("codes", "timesteps", "kind"), CASES)
@@ -123,7 +123,7 @@ def test_prior_kl_is_the_sum() -> None:
         schedule = NoiseSchedule(timesteps, kind)
         for t in (1, 2, timesteps // 2, timesteps):
             q = between(matrices(codes, timesteps, kind), 0, t)[0]
-            ours = prior_kl(schedule.transition(0, t, torch.float64), codes)
+            ours = prior_kl(schedule.interval(0, t, torch.float64), codes)
             assert ours == pytest.approx(np.sum(q * np.log(q * codes)), rel=1e-8, abs=1e-14)
 
 
@@ -132,7 +132,7 @@ def test_diffuse_has_the_marginals_of_the_matrices() -> None:
     generator = torch.Generator().manual_seed(0)
     schedule = NoiseSchedule(timesteps, "cosine")
     t = torch.tensor([0, 1, 3, 5, 9, 10])
-    z = diffuse(torch.full((6, count), 2), schedule.transition(0, t), codes, generator)
+    z = diffuse(torch.full((6, count), 2), schedule.interval(0, t), codes, generator)
     assert (z[0] == 2).all()
     for row, step in zip(z[1:], t[1:].tolist(), strict=True):
         expected = between(matrices(codes, timesteps, "cosine"), 0, step)[2] * count
@@ -145,7 +145,7 @@ def test_a_batch_of_timesteps_equals_one_at_a_time() -> None:
     z0, z_t = torch.randint(7, (2, 5, 2, 3), generator=generator)
     logits = torch.randn(5, 2, 3, 7, dtype=torch.float64, generator=generator)
     t = torch.tensor([1, 2, 7, 19, 20])
-    early, late = (schedule.transition(a, b, torch.float64) for a, b in ((0, t - 1), (t - 1, t)))
+    early, late = (schedule.interval(a, b, torch.float64) for a, b in ((0, t - 1), (t - 1, t)))
     kl, post = kl_terms(z0, z_t, logits, late, early), posterior(z_t, logits.softmax(-1), late, early)
     for i, step in enumerate(t.tolist()):
         one = slice(i, i + 1)
@@ -160,12 +160,12 @@ def test_float32_terms_of_a_long_chain() -> None:
     generator = torch.Generator().manual_seed(0)
     t = torch.cat([torch.tensor([1, 2, 3, 3999, 4000]), torch.randint(1, 4001, (59,), generator=generator)])
     z0 = torch.randint(codes, (64, 4), generator=generator)
-    z_t = diffuse(z0, schedule.transition(0, t), codes, generator)
+    z_t = diffuse(z0, schedule.interval(0, t), codes, generator)
     logits = (30 * torch.randn(64, 4, codes, generator=generator)).requires_grad_()
-    single = kl_terms(z0, z_t, logits, schedule.transition(t - 1, t), schedule.transition(0, t - 1))
+    single = kl_terms(z0, z_t, logits, schedule.interval(t - 1, t), schedule.interval(0, t - 1))
     single.sum().backward()
     assert logits.grad is not None and logits.grad.isfinite().all()
-    late, early = (schedule.transition(a, b, torch.float64) for a, b in ((t - 1, t), (0, t - 1)))
+    late, early = (schedule.interval(a, b, torch.float64) for a, b in ((t - 1, t), (0, t - 1)))
     double = kl_terms(z0, z_t, logits.detach().double(), late, early)
     torch.testing.assert_close(single.detach().double(), double, rtol=1e-3, atol=1e-5)
 
@@ -247,10 +247,10 @@ class Oracle(nn.Module):
     def __init__(self, joint: Tensor, schedule: NoiseSchedule) -> None:
         super().__init__()
         self.joint, self.schedule, self.codebook_size = joint.double(), schedule, len(joint)
-        self.chain = diffusion
+        self.transition = diffusion
 
     def forward(self, z_t: Tensor, t: Tensor) -> Tensor:
-        keep, noise = self.schedule.transition(0, t, torch.float64)
+        keep, noise = self.schedule.interval(0, t, torch.float64)
         same = torch.nn.functional.one_hot(z_t.flatten(1), self.codebook_size)
         seen = keep[:, None, None] * same + noise[:, None, None] / self.codebook_size  # q(z_t | z_0)
         others = torch.stack([seen[:, 1] @ self.joint.T, seen[:, 0] @ self.joint], 1)
@@ -276,7 +276,7 @@ def test_independent_codes_are_sampled_right_at_any_stride(steps: int) -> None:
 
 def chain_output(joint: Tensor, schedule: NoiseSchedule, steps: int) -> np.ndarray:
     """p(z_0) of the strided chain, by matrices from the joint alone: each position from its true p(z_s | z_t)."""
-    keep, codes = schedule.transition(0, torch.arange(schedule.timesteps + 1), torch.float64).keep.numpy(), 3
+    keep, codes = schedule.interval(0, torch.arange(schedule.timesteps + 1), torch.float64).keep.numpy(), 3
     p = np.full((codes, codes), 1 / 9)
     for t, s in pairwise([*strided_timesteps(schedule.timesteps, steps), 0]):
         a = keep[t] / keep[s]

@@ -10,9 +10,9 @@ from sklearn.cluster import KMeans
 
 from vqddm.artifacts import UserError
 from vqddm.evaluate.measure import usage
-from vqddm.refit.features import draw_positions, sample_features
 from vqddm.refit.finetune import with_codebook
 from vqddm.refit.kmeans import afkmc2, rebuild_codebook, squared_distances
+from vqddm.refit.sampled_features import draw_positions, sample_features
 from vqddm.vqgan.model import FirstStage
 from vqddm.vqgan.settings import AutoencoderParams
 

@@ -9,8 +9,8 @@ import torch
 from loopback import serving
 
 from vqddm.artifacts import UserError, sha256
-from vqddm.vqgan import weights
-from vqddm.vqgan.weights import FOLDER, WEIGHTS, Weights, fetch_weights, weights_at_hand
+from vqddm.data import weights
+from vqddm.data.weights import FOLDER, WEIGHTS, Weights, fetch_weights, weights_at_hand
 
 CONTENT = b"the true weights"
 

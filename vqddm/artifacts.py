@@ -19,9 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -76,12 +75,16 @@ def read_json(path: Path) -> Any:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write one array as `.npy`."""
+    import numpy as np
+
     with replacing(path) as aside, aside.open("wb") as handle:
         np.save(handle, array)
 
 
 def write_batches(path: Path, batches: Iterable[np.ndarray], count: int) -> None:
     """Write `count` rows that come in batches as one `.npy`, without ever holding them all."""
+    import numpy as np
+
     with replacing(path) as aside, aside.open("wb") as handle:
         for number, batch in enumerate(batches):
             if number == 0:
@@ -96,6 +99,8 @@ def read_array(path: Path) -> np.ndarray:
     Raises:
         UserError: the file is missing, empty or cut short.
     """
+    import numpy as np
+
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:

@@ -21,7 +21,6 @@ from vqddm.vqgan.settings import AutoencoderParams, VQGANParams
 REFERENCES = {
     "vqddm.baselines.dvae.train:train_dvae": "vqddm.interim:train_dvae",
     "vqddm.baselines.vqvae2.train:train_vqvae2": "vqddm.interim:train_vqvae2",
-    "vqddm.vqgan.weights:fetch_weights": "vqddm.interim:weights",
     "vqddm.refit.codes:encode": "vqddm.interim:encode",
     "vqddm.evaluate.networks:write_counts": "vqddm.interim:write_counts",
     "vqddm.evaluate.networks:write_transformer_counts": "vqddm.interim:write_transformer_counts",
@@ -108,15 +107,6 @@ def train_dvae(
     """Train a discrete VAE with Gumbel-softmax."""
     train = imported("vqddm.baselines.codebooks:train_codebook")
     train(data, autoencoder, params, codebook_size, state, out, curve, save_seconds, threads)
-
-
-def weights(name: str) -> None:
-    """Fetch the weights of a published network into data/weights/."""
-    from vqddm.vqgan.weights import WEIGHTS, fetch_weights
-
-    if name not in WEIGHTS:
-        raise UserError(f"'{name}' is not one of {', '.join(WEIGHTS)}")
-    fetch_weights(name)
 
 
 def encode(first_stage: Path, data: list[Path], out: list[Path], threads: int | None = None) -> None:

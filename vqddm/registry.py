@@ -118,7 +118,8 @@ class Method:
         train: `module:function` that trains it.
         load: `module:function` that reads its checkpoint for sampling.
         commands: what stands behind `vqddm` for each kind of work, up to the option that takes its checkpoint: `train`,
-            `sample`, and those of `inpaint`, `likelihood` and `counts` that are measured.
+            `sample`, and those of `inpaint`, `likelihood` and `counts` that are measured; for `speed` the option with
+            which `evaluate speed` takes it.
         steps: from its settings, the codes of a map and the suite's `evaluate`: the numbers of network evaluations with
             which it is sampled, rising; the last one is Table 2's.
         strided: its samples take any number of steps, so the command is told one.

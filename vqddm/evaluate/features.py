@@ -14,8 +14,8 @@ from torch_fidelity.registry import register_feature_extractor
 from torch_fidelity.utils import create_feature_extractor
 
 from vqddm.artifacts import UserError
+from vqddm.data.weights import weights_at_hand
 from vqddm.vqgan.perceptual import load_efficientnet
-from vqddm.vqgan.weights import weights_at_hand
 
 EFFICIENTNET = "efficientnet-lite0"  # its name in torch-fidelity's registry
 INCEPTION = "inception-v3-compat"

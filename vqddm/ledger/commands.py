@@ -18,7 +18,7 @@ from vqddm.ledger.dvc import changes, commit, dvc, recorded_checksums
 from vqddm.ledger.stages import check_stages, write_stages
 
 Say = Callable[[str], object]
-STORED = ("data/", "models/")  # the folders of what DVC keeps
+STORED = ("data/", "models/", "evaluation/")  # the folders of what DVC keeps
 
 
 def stages(root: Path = Path()) -> None:

@@ -66,8 +66,15 @@ class PlannedDataset(Section):
     priors: tuple[FirstStageName, ...]
     timesteps: PositiveInt
     step_sweep: tuple[PositiveInt, ...]
+    methods: dict[str, tuple[PositiveInt, ...]] = {}
     baselines: tuple[Baseline, ...] = ()
     ddim_steps: tuple[PositiveInt, ...] = ()
+
+    def stages(self, method: str) -> tuple[str, ...]:
+        """What a method fills on this dataset: the codes of first stages, or `pixels`."""
+        if METHODS[method].fills == "pixels":
+            return (PIXELS,)
+        return self.priors if method == "prior" else self.priors[:1]
 
     @property
     def main_prior(self) -> str:
@@ -143,6 +150,7 @@ def plan_from(params: Params, suite: str) -> Plan:
                 priors=dataset.priors,
                 timesteps=dataset.prior.diffusion.timesteps,
                 step_sweep=chosen.evaluate.step_sweep,
+                methods={name: dataset.steps(name, chosen.evaluate) for name in dataset.methods},
                 baselines=dataset.baselines,
                 ddim_steps=tuple(sorted(chosen.evaluate.ddim_steps)) if "ddpm" in dataset.baselines else (),
             )

@@ -1,6 +1,6 @@
 """Discrete diffusion with the absorbing transition: codes turn into a mask and stay one (D3PM, appendix A.2.2).
 
-The same few functions as `vqddm/prior/diffusion.py`, with the same arguments; `vqddm/prior/chain.py` names them. The
+The same few functions as `vqddm/prior/diffusion.py`, with the same arguments (`vqddm/prior/transitions.py`). The
 mask is one state more, number K. The network gives probabilities of the K codes alone.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vqddm.prior.diffusion import spread
-from vqddm.prior.schedule import Transition
+from vqddm.prior.schedule import Interval
 
 
 def states(codebook_size: int) -> int:
@@ -20,19 +20,19 @@ def states(codebook_size: int) -> int:
     return codebook_size + 1
 
 
-def start(shape: tuple[int, ...], last: Transition, codebook_size: int, generator: torch.Generator) -> Tensor:
+def start(shape: tuple[int, ...], last: Interval, codebook_size: int, generator: torch.Generator) -> Tensor:
     """Draw z_T of the given shape: masks, and with the chance ᾱ_T that the schedule leaves, any code."""
     codes = torch.randint(codebook_size, shape, generator=generator, device=generator.device)
     return diffuse(codes, last, codebook_size, generator)
 
 
-def diffuse(z0: Tensor, early: Transition, codebook_size: int, generator: torch.Generator) -> Tensor:
+def diffuse(z0: Tensor, early: Interval, codebook_size: int, generator: torch.Generator) -> Tensor:
     """Draw z_s given z_0, in the shape of `z0`."""
     chance = torch.rand(z0.shape, generator=generator, device=z0.device)
     return torch.where(chance < spread(early, z0).noise, codebook_size, z0)
 
 
-def posterior(z_t: Tensor, p0: Tensor, late: Transition, early: Transition) -> Tensor:
+def posterior(z_t: Tensor, p0: Tensor, late: Interval, early: Interval) -> Tensor:
     """p(z_s | z_t) for any s < t: a code stays; a mask becomes a draw of p0 with the chance `_unmasks`.
 
     Args:
@@ -50,13 +50,13 @@ def posterior(z_t: Tensor, p0: Tensor, late: Transition, early: Transition) -> T
     return torch.where((z_t == codes).unsqueeze(-1), drawn, found)
 
 
-def last(z_t: Tensor, p0: Tensor, early: Transition) -> Tensor:
+def last(z_t: Tensor, p0: Tensor, early: Interval) -> Tensor:
     """p(z_0 | z_t) at t = 1, (B, ..., K): codes that are seen stay, masks are drawn from p0."""
-    nothing = Transition(torch.ones_like(early.keep), torch.zeros_like(early.noise))
+    nothing = Interval(torch.ones_like(early.keep), torch.zeros_like(early.noise))
     return posterior(z_t, p0, early, nothing)[..., :-1]
 
 
-def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Transition, early: Transition) -> Tensor:
+def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:
     """L_t of each image in nats, summed over its positions: a masked one costs `_unmasks` times -log p0(z_0).
 
     Args:
@@ -71,7 +71,7 @@ def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Transition, early: T
     return (masked * _unmasks(late, early, z0).to(logits.dtype) * missing).flatten(1).sum(1)
 
 
-def prior_kl(last: Transition, codebook_size: int) -> float:
+def prior_kl(last: Interval, codebook_size: int) -> float:
     """KL(q(z_T | z_0) || p(z_T)) in nats per code, p as `start` draws it: ᾱ_T log K.
 
     Args:
@@ -80,7 +80,7 @@ def prior_kl(last: Transition, codebook_size: int) -> float:
     return float(last.keep) * math.log(codebook_size)
 
 
-def _unmasks(late: Transition, early: Transition, like: Tensor) -> Tensor:
+def _unmasks(late: Interval, early: Interval, like: Tensor) -> Tensor:
     """q(z_s is a code | z_t is the mask) = ᾱ_s (1 - ᾱ_t / ᾱ_s) / (1 - ᾱ_t), to broadcast with `like`."""
     late, early = spread(late, like), spread(early, like)
     uncovered = early.keep * late.noise

@@ -1,7 +1,7 @@
 """Discrete diffusion with the uniform transition, in closed form (section 3.1).
 
 Codes are int64 of shape (B, ...), usually (B, h, w). Probabilities and logits have K codes laid out last:
-(B, ..., K). `early` is the transition from timestep 0 to s and `late` the one from s to t, for any
+(B, ..., K). `early` is the interval from timestep 0 to s and `late` the one from s to t, for any
 0 <= s < t <= T, each as scalars or with one value per image (B,). Nothing here builds a one-hot or a matrix
 of K x K.
 """
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vqddm.artifacts import UserError
-from vqddm.prior.schedule import Transition
+from vqddm.prior.schedule import Interval
 
 
 def strided_timesteps(timesteps: int, steps: int) -> list[int]:
@@ -31,16 +31,28 @@ def states(codebook_size: int) -> int:
     return codebook_size
 
 
-def start(shape: tuple[int, ...], last: Transition, codebook_size: int, generator: torch.Generator) -> Tensor:
+def start(shape: tuple[int, ...], last: Interval, codebook_size: int, generator: torch.Generator) -> Tensor:
     """Draw z_T of the given shape: uniform, whatever the schedule's end."""
     return torch.randint(codebook_size, shape, generator=generator, device=generator.device)
 
 
-def diffuse(z0: Tensor, early: Transition, codebook_size: int, generator: torch.Generator) -> Tensor:
+def diffuse(z0: Tensor, early: Interval, codebook_size: int, generator: torch.Generator) -> Tensor:
     """Draw z_s given z_0 (Eq. 17), in the shape of `z0`."""
     resampled = torch.randint(codebook_size, z0.shape, generator=generator, device=z0.device)
     chance = torch.rand(z0.shape, generator=generator, device=z0.device)
+    return resample(z0, resampled, chance, early)
+
+
+def resample(z0: Tensor, resampled: Tensor, chance: Tensor, early: Interval) -> Tensor:
+    """z_s for given noise: codes drawn anew, and a uniform draw that says which of them come in; all like `z0`."""
     return torch.where(chance < spread(early, z0).noise, resampled, z0)
+
+
+def marginal(z0: Tensor, early: Interval, codebook_size: int) -> Tensor:
+    """q(z_s | z_0) (Eq. 17): probabilities (B, ..., K), in float32 for a `keep` in float32."""
+    keep = spread(early, z0).keep.expand(z0.shape).unsqueeze(-1)
+    others = ((1 - keep.double()) / codebook_size).to(keep.dtype)  # from `keep` itself, so that they sum to 1 with it
+    return others.repeat_interleave(codebook_size, -1).scatter_add(-1, z0.unsqueeze(-1), keep)
 
 
 def draw(probs: Tensor, generator: torch.Generator) -> Tensor:
@@ -57,7 +69,7 @@ def draw(probs: Tensor, generator: torch.Generator) -> Tensor:
     return found.squeeze(-1).clamp(max=probs.shape[-1] - 1)
 
 
-def posterior(z_t: Tensor, p0: Tensor, late: Transition, early: Transition) -> Tensor:
+def posterior(z_t: Tensor, p0: Tensor, late: Interval, early: Interval) -> Tensor:
     """p(z_s | z_t) = N[θ(z_t, p0)] for any s < t (Eqs. 20 to 22).
 
     θ multiplies p0 by the evidence of z_t at the same position, so a network trained with Eq. 24 gives as p0
@@ -78,12 +90,12 @@ def posterior(z_t: Tensor, p0: Tensor, late: Transition, early: Transition) -> T
     return (weights * (noise / codes)).scatter_add(-1, index, stay) / (noise / codes + stay)
 
 
-def last(z_t: Tensor, p0: Tensor, early: Transition) -> Tensor:
+def last(z_t: Tensor, p0: Tensor, early: Interval) -> Tensor:
     """p(z_0 | z_t) at t = 1, (B, ..., K): Eq. 22's Cat(p0)."""
     return p0
 
 
-def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Transition, early: Transition) -> Tensor:
+def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:
     """L_t of each image in nats, summed over its positions: Eq. 24, and -log p0(z_0) where s = 0 (t = 1).
 
     q(z_s | z_t, z_0) takes at most three distinct values, so Eq. 24 needs L = log1p(r p0), the log of the
@@ -118,7 +130,7 @@ def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Transition, early: T
     return torch.where(first, -_at(log_p0, z0), kl).flatten(1).sum(1)
 
 
-def prior_kl(last: Transition, codebook_size: int) -> float:
+def prior_kl(last: Interval, codebook_size: int) -> float:
     """KL(q(z_T | z_0) || uniform) in nats per code: the same for every z_0 (first term of Eq. 7).
 
     Args:
@@ -130,10 +142,10 @@ def prior_kl(last: Transition, codebook_size: int) -> float:
     return (keep + noise / codebook_size) * at_z0 + others * noise / codebook_size * elsewhere
 
 
-def spread(transition: Transition, like: Tensor) -> Transition:
+def spread(interval: Interval, like: Tensor) -> Interval:
     """One value per image (B,) as (B, 1, ..., 1), to broadcast with `like`; scalars as they are."""
     shape = (-1,) + (1,) * (like.ndim - 1)
-    return Transition(*(part if part.ndim == 0 else part.view(shape) for part in transition))
+    return Interval(*(part if part.ndim == 0 else part.view(shape) for part in interval))
 
 
 def _at(values: Tensor, codes: Tensor) -> Tensor:

@@ -57,10 +57,10 @@ def inpaint_codes(
     timesteps = strided_timesteps(schedule.timesteps, steps)
 
     def known(s: int) -> Tensor:
-        return prior.chain.diffuse(codes, schedule.transition(0, s), prior.codebook_size, generator)
+        return prior.transition.diffuse(codes, schedule.interval(0, s), prior.codebook_size, generator)
 
-    noise = prior.chain.start(
-        tuple(codes.shape), schedule.transition(0, schedule.timesteps), prior.codebook_size, generator
+    noise = prior.transition.start(
+        tuple(codes.shape), schedule.interval(0, schedule.timesteps), prior.codebook_size, generator
     )
     z = torch.where(given, known(timesteps[0]), noise)
     for t, s in pairwise([*timesteps, 0]):

@@ -38,11 +38,11 @@ def exact_bits(
     of_term = torch.zeros(timesteps, dtype=torch.float64, device=codes.device)
     for terms in torch.arange(len(codes) * timesteps, device=codes.device).split(batch_size):
         image, t = terms // timesteps, terms % timesteps + 1
-        z_t = prior.chain.diffuse(codes[image], schedule.transition(0, t), prior.codebook_size, generator)
-        early, late = schedule.transition(0, t - 1), schedule.transition(t - 1, t)
-        found = prior.chain.kl_terms(codes[image], z_t, prior(z_t, t).float(), late, early).double()
+        z_t = prior.transition.diffuse(codes[image], schedule.interval(0, t), prior.codebook_size, generator)
+        early, late = schedule.interval(0, t - 1), schedule.interval(t - 1, t)
+        found = prior.transition.kl_terms(codes[image], z_t, prior(z_t, t).float(), late, early).double()
         nats.index_add_(0, image, found)
         of_term.index_add_(0, t - 1, found)
-    last = schedule.transition(0, timesteps, torch.float64)
-    bits = (nats / codes[0].numel() + prior.chain.prior_kl(last, prior.codebook_size)) / math.log(2)
+    last = schedule.interval(0, timesteps, torch.float64)
+    bits = (nats / codes[0].numel() + prior.transition.prior_kl(last, prior.codebook_size)) / math.log(2)
     return bits, of_term / codes.numel() / math.log(2)

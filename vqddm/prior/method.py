@@ -41,7 +41,7 @@ ABSORBING = Method(
     fills="codes",
     train=PRIOR.train,
     load=PRIOR.load,
-    commands={name: PRIOR.commands[name] for name in ("train", "sample", "likelihood", "counts")},
+    commands={name: PRIOR.commands[name] for name in ("train", "sample", "likelihood")},
     steps=PRIOR.steps,
     check=_has("absorbing"),
 )

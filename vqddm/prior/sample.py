@@ -47,8 +47,8 @@ def denoise(
     logits = prior(z_t, torch.full((len(z_t),), t, device=z_t.device))
     p0 = torch.softmax(logits.float() / temperature, dim=-1)
     if t == 1:
-        return draw(prior.chain.last(z_t, p0, schedule.transition(0, 1)), generator)
-    return draw(prior.chain.posterior(z_t, p0, schedule.transition(s, t), schedule.transition(0, s)), generator)
+        return draw(prior.transition.last(z_t, p0, schedule.interval(0, 1)), generator)
+    return draw(prior.transition.posterior(z_t, p0, schedule.interval(s, t), schedule.interval(0, s)), generator)
 
 
 @torch.inference_mode()
@@ -73,7 +73,7 @@ def sample_codes(
         UserError: `steps` is not in 1..T.
     """
     timesteps = strided_timesteps(schedule.timesteps, steps)
-    z = prior.chain.start(shape, schedule.transition(0, schedule.timesteps), prior.codebook_size, generator)
+    z = prior.transition.start(shape, schedule.interval(0, schedule.timesteps), prior.codebook_size, generator)
     for t, s in pairwise([*timesteps, 0]):
         z = denoise(prior, schedule, z, t, s, temperature, generator)
         tick()

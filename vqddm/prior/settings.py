@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
+from vqddm.prior.schedules import SCHEDULES
+from vqddm.prior.transitions import TRANSITIONS
+from vqddm.registry import choice
 from vqddm.settings import PositiveInt, Section, TrainedParams
 
 
@@ -13,18 +16,18 @@ class DiffusionParams(Section):
     """The noise schedule and parameterisation of the discrete diffusion (section 3.1)."""
 
     timesteps: PositiveInt = Field(ge=2, description="T")
-    schedule: Literal["cosine", "sqrt_cosine"] = Field(
+    schedule: choice(SCHEDULES) = Field(  # type: ignore[valid-type]
         description="`cosine` is Eq. 19 as printed, `sqrt_cosine` the square root that public code uses"
     )
-    transition: Literal["uniform", "absorbing"] = Field(
+    transition: choice(TRANSITIONS) = Field(  # type: ignore[valid-type]
         default="uniform", description="`uniform` is Eq. 15; `absorbing` turns codes into a mask instead"
     )
     residual: bool = Field(description="Eq. 23: add the one-hot of Z_t to the logits; `uniform` only")
 
     @model_validator(mode="after")
     def _a_mask_is_no_code(self) -> Self:
-        if self.transition == "absorbing" and self.residual:
-            raise ValueError("the absorbing transition has no residual: a mask is none of the codes")
+        if self.residual and not TRANSITIONS[self.transition].residual:
+            raise ValueError(f"the {self.transition} transition has no residual: a mask is none of the codes")
         return self
 
 

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vqddm.artifacts import UserError, fingerprint, read_array, read_checkpoint, write_checkpoint
-from vqddm.prior.chain import chain_of
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.settings import PriorParams
 from vqddm.prior.timesteps import LossHistory
+from vqddm.prior.transitions import TRANSITIONS
 from vqddm.prior.unet import Prior
 from vqddm.settings import parse
 from vqddm.state import StateFolder
@@ -48,9 +48,9 @@ class PriorRecipe:
         self.micro_batch = micro_batch
         self.codebook_size = codebook_size
         self.schedule = NoiseSchedule(diffusion.timesteps, diffusion.schedule)
-        self.chain = chain_of(diffusion)
-        last = self.schedule.transition(0, diffusion.timesteps, torch.float64)
-        self.prior_bits = self.chain.prior_kl(last, codebook_size) / math.log(2)
+        self.transition = TRANSITIONS[diffusion.transition].functions
+        last = self.schedule.interval(0, diffusion.timesteps, torch.float64)
+        self.prior_bits = self.transition.prior_kl(last, codebook_size) / math.log(2)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(params.training.seed)
             prior = Prior(codebook_size, params.unet, diffusion)
@@ -77,7 +77,7 @@ class PriorRecipe:
         z_0 = batch.new_zeros(processes * len(batch), *batch.shape[1:])
         z_0[share] = batch
         t, weight = self.history.draw(len(z_0), generator)  # uniform while the history is not filled
-        z_t = self.chain.diffuse(z_0, self.schedule.transition(0, t), self.codebook_size, generator)[share]
+        z_t = self.transition.diffuse(z_0, self.schedule.interval(0, t), self.codebook_size, generator)[share]
         t, weight = t[share], weight[share]
         optimizer, network = self.optimizers["prior"], self.modules["prior"]
         optimizer.zero_grad()
@@ -88,9 +88,9 @@ class PriorRecipe:
         parts = torch.arange(len(batch), device=batch.device).split(self.micro_batch or len(batch))
         nats = []
         for part in parts:
-            early, late = self.schedule.transition(0, t[part] - 1), self.schedule.transition(t[part] - 1, t[part])
+            early, late = self.schedule.interval(0, t[part] - 1), self.schedule.interval(t[part] - 1, t[part])
             with contextlib.nullcontext() if part is parts[-1] else accelerator.no_sync(network):
-                terms = self.chain.kl_terms(batch[part], z_t[part], network(z_t[part], t[part]), late, early)
+                terms = self.transition.kl_terms(batch[part], z_t[part], network(z_t[part], t[part]), late, early)
                 accelerator.backward(bits(terms, weight[part]).mean() * (len(part) / len(batch)))
             nats.append(terms.detach())
         loss = bits(torch.cat(nats), weight).mean() + self.prior_bits

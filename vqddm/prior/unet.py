@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from vqddm.artifacts import UserError
-from vqddm.prior.chain import Chain, chain_of
 from vqddm.prior.settings import DiffusionParams, UNetParams
+from vqddm.prior.transitions import TRANSITIONS, Transition
 
 PAPER_TIMESTEPS = 4000
 
@@ -101,7 +101,7 @@ class CodeUNet(nn.Module):
     """μ(Z_t, t) of Eq. 23.
 
     Args:
-        states: values that a position of Z_t can take: K, and one more where the chain has a mask.
+        states: values that a position of Z_t can take: K, and one more where the transition has a mask.
         codebook_size: K.
         params: width, one multiplier per level (each level halves the size), groups, heads.
 
@@ -176,12 +176,12 @@ class Prior(nn.Module):
         self.codebook_size = codebook_size
         self.diffusion = diffusion
         self.time_scale = PAPER_TIMESTEPS / diffusion.timesteps
-        self.unet = CodeUNet(self.chain.states(codebook_size), codebook_size, unet)
+        self.unet = CodeUNet(self.transition.states(codebook_size), codebook_size, unet)
 
     @property
-    def chain(self) -> Chain:
+    def transition(self) -> Transition:
         """The functions of its transition."""
-        return chain_of(self.diffusion)
+        return TRANSITIONS[self.diffusion.transition].functions
 
     def forward(self, codes: Tensor, t: Tensor) -> Tensor:
         """Logits of p0, (B, h, w, K), for z_t (B, h, w) int64 and t (B,) in 1..T."""

@@ -8,8 +8,8 @@ import torch
 
 from vqddm.artifacts import UserError, write_array
 from vqddm.data.arrays import load_split
-from vqddm.refit.features import sample_features
 from vqddm.refit.kmeans import rebuild_codebook
+from vqddm.refit.sampled_features import sample_features
 from vqddm.refit.settings import RefitParams
 from vqddm.training import limit_threads
 from vqddm.vqgan.model import load_first_stage

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from vqddm.vqgan.weights import weights_at_hand
+from vqddm.data.weights import weights_at_hand
 
 
 def load_efficientnet() -> nn.Module:

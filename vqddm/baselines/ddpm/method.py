@@ -16,6 +16,7 @@ DDPM = Method(
         "train": "baselines train-ddpm",
         "sample": "baselines sample-ddpm --ddpm",
         "counts": "evaluate ddpm-counts --ddpm",
+        "speed": "--ddpm",
     },
     steps=lambda ddpm, codes, evaluate: tuple(sorted(evaluate.ddim_steps)),
     row="ddim",

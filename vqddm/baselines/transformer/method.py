@@ -18,6 +18,7 @@ TRANSFORMER = Method(
         "inpaint": "baselines inpaint-transformer --transformer",
         "likelihood": "evaluate transformer-likelihood --transformer",
         "counts": "evaluate transformer-counts --transformer",
+        "speed": "--transformer",
     },
     steps=lambda transformer, codes, evaluate: (codes,),
     strided=False,

@@ -1,0 +1,71 @@
+"""Who may import whom: top to bottom, never upward, never in a circle; records and `paper` without torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+LAYERS = [
+    {"__main__"},
+    {"cli"},
+    {"options", "interim"},
+    {"evaluate", "paper", "ledger"},
+    {"baselines"},
+    {"refit", "prior"},
+    {"vqgan"},
+    {"training", "data"},
+    {"state"},
+    {"slurm"},
+    {"artifacts"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+# Settings and records (`vqddm/registry.py`) lie with their steps, but import only each other: all may read them.
+RECORDS = {"settings", "kind", "method", "schedules", "transitions"}
+COLLECTED = {"settings", "registry", "params", "first_stages", "methods"}  # at the top of the package
+
+
+def is_record(module: str) -> bool:
+    """Whether `vqddm.prior.settings` or the like is one of settings and records."""
+    parts = module.split(".")[1:]
+    return parts[0] in COLLECTED if len(parts) == 1 else parts[-1] in RECORDS
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules within `vqddm` that a file imports, wherever in it; not what only a type checker sees."""
+    tree = ast.parse(path.read_text())
+    typing = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    passed_over = {inner for node in typing for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node not in passed_over:
+            if node.module.startswith("vqddm."):
+                yield node.module
+            elif node.module == "vqddm":
+                yield from (f"vqddm.{alias.name}" for alias in node.names)
+
+
+def test_imports_go_downward(root):
+    seen = set()
+    for path in sorted((root / "vqddm").rglob("*.py")):
+        module = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+        if module == "vqddm":
+            continue
+        part = module.split(".")[1]
+        for imported in imports(path):
+            below = imported.split(".")[1]
+            seen.add((part, below))
+            if is_record(module):
+                assert is_record(imported) or below == "artifacts", f"{path} imports {imported}"
+            elif part == "paper":
+                assert is_record(imported) or below in {"paper", "artifacts"}, f"{path} imports {imported}"
+            elif not is_record(imported) and part != below:
+                assert LEVEL[part] < LEVEL[below], f"{path} imports {imported}"
+    assert ("vqgan", "training") in seen, "the walk saw the imports"
+
+
+def test_the_command_line_and_the_records_start_without_torch():
+    modules = "vqddm.cli, vqddm.params, vqddm.artifacts, vqddm.methods, vqddm.first_stages"
+    script = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0

@@ -1,0 +1,80 @@
+"""The transitions of the diffusion that `params.yaml` can name: modules whose functions training, sampling and the NLL
+call. Adding one: such a module, and its record here.
+
+They are records (`vqddm/registry.py`): nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+from vqddm.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from vqddm.prior.schedule import Interval
+
+
+class Transition(Protocol):
+    """What a module must hold to be a diffusion over codes; `vqddm/prior/diffusion.py` explains the arguments."""
+
+    def states(self, codebook_size: int) -> int:
+        """Values that z_t can take."""
+        ...
+
+    def start(self, shape: tuple[int, ...], last: Interval, codebook_size: int, generator: torch.Generator) -> Tensor:
+        """Draw z_T; `last` is the interval from 0 to T."""
+        ...
+
+    def diffuse(self, z0: Tensor, early: Interval, codebook_size: int, generator: torch.Generator) -> Tensor:
+        """Draw z_s given z_0."""
+        ...
+
+    def posterior(self, z_t: Tensor, p0: Tensor, late: Interval, early: Interval) -> Tensor:
+        """p(z_s | z_t)."""
+        ...
+
+    def last(self, z_t: Tensor, p0: Tensor, early: Interval) -> Tensor:
+        """p(z_0 | z_t) at t = 1; `early` is the interval from 0 to 1."""
+        ...
+
+    def kl_terms(self, z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:
+        """L_t of each image in nats."""
+        ...
+
+    def prior_kl(self, last: Interval, codebook_size: int) -> float:
+        """KL(q(z_T | z_0) || p(z_T)) in nats per code."""
+        ...
+
+
+@dataclass(frozen=True)
+class TransitionKind:
+    """A transition.
+
+    Args:
+        name: in `params.yaml`.
+        module: holds the functions of `Transition`; it is imported when they are needed.
+        residual: z_t is one of the K codes, so that its one-hot can be added to the logits (Eq. 23).
+    """
+
+    name: str
+    module: str
+    residual: bool
+
+    @property
+    def functions(self) -> Transition:
+        """Its module."""
+        return cast(Transition, import_module(self.module))
+
+
+TRANSITIONS = Registry(
+    "transition",
+    [
+        TransitionKind("uniform", "vqddm.prior.diffusion", residual=True),
+        TransitionKind("absorbing", "vqddm.prior.absorbing", residual=False),
+    ],
+)
