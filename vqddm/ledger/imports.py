@@ -18,6 +18,7 @@ EXEMPT = {
     "vqddm.data.progress": "shows how far a step is",
     "vqddm.registry": "finds code by name; a rule names the module of what it finds",
     "vqddm.methods": "lists records",
+    "vqddm.data.sources": "lists records",
     "vqddm.first_stages": "lists records; what names of first stages say is in the rule's parameters",
     "vqddm.params": "validates the whole params.yaml; a step gets its own sections",
 }

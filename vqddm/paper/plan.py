@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from vqddm.artifacts import UserError, read_json
-from vqddm.data.settings import Source
+from vqddm.methods import METHODS, PIXELS
 from vqddm.params import DatasetName, FirstStageName, Params, Roles, codebook_size, sampled_features
 from vqddm.settings import PositiveInt, Section
 
@@ -60,13 +62,13 @@ class PlannedDataset(Section):
     """One dataset of a suite: first stages (Table 1), priors (Table 2) and sampling steps (Figure 5)."""
 
     title: str
-    source: Source
+    source: str
     resolution: PositiveInt
     first_stages: tuple[FirstStageName, ...]
     priors: tuple[FirstStageName, ...]
     timesteps: PositiveInt
     step_sweep: tuple[PositiveInt, ...]
-    methods: dict[str, tuple[PositiveInt, ...]] = {}
+    methods: dict[str, tuple[PositiveInt, ...]] = Field(default_factory=dict)
     baselines: tuple[Baseline, ...] = ()
     ddim_steps: tuple[PositiveInt, ...] = ()
 

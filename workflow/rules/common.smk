@@ -6,15 +6,16 @@ from pathlib import Path
 from shlex import quote
 
 from vqddm.artifacts import UserError
+from vqddm.data.sources import SOURCES
+from vqddm.data.weights import WEIGHTS
 from vqddm.first_stages import FIRST_STAGES, NAMES, codebook_size, kind_of, sampled_features
 from vqddm.ledger.guard import guard_checkpoints
 from vqddm.ledger.imports import code_files
 from vqddm.methods import METHODS, PIXELS
 from vqddm.paper.plan import plan_from
-from vqddm.params import resolve, sources
+from vqddm.params import resolve, sources, with_presets
 from vqddm.settings import to_json
 from vqddm.slurm import check_slurm, load_site, tell_orphans
-from vqddm.vqgan.weights import WEIGHTS
 
 # A rule's shell finds the `vqddm` of the environment that runs Snakemake, activated or not.
 shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
@@ -37,6 +38,7 @@ RESULTS = f"results/{PARAMS.suite}"
 METRICS = f"{RESULTS}/metrics"
 ENV = "../envs/vqddm.yaml"
 
+PAPER = "paper256"  # the preset whose networks are counted as the paper's
 NONE = "(?!)"  # a wildcard constraint that nothing fits
 
 

@@ -1,9 +1,14 @@
 """Step `data`: one array file per dataset and split."""
 
 
+def source(wildcards):
+    """The record of the wildcards' source of pictures."""
+    return SOURCES[in_dataset(wildcards, "data.source")]
+
+
 rule prepare_data:
     input:
-        code("data.prepare"),
+        lambda wildcards: code("data.prepare", source(wildcards).open),
     output:
         train=f"{DATA}/train.npy",
         test=f"{DATA}/test.npy",
@@ -16,7 +21,7 @@ rule prepare_data:
     priority: 100
     conda:
         ENV
-    threads: lambda wildcards: SOURCES[in_dataset(wildcards, "data.source")].readers
+    threads: lambda wildcards: source(wildcards).readers
     resources:
         **on_cpu(600, 4000),
     params:
