@@ -283,7 +283,7 @@ def test_values_are_of_the_annotated_types(toys):
     assert told == (0, "['a', 'b'] 3 ['one', 'two'] 4 1000.0 True True\n", "")
     assert toys("--params", "{}")[0] == 2  # twice
     assert toys("--params.salt", "3")[0] == 2
-    assert toys("--say", "x") == (2, "", "vqddm prior toy: Unknown option: --say.\n")
+    assert toys("--say", "x")[2].startswith("vqddm prior toy: Unknown option: --say.")
 
 
 def test_a_variable_stands_for_an_option_and_an_empty_one_for_nothing(toys, monkeypatch):
