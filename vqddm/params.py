@@ -7,6 +7,7 @@ schema.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -348,6 +349,22 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
 
+def write_schema(out: Path | None = None) -> str | None:
+    """Print the JSON schema of params.yaml, made from the typed parameters.
+
+    Args:
+        out: file to write instead of printing.
+
+    Returns:
+        what is to be printed.
+    """
+    text = json.dumps(schema(), indent=2)
+    if out is None:
+        return text
+    out.write_text(text + "\n")
+    return None
+
+
 def load(path: Path) -> Params:
     """Read and validate a whole `params.yaml`.
 
@@ -365,3 +382,25 @@ def load(path: Path) -> Params:
     if not isinstance(values, Mapping):
         raise UserError(f"{path}: must be keys with values")
     return resolve(values, where=str(path))
+
+
+def check(path: Path = Path("params.yaml"), *, resolved: bool = False, dataset: str | None = None) -> str:
+    """Validate a params.yaml.
+
+    Args:
+        path: the file.
+        resolved: print everything that the steps get, after presets and defaults.
+        dataset: print this dataset alone.
+
+    Returns:
+        what is to be printed.
+    """
+    import yaml
+
+    loaded = load(path)
+    if dataset is not None and dataset not in loaded.datasets:
+        raise UserError(f"{path}: '{dataset}' is no dataset; there are {', '.join(loaded.datasets)}")
+    if not resolved and dataset is None:
+        return f"{path}: valid; suites {', '.join(loaded.suites)}; datasets {', '.join(loaded.datasets)}"
+    whole = loaded if dataset is None else loaded.datasets[dataset]
+    return yaml.safe_dump(whole.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110).rstrip()
