@@ -17,14 +17,13 @@ include: "workflow/rules/vqgan.smk"
 include: "workflow/rules/refit.smk"
 include: "workflow/rules/prior.smk"
 include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/baselines.smk"
 include: "workflow/rules/paper.smk"
 
 
 onstart:
     try:
         guard_checkpoints(workflow)
-        require_originals(workflow.dag.needrun_jobs())
+        require_originals(workflow.dag.needrun_jobs(), PARAMS)
         if workflow.executor_plugin.name == "slurm":
             check_slurm(SITE)
             tell_orphans()
@@ -37,15 +36,16 @@ rule all:
     input:
         # Data and checkpoints are asked for too: with only the committed results at hand,
         # the page alone would leave nothing to do.
-        [f"data/{dataset}/train.npy" for dataset in SUITE.dataset_names],
+        [f"data/{dataset}/train.npy" for dataset in DATASETS],
         [
             f"models/{dataset}/{first_stage}/first_stage.safetensors"
-            for dataset in SUITE.dataset_names
-            for first_stage in PARAMS.datasets[dataset].first_stages
+            for dataset, about in DATASETS.items()
+            for first_stage in about.first_stages
         ],
         [
-            f"models/{dataset}/{first_stage}/prior.safetensors"
-            for dataset in SUITE.dataset_names
-            for first_stage in PARAMS.datasets[dataset].priors
+            f"models/{dataset}/{stage}/{method}.safetensors"
+            for dataset, about in PLAN.datasets.items()
+            for method in about.methods
+            for stage in about.stages(method)
         ],
         f"{RESULTS}/index.html",

@@ -51,7 +51,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project in which the tiny suite was built on two cores; each test process has one of its own."""
 
     def build(folder: Path) -> None:
-        done = snakemake(copy_of(ROOT, folder), "--cores", "2")
+        done = snakemake(copy_of(ROOT, folder), "--cores", "2", traced=True)
         assert done.returncode == 0, done.stderr[-3000:]
 
     whole = made_once(tmp_path_factory, "built", build)
@@ -69,6 +69,7 @@ def project(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(folder: Path) -> None:
         shutil.copytree(built, folder, symlinks=True)
         tiny = yaml.safe_load((folder / "tests/tiny.yaml").read_text())
+        tiny["presets"] = yaml.safe_load((folder / "params.yaml").read_text())["presets"]
         (folder / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
         (folder / "dvc.lock").unlink()  # of the default suite
         ignored = (folder / ".gitignore").read_text().replace("/results/tiny/\n", "")

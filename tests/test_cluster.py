@@ -135,7 +135,7 @@ def test_orphans_of_this_folder_are_named(asked, capsys):
 def test_several_nodes_need_a_slurm_job(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     with pytest.raises(UserError, match="2 nodes, but this is no Slurm job"):
-        slurm.launch(["prior", "train"], 1, 2)
+        slurm.launch(["prior", "train"], nodes=2)
 
 
 def launch(folder: Path, processes: int, *arguments: str, save_seconds: float = 60) -> subprocess.Popen[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"options", "interim"},
     {"evaluate", "paper", "ledger"},
     {"baselines"},
     {"refit", "prior"},

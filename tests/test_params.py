@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 
@@ -14,10 +15,17 @@ from pydantic import ValidationError
 
 from vqddm import params
 from vqddm.artifacts import UserError, read_array, read_json, replacing, write_array, write_json
+from vqddm.first_stages import codebook_size, sampled_features
+from vqddm.settings import TrainingParams, parse, to_json
 
 
 @pytest.fixture
 def values(root):
+    """The project's params.yaml with its presets merged into its datasets."""
+    return copy.deepcopy(params.with_presets(written(root)))
+
+
+def written(root):
     return yaml.safe_load((root / "params.yaml").read_text())
 
 
@@ -30,7 +38,7 @@ def test_the_file_is_valid_and_its_schema_is_committed(root):
 def test_a_wrong_key_is_named_with_what_is_allowed(values):
     values["datasets"]["faces"]["prior"]["unet"]["widht"] = 3
     with pytest.raises(UserError, match=r"faces\.prior\.unet\.widht: .*allowed here: width, multipliers"):
-        params.parse(params.Params, values)
+        parse(params.Params, values)
 
 
 @pytest.mark.parametrize(
@@ -63,11 +71,11 @@ def test_a_wrong_key_is_named_with_what_is_allowed(values):
         (lambda v: v["suites"]["mini"]["evaluate"].update(samples=7), "samples: .* greater than or equal to 8"),
         (
             lambda v: v["datasets"]["faces"]["prior"]["diffusion"].update(transition="absorbing", residual=False),
-            "prior.diffusion.transition must be uniform",
+            "diffusion.transition must be uniform",
         ),
         (
-            lambda v: v["datasets"]["faces"].update(baselines={"absorbing": v["datasets"]["faces"]["prior"]}),
-            "baselines.absorbing.diffusion.transition must be absorbing",
+            lambda v: v["datasets"]["faces"].update(absorbing=v["datasets"]["faces"]["prior"]),
+            "diffusion.transition must be absorbing",
         ),
         (lambda v: v["datasets"]["faces"]["data"].update(test=7), "at least 8 images of each split|has 7"),
         (
@@ -85,7 +93,7 @@ def test_a_wrong_key_is_named_with_what_is_allowed(values):
 def test_what_does_not_fit_together_is_said(values, change, words):
     change(values)
     with pytest.raises(UserError, match=words):
-        params.parse(params.Params, values)
+        parse(params.Params, values)
 
 
 def test_the_readmes_own_pictures_fit(root, values):
@@ -93,7 +101,73 @@ def test_the_readmes_own_pictures_fit(root, values):
     block = (root / "README.md").read_text().split("```yaml\n")[1].split("```")[0]
     values["datasets"]["holidays"] = values["datasets"]["faces"] | yaml.safe_load(block)
     values["suites"]["mini"]["datasets"]["celebahq"] = "holidays"
-    assert params.parse(params.Params, values).datasets["holidays"].data.source == "folder"
+    assert parse(params.Params, values).datasets["holidays"].data.source == "folder"
+
+
+def test_a_preset_is_laid_under_what_a_dataset_says(root):
+    raw, merged = written(root), params.load(root / "params.yaml").datasets
+    assert merged["fashion"].prior.training.steps == raw["datasets"]["fashion"]["prior"]["training"]["steps"]
+    assert merged["fashion"].prior.unet == merged["faces"].prior.unet
+    own, inherited = merged["faces"].absorbing, merged["faces"].prior
+    assert own.diffusion.transition == "absorbing" and not own.diffusion.residual
+    assert own.unet == inherited.unet and own.training == inherited.training
+    assert merged["faces"].refit.loss.discriminator_start == 0
+    assert merged["faces"].refit.loss.perceptual_weight == merged["faces"].vqgan.loss.perceptual_weight
+
+
+@given(st.recursive(st.integers(), lambda values: st.dictionaries(st.sampled_from("abc"), values, max_size=3)))
+def test_nothing_laid_over_changes_nothing_and_all_laid_over_is_itself(tree):
+    assert params.merged(tree, tree) == tree
+    assert params.merged({}, tree) == tree
+    if isinstance(tree, dict):
+        assert params.merged(tree, {}) == tree
+
+
+def test_dvc_watches_a_section_in_its_preset_and_its_own(root):
+    raw = written(root)
+    assert params.sources(raw, "fashion", "prior") == ["presets.laptop32.prior", "datasets.fashion.prior"]
+    assert params.sources(raw, "faces", "absorbing") == ["presets.laptop32.absorbing", "presets.laptop32.prior"]
+    assert params.sources(raw, "faces", "refit") == ["presets.laptop32.refit", "presets.laptop32.vqgan.loss"]
+    assert params.sources(raw, "faces", "data.resolution") == ["datasets.faces.data.resolution"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v["datasets"]["faces"].update(preset="huge"), "'huge' is no preset; there are laptop32, paper256"),
+        (lambda v: v["presets"]["laptop32"]["prior"].update(stepz=1), r"presets\.laptop32\.prior\.stepz.*warmup_steps"),
+        (lambda v: v["presets"]["paper256"]["ddpm"].update(groups=-1), r"presets\.paper256\.ddpm\.groups"),
+        (
+            lambda v: v["presets"]["laptop32"]["prior"]["diffusion"].update(schedule="cosin"),
+            "'cosin' is no noise schedule; there are cosine, sqrt_cosine",
+        ),
+        (
+            lambda v: v["datasets"]["faces"]["data"].update(source="face"),
+            "no source of pictures; there are faces",
+        ),
+        (
+            lambda v: v["datasets"]["faces"].update(baselines=["gpt"]),
+            "'gpt' is no baseline; there are transf",
+        ),
+        (
+            lambda v: v["datasets"]["lsun_church"].update(baselines=["absorbing"]),
+            "absorbing needs the settings `abs",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_preset_or_a_name_is_said(root, change, words):
+    values = written(root)
+    change(values)
+    with pytest.raises(UserError, match=words):
+        params.resolve(values)
+
+
+def test_a_dvae_can_have_a_prior_and_a_vqvae2_none(values):
+    values["datasets"]["fashion"]["priors"] = ["dvae_k256"]
+    assert parse(params.Params, values).datasets["fashion"].priors == ("dvae_k256",)
+    values["datasets"]["fashion"]["priors"] = ["vqvae2_k256"]
+    with pytest.raises(UserError, match="gives 2 code maps"):
+        parse(params.Params, values)
 
 
 def test_a_missing_or_broken_file_is_one_sentence(tmp_path):
@@ -105,18 +179,18 @@ def test_a_missing_or_broken_file_is_one_sentence(tmp_path):
 
 
 def test_names_hold_their_numbers():
-    assert params.codebook_size("vqgan_k256") == 256
-    assert params.codebook_size("refit_k128_p4000") == 128
-    assert params.sampled_features("refit_k128_p4000") == 4000
+    assert codebook_size("vqgan_k256") == 256
+    assert codebook_size("refit_k128_p4000") == 128
+    assert sampled_features("refit_k128_p4000") == 4000
     for wrong in ("vqgan_k256", "refit_k12"):
         with pytest.raises(UserError):
-            params.sampled_features(wrong)
+            sampled_features(wrong)
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans()))
 def test_json_of_a_section_does_not_depend_on_the_order(section):
-    assert params.to_json(section) == params.to_json(dict(reversed(section.items())))
-    assert json.loads(params.to_json(section)) == section
+    assert to_json(section) == to_json(dict(reversed(section.items())))
+    assert json.loads(to_json(section)) == section
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -151,6 +225,6 @@ def test_cut_files_are_named(tmp_path):
 
 def test_a_word_that_yaml_1_1_reads_as_false_is_still_the_word():
     section = {"steps": 1, "batch_size": 1, "precision": False, "seed": 0}
-    assert params.TrainingParams.model_validate(section).precision == "no"
+    assert TrainingParams.model_validate(section).precision == "no"
     with pytest.raises(ValidationError, match="precision"):
-        params.TrainingParams.model_validate(section | {"precision": True})
+        TrainingParams.model_validate(section | {"precision": True})

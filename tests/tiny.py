@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
+TRACED = Path(__file__).parent / "helpers/traced"
+TRACES = Path(".snakemake/traces")  # what each process imported, where a run is traced
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
 
@@ -28,11 +30,17 @@ def copy_of(root: Path, target: Path) -> Path:
     return target
 
 
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def snakemake(folder: Path, *arguments: str, traced: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake on the tiny suite; a traced run tells in `TRACES` what its processes imported."""
+    tracing = {}
+    if traced:
+        (folder / TRACES).mkdir(parents=True)
+        path = os.pathsep.join(filter(None, [str(TRACED), os.environ.get("PYTHONPATH")]))
+        tracing = {"PYTHONPATH": path, "VQDDM_TRACED": str(folder / TRACES)}
     return subprocess.run(
         [BIN / "snakemake", "--configfile", "tests/tiny.yaml", *arguments],
         cwd=folder,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | tracing,
         capture_output=True,
         text=True,
         timeout=1200,

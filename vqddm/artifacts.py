@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -18,9 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -75,12 +75,16 @@ def read_json(path: Path) -> Any:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write one array as `.npy`."""
+    import numpy as np
+
     with replacing(path) as aside, aside.open("wb") as handle:
         np.save(handle, array)
 
 
 def write_batches(path: Path, batches: Iterable[np.ndarray], count: int) -> None:
     """Write `count` rows that come in batches as one `.npy`, without ever holding them all."""
+    import numpy as np
+
     with replacing(path) as aside, aside.open("wb") as handle:
         for number, batch in enumerate(batches):
             if number == 0:
@@ -95,6 +99,8 @@ def read_array(path: Path) -> np.ndarray:
     Raises:
         UserError: the file is missing, empty or cut short.
     """
+    import numpy as np
+
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
@@ -169,6 +175,27 @@ def describe_checkpoint(path: Path) -> dict[str, Any]:
     if "kind" not in about:
         raise UserError(f"{path}: no checkpoint of this project; its header does not say what made it")
     return {**about, "tensors": shapes}
+
+
+def show_checkpoint(checkpoint: Path, *, tensors: bool = False) -> str:
+    """Print what made a checkpoint: parameters, seed, inputs' checksums, code revision, package versions.
+
+    Args:
+        checkpoint: a `.safetensors` file of this project.
+        tensors: every tensor's shape too.
+
+    Returns:
+        the lines to print.
+    """
+    import yaml
+
+    about = describe_checkpoint(checkpoint)
+    shapes = about.pop("tensors")
+    lines = [yaml.safe_dump(about, sort_keys=False, width=110).rstrip()]
+    lines.append(f"tensors: {len(shapes)}, {sum(math.prod(shape) for shape in shapes.values())} numbers")
+    if tensors:
+        lines += [f"  {name} {shape}" for name, shape in shapes.items()]
+    return "\n".join(lines)
 
 
 def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -7,6 +7,7 @@ schema.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -25,6 +26,8 @@ FEWEST = 8  # images of a distance: precision needs a third neighbour, KID two s
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$")]
 # A section that says only in what it differs from another one of its dataset.
 INHERITS = {"absorbing": "prior", "refit.loss": "vqgan.loss"}
+PAPER = "paper256"  # the preset with the paper's own networks
+PAPER_NETWORKS = ("vqgan.autoencoder", "prior.unet", "prior.diffusion", "transformer", "ddpm")
 
 
 class EvaluateParams(Section):
@@ -293,6 +296,21 @@ def _sources(values: Mapping[str, Any], dataset: str, section: str) -> Iterator[
             yield from _sources(values, dataset, base)
 
 
+def paper_networks(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the paper's own networks, by the last part of their sections' names.
+
+    Args:
+        values: `params.yaml` as it is written.
+
+    Raises:
+        UserError: its presets lack one.
+    """
+    found = {name: _at(values, f"presets.{PAPER}.{name}") for name in PAPER_NETWORKS}
+    if missing := [name for name, settings in found.items() if settings is None]:
+        raise UserError(f"presets.{PAPER} lacks {', '.join(missing)}: the networks that are counted as the paper's")
+    return {name.split(".")[-1]: settings for name, settings in found.items()}
+
+
 def resolve(values: Mapping[str, Any], where: str = "params.yaml") -> Params:
     """Merge the presets of `params.yaml` and validate the whole.
 
@@ -331,6 +349,22 @@ def schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
 
+def write_schema(out: Path | None = None) -> str | None:
+    """Print the JSON schema of params.yaml, made from the typed parameters.
+
+    Args:
+        out: file to write instead of printing.
+
+    Returns:
+        what is to be printed.
+    """
+    text = json.dumps(schema(), indent=2)
+    if out is None:
+        return text
+    out.write_text(text + "\n")
+    return None
+
+
 def load(path: Path) -> Params:
     """Read and validate a whole `params.yaml`.
 
@@ -348,3 +382,25 @@ def load(path: Path) -> Params:
     if not isinstance(values, Mapping):
         raise UserError(f"{path}: must be keys with values")
     return resolve(values, where=str(path))
+
+
+def check(path: Path = Path("params.yaml"), *, resolved: bool = False, dataset: str | None = None) -> str:
+    """Validate a params.yaml.
+
+    Args:
+        path: the file.
+        resolved: print everything that the steps get, after presets and defaults.
+        dataset: print this dataset alone.
+
+    Returns:
+        what is to be printed.
+    """
+    import yaml
+
+    loaded = load(path)
+    if dataset is not None and dataset not in loaded.datasets:
+        raise UserError(f"{path}: '{dataset}' is no dataset; there are {', '.join(loaded.datasets)}")
+    if not resolved and dataset is None:
+        return f"{path}: valid; suites {', '.join(loaded.suites)}; datasets {', '.join(loaded.datasets)}"
+    whole = loaded if dataset is None else loaded.datasets[dataset]
+    return yaml.safe_dump(whole.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110).rstrip()

@@ -149,10 +149,15 @@ def deadline() -> float | None:
     return end - min(max(0.05 * (end - time.time()), 10), 300)
 
 
-def launch(arguments: Sequence[str], processes: int, nodes: int) -> None:
-    """Become `vqddm ARGUMENTS` in so many processes on each of `nodes` nodes, one for each GPU. Does not return.
+def launch(arguments: Sequence[str] = (), *, processes: int = 1, nodes: int = 1) -> None:
+    """Run the vqddm command that follows, in several processes: `vqddm launch --processes 4 prior train …`.
 
-    Several processes are torchrun's; several nodes are those of the Slurm job that this runs in.
+    This process becomes it, and does not return. Several processes are torchrun's.
+
+    Args:
+        arguments: the command with its own options.
+        processes: on each node, one for each GPU.
+        nodes: nodes of the Slurm job that this runs in.
 
     Raises:
         UserError: no command, or several nodes but no Slurm job.

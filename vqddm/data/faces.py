@@ -21,6 +21,8 @@ from dicebear import Avatar, Style
 from PIL import Image
 
 from vqddm.data.pool import map_in_pool
+from vqddm.data.settings import DataParams
+from vqddm.data.sources import Pictures
 
 SOURCE = "avatars drawn by DiceBear in the style Open Peeps by Pablo Stanley; drawn, not photographed"
 LICENCE = "CC0-1.0"
@@ -51,3 +53,8 @@ def draw_face(index: int, seed: int, resolution: int) -> np.ndarray:
 def draw_faces(seed: int, resolution: int, workers: int | None = None) -> Iterator[np.ndarray]:
     """Draw the avatars 0, 1, 2, … of a seed without end, each uint8 (resolution, resolution, 3)."""
     return map_in_pool(partial(draw_face, seed=seed, resolution=resolution), itertools.count(), workers)
+
+
+def open_faces(params: DataParams, downloads: Path, workers: int | None = None) -> Pictures:
+    """The source `faces` (`vqddm/data/sources.py`)."""
+    return Pictures(draw_faces(params.seed, params.resolution, workers), SOURCE, LICENCE, NOTE, {})

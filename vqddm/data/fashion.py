@@ -22,6 +22,8 @@ from PIL import Image
 
 from vqddm.artifacts import UserError, replacing
 from vqddm.data.download import TIMEOUT, download
+from vqddm.data.settings import DataParams
+from vqddm.data.sources import Pictures
 
 SOURCE = "Fashion-MNIST: photographs of clothes by Zalando Research, its 60,000 + 10,000 taken together"
 LICENCE = "MIT"
@@ -180,3 +182,9 @@ def read_fashion(path: Path | None, downloads: Path, resolution: int, seed: int)
     pictures = np.concatenate([read_idx(read_checked(file, digest), file) for file, digest in files.items()])
     order = np.random.default_rng(seed).permutation(len(pictures))
     return (fit(pictures[i], resolution) for i in order)
+
+
+def open_fashion(params: DataParams, downloads: Path, workers: int | None = None) -> Pictures:
+    """The source `fashion` (`vqddm/data/sources.py`)."""
+    photographs = read_fashion(params.place, downloads / "fashion", params.resolution, params.seed)
+    return Pictures(photographs, SOURCE, LICENCE, NOTE, dict(CONTENT))

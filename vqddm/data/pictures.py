@@ -20,6 +20,8 @@ from PIL import Image, ImageOps
 
 from vqddm.artifacts import UserError
 from vqddm.data.pool import map_in_pool
+from vqddm.data.settings import DataParams
+from vqddm.data.sources import Pictures
 
 NOTE = "a seeded order of all pictures; the central square of each; a picture equal to an earlier one is left out"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy"}
@@ -291,3 +293,25 @@ def read_pictures(
     order = np.random.default_rng(seed).permutation(len(pictures))
     read = partial(read_picture, resolution=resolution, smallest=smallest)
     return map_in_pool(read, (pictures[i] for i in order), workers)
+
+
+def open_folder(params: DataParams, downloads: Path, workers: int | None = None) -> Pictures:
+    """The source `folder`: the user's own pictures, of which a tiny one is rather a mistake."""
+    assert params.place is not None  # `DataParams` demands it
+    found = find_pictures(params.place, params.train + params.test)
+    stream = read_pictures(found, params.resolution, params.resolution, params.seed, workers)
+    return Pictures(stream, f"pictures under {params.path}", "as the pictures' owner says", _note(found), {})
+
+
+def open_original(params: DataParams, downloads: Path, workers: int | None = None) -> Pictures:
+    """A dataset of the paper, whose pictures are of all sizes."""
+    known = ORIGINALS[params.source]
+    assert params.place is not None  # its source has one
+    require_original(params.source, params.place)
+    found = find_pictures(params.place, params.train + params.test, known)
+    stream = read_pictures(found, params.resolution, 1, params.seed, workers)
+    return Pictures(stream, known.title, f"as its makers say: {known.origin}", _note(found), {})
+
+
+def _note(found: Sequence[Picture]) -> str:
+    return f"{len(found):,} pictures found; {NOTE}"

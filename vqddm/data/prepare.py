@@ -6,26 +6,16 @@ import contextlib
 import hashlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 from numpy.lib.format import write_array_header_1_0
 
 from vqddm.artifacts import UserError, replacing, sha256, write_json
-from vqddm.data import faces, fashion
-from vqddm.data.pictures import NOTE, ORIGINALS, find_pictures, read_pictures, require_original
 from vqddm.data.progress import progress
 from vqddm.data.settings import DataParams
-
-
-class Pictures(NamedTuple):
-    """Pictures in their final, seeded order, and what the manifest tells about them."""
-
-    stream: Iterator[np.ndarray]
-    source: str
-    licence: str
-    note: str
-    originals: dict[str, str]
+from vqddm.data.sources import SOURCES, Pictures
+from vqddm.registry import imported
 
 
 def prepare(params: DataParams, out: Path, workers: int | None = None) -> None:
@@ -43,7 +33,7 @@ def prepare(params: DataParams, out: Path, workers: int | None = None) -> None:
         UserError: the pictures cannot be had, are damaged or too few, or the files cannot be written.
     """
     counts = {"train": params.train, "test": params.test}
-    pictures = _open(params, out.parent / "downloads", workers)
+    pictures = imported(SOURCES[params.source].open)(params, out.parent / "downloads", workers)
     for name in counts:  # a manifest must never stand beside another run's array
         (out / f"{name}.json").unlink(missing_ok=True)
     checksums = _write_splits(pictures, counts, params.resolution, out)
@@ -60,27 +50,6 @@ def prepare(params: DataParams, out: Path, workers: int | None = None) -> None:
             "seed": params.seed,
         }
         write_json(out / f"{name}.json", manifest)
-
-
-def _open(params: DataParams, downloads: Path, workers: int | None) -> Pictures:
-    side, seed = params.resolution, params.seed
-    if params.source == "faces":
-        drawn = faces.draw_faces(seed, side, workers)
-        return Pictures(drawn, faces.SOURCE, faces.LICENCE, faces.NOTE, {})
-    if params.source == "fashion":
-        photographs = fashion.read_fashion(params.place, downloads / "fashion", side, seed)
-        return Pictures(photographs, fashion.SOURCE, fashion.LICENCE, fashion.NOTE, dict(fashion.CONTENT))
-    assert params.place is not None  # DataParams demands it
-    known = ORIGINALS.get(params.source)
-    if known:
-        require_original(params.source, params.place)
-    found = find_pictures(params.place, params.train + params.test, known)
-    # The paper's datasets hold pictures of all sizes; in a user's own, a tiny one is rather a mistake.
-    stream = read_pictures(found, side, 1 if known else side, seed, workers)
-    note = f"{len(found):,} pictures found; {NOTE}"
-    if known:
-        return Pictures(stream, known.title, f"as its makers say: {known.origin}", note, {})
-    return Pictures(stream, f"pictures under {params.path}", "as the pictures' owner says", note, {})
 
 
 def _write_splits(pictures: Pictures, counts: dict[str, int], side: int, out: Path) -> dict[str, str]:

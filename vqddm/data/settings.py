@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
+from vqddm.data.sources import SOURCES
+from vqddm.registry import choice
 from vqddm.settings import PositiveInt, Section
-
-Source = Literal["faces", "fashion", "folder", "celebahq", "lsun_church", "imagenet"]
 
 
 class DataParams(Section):
     """One dataset: where its pictures come from and how they are split."""
 
-    source: Source
+    source: choice(SOURCES)  # type: ignore[valid-type]
     path: str | None = Field(
         default=None,
         description="folder, zip or LMDB of pictures; only `folder` needs it: the paper's three datasets lie in "
@@ -29,12 +29,10 @@ class DataParams(Section):
     @property
     def place(self) -> Path | None:
         """Where the original pictures lie, if they are not drawn or fetched."""
-        if self.path:
-            return Path(self.path).expanduser()
-        return None if self.source in ("faces", "fashion") else Path("data/originals") / self.source
+        return Path(self.path).expanduser() if self.path else SOURCES[self.source].place
 
     @model_validator(mode="after")
-    def _folder_has_path(self) -> Self:
-        if self.source == "folder" and not self.path:
-            raise ValueError("source `folder` needs `path`")
+    def _path_is_named(self) -> Self:
+        if SOURCES[self.source].needs_path and not self.path:
+            raise ValueError(f"source `{self.source}` needs `path`")
         return self

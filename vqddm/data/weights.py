@@ -55,13 +55,20 @@ def check_weights(name: str, path: Path) -> None:
 
 
 def fetch_weights(name: str) -> None:
-    """Bring weights into the project's folder, from torch's cache if they are there, else from the network.
+    """Fetch the weights of a published network into `data/weights/`.
+
+    They are taken from torch's cache if they are there, else from the network.
+
+    Args:
+        name: `inception`, `vgg16` or `lpips`.
 
     Raises:
-        UserError: no connection or no right file; says where to put it by hand.
+        UserError: no such network, no connection or no right file; says where to put it by hand.
     """
     import torch
 
+    if name not in WEIGHTS:
+        raise UserError(f"'{name}' is not one of {', '.join(WEIGHTS)}")
     weights, cached = WEIGHTS[name], Path(torch.hub.get_dir()) / "checkpoints"
     path = FOLDER / "checkpoints" / weights.file
     if (cached / weights.file).exists():

@@ -15,14 +15,29 @@ from pathlib import Path
 from vqddm.artifacts import UserError
 from vqddm.ledger.dag import Job, read_dag, with_dependents
 from vqddm.ledger.dvc import changes, commit, dvc, recorded_checksums
-from vqddm.ledger.stages import check_stages
+from vqddm.ledger.stages import check_stages, write_stages
 
 Say = Callable[[str], object]
-STORED = ("data/", "models/")  # the folders of what DVC keeps
+STORED = ("data/", "models/", "evaluation/")  # the folders of what DVC keeps
 
 
-def restore(say: Say, root: Path = Path()) -> None:
-    """Bring what `dvc.lock` names, drop what is of other parameters, inputs or code, let Snakemake record the rest.
+def stages(root: Path = Path()) -> None:
+    """Write `dvc.yaml` from the Snakefile's DAG.
+
+    Args:
+        root: the project's folder.
+    """
+    write_stages(read_dag(root=root), root)
+
+
+def restore(say: Say = print, root: Path = Path()) -> None:
+    """Bring the recorded files, drop what is stale, let Snakemake know the rest.
+
+    Stale is what `dvc.lock` records of other parameters, inputs or code.
+
+    Args:
+        say: prints a line.
+        root: the project's folder.
 
     Raises:
         UserError: `dvc.yaml` is not the DAG's, files lie here that are not recorded, or DVC could not bring the files.
@@ -97,8 +112,13 @@ def damaged(root: Path) -> dict[str, str]:
     return found
 
 
-def record(targets: Sequence[str], say: Say, root: Path = Path()) -> None:
-    """Write what Snakemake made for `targets` (none: everything) into `dvc.lock` and DVC's cache.
+def record(targets: Sequence[str] = (), say: Say = print, root: Path = Path()) -> None:
+    """Write what Snakemake made into `dvc.lock` and DVC's cache.
+
+    Args:
+        targets: Snakemake's targets; none: everything.
+        say: prints a line.
+        root: the project's folder.
 
     Raises:
         UserError: Snakemake has something to do for them, or `dvc.yaml` is not the DAG's.
@@ -118,8 +138,16 @@ def record(targets: Sequence[str], say: Say, root: Path = Path()) -> None:
     )
 
 
-def accept(say: Say, agree: Callable[[str], bool], root: Path = Path()) -> None:
-    """After an edit of code that changes no result: tell both ledgers so.
+def ask(question: str) -> bool:
+    """Whether the user at the terminal answers yes."""
+    try:
+        return input(f"{question} [y/N]: ").strip().lower() in ("y", "yes")
+    except EOFError:  # nobody is there
+        return False
+
+
+def accept(say: Say = print, agree: Callable[[str], bool] = ask, root: Path = Path(), *, yes: bool = False) -> None:
+    """After an edit of code that changes no result: list what it concerns, and tell both ledgers.
 
     Accepted is a stage of whose reasons to run again none is other than code: files of `vqddm/` or its rule's shell
     text, and only if all that it is made from is clean or accepted too.
@@ -127,7 +155,8 @@ def accept(say: Say, agree: Callable[[str], bool], root: Path = Path()) -> None:
     Args:
         say: prints a line.
         agree: asks the user.
-        root: the project's root.
+        root: the project's folder.
+        yes: do not ask.
 
     Raises:
         UserError: `dvc.yaml` is not the DAG's, or the user does not agree.
@@ -147,7 +176,7 @@ def accept(say: Say, agree: Callable[[str], bool], root: Path = Path()) -> None:
         return
     for job in accepted:
         say(f"to accept: {job.name} ({'; '.join(dirty[job.name])})")
-    if not agree(f"Do these {len(accepted)} stages give the same results with the edited code?"):
+    if not yes and not agree(f"Do these {len(accepted)} stages give the same results with the edited code?"):
         raise UserError("nothing was accepted")
     commit([job.name for job in accepted], dirty, root)
     touch([job for job in jobs if job.name not in refused], root)

@@ -107,9 +107,8 @@ def _keys(job: Any) -> list[str]:
     """The keys with which `reads` (`workflow/rules/common.smk`) marked the functions of the job's parameters."""
     found: dict[str, None] = {}
     for _, function in job.rule.params._allitems():
-        for keys, when in getattr(function, "keys", []):
-            if when(job.wildcards):
-                found |= {key.format(**job.wildcards_dict): None for key in keys}
+        for key in getattr(function, "keys", ()):
+            found |= dict.fromkeys(key(job.wildcards) if callable(key) else [key.format(**job.wildcards_dict)])
     return list(found)
 
 

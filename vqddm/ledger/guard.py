@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from vqddm.artifacts import UserError
+from vqddm.data.pictures import ORIGINALS, require_original
 from vqddm.ledger.dag import job_of
 from vqddm.ledger.dvc import clean_stages
+from vqddm.params import Params
 
 
 def guard_checkpoints(workflow: Any, root: Path = Path()) -> None:
@@ -54,3 +57,36 @@ def guard_checkpoints(workflow: Any, root: Path = Path()) -> None:
                 "are the same, `make restore` fetches them instead. Ctrl-C loses nothing.",
                 file=sys.stderr,
             )
+
+
+def require_originals(jobs: Iterable[Any], params: Params) -> None:
+    """Stop where pictures or official checkpoints that jobs need are not there; all are named, pictures first.
+
+    Args:
+        jobs: Snakemake's jobs.
+        params: the whole `params.yaml`.
+
+    Raises:
+        UserError: names what is absent and where it is to be had.
+    """
+    wanted: dict[str, set[tuple[str, str | None]]] = {"prepare_data": set(), "import_vqgan": set()}
+    for job in jobs:
+        if job.rule.name in wanted:
+            wanted[job.rule.name].add((job.wildcards.dataset, job.params.get("checkpoint")))
+    absent = []
+    for dataset, _ in sorted(wanted["prepare_data"]):
+        data = params.datasets[dataset].data
+        if data.source in ORIGINALS:
+            try:
+                require_original(data.source, data.place)
+            except UserError as error:
+                absent.append(str(error))
+    absent += [
+        f"{checkpoint}: the official VQ-GAN of {dataset} is not here (nothing was started); fetch it from "
+        "github.com/CompVis/taming-transformers (section Overview of pretrained models), or take "
+        "`pretrained` out of the dataset's `vqgan` in params.yaml to train one"
+        for dataset, checkpoint in sorted(wanted["import_vqgan"])
+        if not Path(checkpoint).exists()
+    ]
+    if absent:
+        raise UserError("\nvqddm: ".join(absent))

@@ -13,7 +13,7 @@ from vqddm.artifacts import UserError, replacing
 from vqddm.ledger.dag import Job
 
 DVC_YAML = Path("dvc.yaml")
-CODE = {".py", ".yaml", ".j2"}  # as `code` in `workflow/rules/common.smk`; `.dvcignore` hides all else in vqddm/
+CODE = {".py", ".yaml", ".j2"}  # `.dvcignore` hides all else in vqddm/
 METRICS = {"measure_reconstruction", "measure_samples", "measure_likelihood"}  # what `dvc metrics` shows
 HEADER = """\
 # Written from the Snakefile's DAG by `make dvc.yaml`; a test holds it against the DAG. One stage for each job, named
@@ -59,13 +59,12 @@ def stage(job: Job, folders: Mapping[str, frozenset[str]]) -> dict[str, Any]:
 def plots(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     """Loss curves of all trainings, and the figures, for `dvc plots show`."""
     curves = {
-        "The prior's loss (bits per code)": ("train_prior", "bits_per_code"),
-        "The first stage's reconstruction loss": ("train_vqgan", "reconstruction"),
-        "ReFiT's reconstruction loss": ("finetune_first_stage", "reconstruction"),
+        "The prior's loss (bits per code)": ("prior.csv", "bits_per_code"),
+        "The first stages' reconstruction loss": ("first_stage.csv", "reconstruction"),
     }
     found: list[dict[str, Any]] = []
-    for title, (rule, column) in curves.items():
-        files = {path: column for job in jobs if job.rule == rule for path in job.outputs if path.endswith(".csv")}
+    for title, (name, column) in curves.items():
+        files = {path: column for job in jobs for path in job.outputs if Path(path).name == name}
         if files:
             found.append({title: {"x": "step", "y": files}})
     return found + [{path: None} for job in jobs for path in job.outputs if path.endswith(".png")]

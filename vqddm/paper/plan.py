@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from vqddm.artifacts import UserError, read_json
-from vqddm.data.settings import Source
+from vqddm.methods import METHODS, PIXELS
 from vqddm.params import DatasetName, FirstStageName, Params, Roles, codebook_size, sampled_features
 from vqddm.settings import PositiveInt, Section
 
@@ -60,14 +62,21 @@ class PlannedDataset(Section):
     """One dataset of a suite: first stages (Table 1), priors (Table 2) and sampling steps (Figure 5)."""
 
     title: str
-    source: Source
+    source: str
     resolution: PositiveInt
     first_stages: tuple[FirstStageName, ...]
     priors: tuple[FirstStageName, ...]
     timesteps: PositiveInt
     step_sweep: tuple[PositiveInt, ...]
+    methods: dict[str, tuple[PositiveInt, ...]] = Field(default_factory=dict)
     baselines: tuple[Baseline, ...] = ()
     ddim_steps: tuple[PositiveInt, ...] = ()
+
+    def stages(self, method: str) -> tuple[str, ...]:
+        """What a method fills on this dataset: the codes of first stages, or `pixels`."""
+        if METHODS[method].fills == "pixels":
+            return (PIXELS,)
+        return self.priors if method == "prior" else self.priors[:1]
 
     @property
     def main_prior(self) -> str:
@@ -143,6 +152,7 @@ def plan_from(params: Params, suite: str) -> Plan:
                 priors=dataset.priors,
                 timesteps=dataset.prior.diffusion.timesteps,
                 step_sweep=chosen.evaluate.step_sweep,
+                methods={name: dataset.steps(name, chosen.evaluate) for name in dataset.methods},
                 baselines=dataset.baselines,
                 ddim_steps=tuple(sorted(chosen.evaluate.ddim_steps)) if "ddpm" in dataset.baselines else (),
             )

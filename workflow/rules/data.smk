@@ -1,26 +1,29 @@
 """Step `data`: one array file per dataset and split."""
 
 
+def source(wildcards):
+    """The record of the wildcards' source of pictures."""
+    return SOURCES[in_dataset(wildcards, "data.source")]
+
+
 rule prepare_data:
     input:
-        code("data"),
+        lambda wildcards: code("data.prepare", source(wildcards).open),
     output:
-        train="data/{dataset}/train.npy",
-        test="data/{dataset}/test.npy",
-        train_manifest="data/{dataset}/train.json",
-        test_manifest="data/{dataset}/test.json",
+        train=f"{DATA}/train.npy",
+        test=f"{DATA}/test.npy",
+        train_manifest=f"{DATA}/train.json",
+        test_manifest=f"{DATA}/test.json",
     log:
-        "logs/data/{dataset}.log",
+        logs("data/{dataset}"),
     benchmark:
-        "benchmarks/data/{dataset}.tsv"
+        benchmarks("data/{dataset}")
     priority: 100
     conda:
-        "../envs/vqddm.yaml"
-    threads: readers
+        ENV
+    threads: lambda wildcards: source(wildcards).readers
     resources:
-        **{**ON_CPU, "cpus_per_task": readers},
-        mem_mb=growing(4000),
-        runtime=min(600, JOB_MINUTES),
+        **on_cpu(600, 4000),
     params:
         data=section("data"),
     shell:
@@ -32,15 +35,18 @@ rule fetch_weights:
     output:
         "data/weights/checkpoints/{file}.pth",
     log:
-        "logs/data/weights_{file}.log",
+        logs("data/weights_{file}"),
     benchmark:
-        "benchmarks/data/weights_{file}.tsv"
+        benchmarks("data/weights_{file}")
     priority: 100
     localrule: True
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     params:
-        name=lambda wildcards: WEIGHT_NAMES[f"{wildcards.file}.pth"],
+        name=lambda wildcards: next(
+            name
+            for name, about in WEIGHTS.items()
+            if about.file == f"{wildcards.file}.pth"
+        ),
     shell:
         "vqddm vqgan weights {params.name} > {log} 2>&1"

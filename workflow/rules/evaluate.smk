@@ -1,40 +1,53 @@
 """Step `evaluate`: every measured number, as small JSON."""
 
-NETWORK = evaluation("features")
-SEED, DRAWS = evaluation("seed"), evaluation("draws")
-DISTANCE_CODE = code(
-    "evaluate/measure.py",
-    "evaluate/features.py",
-    "evaluate/distances.py",
-    "evaluate/draws.py",
-    "vqgan/perceptual.py",
-)
-INPAINTING_CODE = DISTANCE_CODE + code(
-    "evaluate/inpainting.py", "evaluate/agreement.py"
-)
+REFERENCE = f"{EVALUATION}/features_train.npy"
+METRIC = f"{METRICS}/{{dataset}}/{{first_stage}}"
+METRIC_ON_PIXELS = f"{METRICS}/{{dataset}}/{PIXELS}"
+COMPLETED = f"{EVALUATION}/{{first_stage}}/{{method}}_inpainting.npz"
+
+
+def main_prior(wildcards):
+    """The first stage whose prior the figures show."""
+    return in_dataset(wildcards, "priors")[0]
+
+
+def timed_beside(wildcards):
+    """The checkpoints that are timed beside the prior, by the option of `evaluate speed` that takes them."""
+    stages = {"codes": main_prior(wildcards), "pixels": PIXELS}
+    return {
+        about.commands[
+            "speed"
+        ]: f"models/{wildcards.dataset}/{stages[about.fills]}/{name}.safetensors"
+        for name, about in METHODS.items()
+        if name in in_dataset(wildcards, "baselines") and "speed" in about.commands
+    }
 
 
 rule extract_features:
     input:
-        code("evaluate/measure.py", "evaluate/features.py", "vqgan/perceptual.py"),
+        code("evaluate.measure"),
         FEATURE_WEIGHTS,
-        data="data/{dataset}/{split}.npy",
+        data=f"{DATA}/{{split}}.npy",
     output:
-        "models/{dataset}/features_{split}.npy",
+        f"{EVALUATION}/features_{{split}}.npy",
     log:
-        "logs/evaluate/{dataset}_features_{split}.log",
+        logs(of_suite("evaluate/{dataset}_features_{split}")),
     benchmark:
-        "benchmarks/evaluate/{dataset}_features_{split}.tsv"
+        benchmarks(of_suite("evaluate/{dataset}_features_{split}"))
+    wildcard_constraints:
+        split="train|test",
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **ON_GPU,
-        mem_mb=growing(16000),
-        runtime=240,
+        **on_gpu(240),
     params:
-        network=NETWORK,
-        images=feature_count,
+        network=evaluation("features"),
+        images=of_split(
+            lambda wildcards: (
+                {"train": "reference", "test": "samples"}[wildcards.split],
+                wildcards.split,
+            )
+        ),
     shell:
         "vqddm evaluate features --data {input.data} --network {params.network} --count {params.images}"
         " --out {output} --threads {threads} > {log} 2>&1"
@@ -42,23 +55,22 @@ rule extract_features:
 
 rule measure_floor:
     input:
-        code("evaluate/measure.py", "evaluate/distances.py", "evaluate/draws.py"),
-        train="models/{dataset}/features_train.npy",
-        test="models/{dataset}/features_test.npy",
+        code("evaluate.measure"),
+        train=REFERENCE,
+        test=f"{EVALUATION}/features_test.npy",
     output:
         f"{METRICS}/{{dataset}}/floor.json",
     log:
-        "logs/evaluate/{dataset}_floor.log",
+        logs(of_suite("evaluate/{dataset}_floor")),
     benchmark:
-        "benchmarks/evaluate/{dataset}_floor.tsv"
+        benchmarks(of_suite("evaluate/{dataset}_floor"))
     localrule: True
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     params:
-        network=NETWORK,
-        draws=DRAWS,
-        seed=SEED,
+        network=evaluation("features"),
+        draws=evaluation("draws"),
+        seed=evaluation("seed"),
     shell:
         "vqddm evaluate floor --train {input.train} --test {input.test} --network {params.network}"
         " --draws {params.draws} --seed {params.seed} --out {output} > {log} 2>&1"
@@ -66,35 +78,35 @@ rule measure_floor:
 
 rule measure_reconstruction:
     input:
-        DISTANCE_CODE,
-        DECODER_CODE,
+        lambda wildcards: code("evaluate.measure", kind(wildcards).model),
         FEATURE_WEIGHTS,
         first_stage=f"{MODEL}/first_stage.safetensors",
         codes_train=f"{MODEL}/codes_train.npy",
         codes_test=f"{MODEL}/codes_test.npy",
-        test="data/{dataset}/test.npy",
-        reference="models/{dataset}/features_train.npy",
+        test=f"{DATA}/test.npy",
+        reference=REFERENCE,
     output:
-        metrics=f"{METRICS}/{{dataset}}/{{first_stage}}/reconstruction.json",
-        pictures=f"{MODEL}/reconstructions.npz",
+        metrics=f"{METRIC}/reconstruction.json",
+        pictures=f"{EVALUATION}/{{first_stage}}/reconstructions.npz",
     log:
-        "logs/evaluate/{dataset}_{first_stage}_reconstruction.log",
+        logs(of_suite("evaluate/{dataset}_{first_stage}_reconstruction")),
     benchmark:
-        "benchmarks/evaluate/{dataset}_{first_stage}_reconstruction.tsv"
+        benchmarks(of_suite("evaluate/{dataset}_{first_stage}_reconstruction"))
     retries: RETRIES
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **ON_GPU,
-        mem_mb=growing(16000),
-        runtime=JOB_MINUTES,
+        **on_gpu(),
     params:
         images=at_most("reconstructions"),
-        network=NETWORK,
-        draws=DRAWS,
-        seed=SEED,
-        sampled=lambda wildcards: sampled_features_option(wildcards.first_stage),
+        network=evaluation("features"),
+        draws=evaluation("draws"),
+        seed=evaluation("seed"),
+        sampled=lambda wildcards: (
+            f"--sampled-features {sampled_features(wildcards.first_stage)}"
+            if "p" in kind(wildcards).numbers
+            else ""
+        ),
     shell:
         "vqddm evaluate reconstruction --first-stage {input.first_stage} --codes-train {input.codes_train}"
         " --codes-test {input.codes_test} --test {input.test} --reference {input.reference} {params.sampled}"
@@ -104,262 +116,238 @@ rule measure_reconstruction:
 
 rule measure_samples:
     input:
-        DISTANCE_CODE,
+        code("evaluate.measure"),
         FEATURE_WEIGHTS,
-        samples=f"{MODEL}/samples_{{steps}}.npy",
-        reference="models/{dataset}/features_train.npy",
+        samples=f"{EVALUATION}/{{stage}}/{{method}}_samples_{{steps}}.npy",
+        reference=REFERENCE,
     output:
-        f"{METRICS}/{{dataset}}/{{first_stage}}/samples_{{steps}}.json",
+        f"{METRICS}/{{dataset}}/{{stage}}/{{method}}_samples_{{steps}}.json",
     log:
-        "logs/evaluate/{dataset}_{first_stage}_samples_{steps}.log",
+        logs(of_suite("evaluate/{dataset}_{stage}_{method}_samples_{steps}")),
     benchmark:
-        "benchmarks/evaluate/{dataset}_{first_stage}_samples_{steps}.tsv"
+        benchmarks(of_suite("evaluate/{dataset}_{stage}_{method}_samples_{steps}"))
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **ON_GPU,
-        mem_mb=growing(16000),
-        runtime=240,
+        **on_gpu(240),
     params:
-        network=NETWORK,
-        draws=DRAWS,
-        seed=SEED,
+        steps=steps_option,
+        network=evaluation("features"),
+        draws=evaluation("draws"),
+        seed=evaluation("seed"),
         temperature=evaluation("temperature"),
     shell:
-        "vqddm evaluate samples --samples {input.samples} --reference {input.reference} --steps {wildcards.steps}"
+        "vqddm evaluate samples --samples {input.samples} --reference {input.reference} {params.steps}"
         " --temperature {params.temperature} --network {params.network} --draws {params.draws} --seed {params.seed}"
         " --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule measure_likelihood:
     input:
-        code(
-            "evaluate/likelihood.py",
-            "prior/likelihood.py",
-            "prior/diffusion.py",
-            "prior/schedule.py",
-            "prior/unet.py",
-        ),
-        prior=f"{MODEL}/prior.safetensors",
+        lambda wildcards: code("evaluate.likelihood", method(wildcards).load),
+        checkpoint=f"{ON_CODES}.safetensors",
         codes_train=f"{MODEL}/codes_train.npy",
         codes_test=f"{MODEL}/codes_test.npy",
     output:
-        f"{METRICS}/{{dataset}}/{{first_stage}}/likelihood.json",
+        f"{METRIC}/{{method}}_likelihood.json",
     log:
-        "logs/evaluate/{dataset}_{first_stage}_likelihood.log",
+        logs(of_suite("evaluate/{dataset}_{first_stage}_{method}_likelihood")),
     benchmark:
-        "benchmarks/evaluate/{dataset}_{first_stage}_likelihood.tsv"
+        benchmarks(of_suite("evaluate/{dataset}_{first_stage}_{method}_likelihood"))
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **ON_GPU,
-        mem_mb=growing(16000),
-        runtime=JOB_MINUTES,
+        **on_gpu(),
     params:
+        command=command("likelihood"),
         images=evaluation("nll_images"),
-        seed=SEED,
+        seed=evaluation("seed"),
     shell:
-        "vqddm evaluate likelihood --prior {input.prior} --codes-train {input.codes_train}"
+        "vqddm {params.command} {input.checkpoint} --codes-train {input.codes_train}"
         " --codes-test {input.codes_test} --images {params.images} --seed {params.seed}"
         " --out {output} --threads {threads} > {log} 2>&1"
 
 
-rule count_networks:
+rule measure_inpainting:
     input:
-        code(
-            "evaluate/networks.py",
-            "evaluate/counts.py",
-            "vqgan/layers.py",
-            "vqgan/model.py",
-            "prior/unet.py",
+        code("evaluate.inpainting"),
+        FEATURE_WEIGHTS,
+        pictures=COMPLETED,
+        against=lambda wildcards: (
+            []
+            if wildcards.method == "prior"
+            else COMPLETED.format(**{**wildcards, "method": "prior"})
         ),
+        reference=REFERENCE,
     output:
-        f"{METRICS}/{{dataset}}/{{first_stage}}/counts.json",
+        f"{METRIC}/{{method}}_inpainting.json",
     log:
-        "logs/evaluate/{dataset}_{first_stage}_counts.log",
+        logs(of_suite("evaluate/{dataset}_{first_stage}_{method}_inpainting")),
     benchmark:
-        "benchmarks/evaluate/{dataset}_{first_stage}_counts.tsv"
+        benchmarks(of_suite("evaluate/{dataset}_{first_stage}_{method}_inpainting"))
+    conda:
+        ENV
+    resources:
+        **on_gpu(60),
+    params:
+        against=lambda wildcards, input: (
+            f"--against {input.against}" if input.against else ""
+        ),
+        network=evaluation("features"),
+        draws=evaluation("draws"),
+    shell:
+        "vqddm evaluate inpainting --pictures {input.pictures} {params.against} --reference {input.reference}"
+        " --network {params.network} --draws {params.draws} --out {output} --threads {threads} > {log} 2>&1"
+
+
+rule count_on_codes:
+    input:
+        lambda wildcards: code("evaluate.networks", method(wildcards).load),
+    output:
+        f"{METRIC}/{{method}}_counts.json",
+    log:
+        logs(of_suite("evaluate/{dataset}_{first_stage}_{method}_counts")),
+    benchmark:
+        benchmarks(of_suite("evaluate/{dataset}_{first_stage}_{method}_counts"))
     localrule: True
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     params:
-        vqgan=section("vqgan"),
-        prior=section("prior"),
-        codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
+        command=command("counts"),
+        settings=section(lambda wildcards: wildcards.method),
+        examples=sections(lambda wildcards: {"vqgan": "vqgan"}),
+        size=lambda wildcards: f"--codebook-size {codebook_size(wildcards.first_stage)}",
     shell:
-        "vqddm evaluate counts --vqgan {params.vqgan:q} --prior {params.prior:q}"
-        " --codebook-size {params.codebook_size} --out {output} > {log} 2>&1"
+        "vqddm {params.command} {params.settings:q} {params.examples} {params.size} --out {output} > {log} 2>&1"
+
+
+use rule count_on_codes as count_on_pixels with:
+    output:
+        f"{METRIC_ON_PIXELS}/{{method}}_counts.json",
+    log:
+        logs(of_suite("evaluate/{dataset}_{method}_counts")),
+    benchmark:
+        benchmarks(of_suite("evaluate/{dataset}_{method}_counts"))
+    params:
+        command=command("counts"),
+        settings=section(lambda wildcards: wildcards.method),
+        examples="",
+        size=reads(keys_of("data.resolution"))(
+            lambda wildcards: f"--resolution {in_dataset(wildcards, 'data.resolution')}"
+        ),
 
 
 rule count_paper_networks:
     input:
-        code(
-            "evaluate/networks.py",
-            "evaluate/counts.py",
-            "vqgan/layers.py",
-            "vqgan/model.py",
-            "prior/unet.py",
-            "baselines/transformer/network.py",
-            "baselines/ddpm/network.py",
-        ),
+        code("evaluate.networks"),
     output:
         f"{METRICS}/paper_counts.json",
     log:
-        "logs/evaluate/paper_counts.log",
+        logs(of_suite("evaluate/paper_counts")),
     benchmark:
-        "benchmarks/evaluate/paper_counts.tsv"
+        benchmarks(of_suite("evaluate/paper_counts"))
     localrule: True
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
+    params:
+        paper=reads(*(f"presets.{PAPER}.{name}" for name in PAPER_NETWORKS))(
+            lambda wildcards: to_json(paper_networks(config))
+        ),
     shell:
-        "vqddm evaluate paper-counts --out {output} > {log} 2>&1"
+        "vqddm evaluate paper-counts --paper {params.paper:q} --out {output} > {log} 2>&1"
 
 
 rule measure_speed:
     input:
-        code(
-            "evaluate/speed.py",
-            "evaluate/draws.py",
-            "prior/sample.py",
-            "prior/diffusion.py",
-            "prior/unet.py",
-            "baselines/transformer/network.py",
-            "baselines/transformer/raster.py",
-            "baselines/ddpm/network.py",
-        ),
-        DECODER_CODE,
-        prior=lambda wildcards: f"models/{wildcards.dataset}/{main_prior_of(wildcards.dataset)}/prior.safetensors",
-        first_stage=lambda wildcards: f"models/{wildcards.dataset}/{main_prior_of(wildcards.dataset)}/first_stage.safetensors",
-        transformer=transformer_of,
-        ddpm=ddpm_of,
+        lambda wildcards: code("evaluate.speed", kind_of(main_prior(wildcards)).model),
+        lambda wildcards: timed_beside(wildcards).values(),
+        prior=lambda wildcards: f"models/{wildcards.dataset}/{main_prior(wildcards)}/prior.safetensors",
+        first_stage=lambda wildcards: f"models/{wildcards.dataset}/{main_prior(wildcards)}/first_stage.safetensors",
     output:
         f"{METRICS}/{{dataset}}/speed.json",
     log:
-        "logs/evaluate/{dataset}_speed.log",
+        logs(of_suite("evaluate/{dataset}_speed")),
     benchmark:
-        "benchmarks/evaluate/{dataset}_speed.tsv"
+        benchmarks(of_suite("evaluate/{dataset}_speed"))
     conda:
-        "../envs/vqddm.yaml"
-    threads: lambda wildcards: workflow.cores  # alone on the machine, so that nothing disturbs the clock
+        ENV
+    threads: workflow.cores  # alone on the machine, so that nothing disturbs the clock
     resources:
-        **ON_GPU,
-        mem_mb=growing(16000),
-        runtime=60,
+        **on_gpu(60),
     params:
-        name=lambda wildcards: main_prior_of(wildcards.dataset),
-        transformer=lambda wildcards, input: (
-            f"--transformer {input.transformer}" if input.transformer else ""
+        name=main_prior,
+        beside=lambda wildcards: " ".join(
+            f"{option} {checkpoint}"
+            for option, checkpoint in timed_beside(wildcards).items()
         ),
-        ddpm=lambda wildcards, input: f"--ddpm {input.ddpm}" if input.ddpm else "",
     shell:
         "vqddm evaluate speed --prior {input.prior} --first-stage {input.first_stage} --name {params.name}"
-        " {params.transformer} {params.ddpm}"
-        " --out {output} --threads {threads} > {log} 2>&1"
+        " {params.beside} --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule cost:
     # No part of the paper: `make cost` asks for it.
     input:
-        code("evaluate/cost.py"),
+        code("evaluate.cost"),
     output:
         f"{RESULTS}/cost.csv",
     log:
-        f"{LOGS}/evaluate/cost.log",
+        logs(of_suite("evaluate/cost")),
     benchmark:
-        f"{BENCHMARKS}/evaluate/cost.tsv"
+        benchmarks(of_suite("evaluate/cost"))
     conda:
-        "../envs/vqddm.yaml"
-    threads: lambda wildcards: workflow.cores  # alone on the machine, so that nothing disturbs the clock
+        ENV
+    threads: workflow.cores  # alone on the machine, so that nothing disturbs the clock
     resources:
-        **ON_GPU,
-        mem_mb=growing(32000),
-        runtime=240,
+        **on_gpu(240, 32000),
     params:
-        params=to_json(config),
+        params=to_json(with_presets(config)),
     shell:
         "vqddm evaluate cost --params {params.params:q} --out {output} --threads {threads} 2>&1 | tee {log}"
 
 
-rule draw_chain:
+rule diffuse_codes:
     input:
-        code(
-            "evaluate/chain.py",
-            "prior/diffusion.py",
-            "prior/schedule.py",
-            "prior/unet.py",
-        ),
+        lambda wildcards: code("evaluate.diffused", kind(wildcards).model),
         prior=f"{MODEL}/prior.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
-        data="data/{dataset}/test.npy",
+        data=f"{DATA}/test.npy",
     output:
-        f"{MODEL}/chain.npz",
+        f"{EVALUATION}/{{first_stage}}/diffused.npz",
     log:
-        "logs/evaluate/{dataset}_{first_stage}_chain.log",
+        logs(of_suite("evaluate/{dataset}_{first_stage}_diffused")),
     benchmark:
-        "benchmarks/evaluate/{dataset}_{first_stage}_chain.tsv"
+        benchmarks(of_suite("evaluate/{dataset}_{first_stage}_diffused"))
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **ON_GPU,
-        mem_mb=growing(16000),
-        runtime=30,
+        **on_gpu(30),
     params:
-        seed=SEED,
+        seed=evaluation("seed"),
     shell:
         "vqddm evaluate chain --prior {input.prior} --first-stage {input.first_stage} --data {input.data}"
         " --seed {params.seed} --out {output} --threads {threads} > {log} 2>&1"
 
 
-rule measure_inpainting:
-    input:
-        INPAINTING_CODE,
-        FEATURE_WEIGHTS,
-        pictures=f"{MODEL}/inpainting.npz",
-        reference="models/{dataset}/features_train.npy",
-    output:
-        f"{METRICS}/{{dataset}}/{{first_stage}}/inpainting.json",
-    log:
-        "logs/evaluate/{dataset}_{first_stage}_inpainting.log",
-    benchmark:
-        "benchmarks/evaluate/{dataset}_{first_stage}_inpainting.tsv"
-    conda:
-        "../envs/vqddm.yaml"
-    threads: 1
-    resources:
-        **ON_GPU,
-        mem_mb=growing(16000),
-        runtime=60,
-    params:
-        network=NETWORK,
-        draws=DRAWS,
-    shell:
-        "vqddm evaluate inpainting --pictures {input.pictures} --reference {input.reference}"
-        " --network {params.network} --draws {params.draws} --out {output} --threads {threads} > {log} 2>&1"
-
-
 rule find_neighbours:
     input:
-        code("evaluate/neighbours.py", "vqgan/perceptual.py"),
-        samples=lambda wildcards: f"models/{wildcards.dataset}/{wildcards.first_stage}/samples_{timesteps(wildcards.dataset)}.npy",
-        train="data/{dataset}/train.npy",
+        code("evaluate.neighbours"),
+        samples=lambda wildcards: SAMPLES.format(
+            **wildcards,
+            method="prior",
+            steps=in_dataset(wildcards, "prior.diffusion.timesteps"),
+        ),
+        train=f"{DATA}/train.npy",
     output:
-        f"{MODEL}/neighbours.npz",
+        f"{EVALUATION}/{{first_stage}}/neighbours.npz",
     log:
-        "logs/evaluate/{dataset}_{first_stage}_neighbours.log",
+        logs(of_suite("evaluate/{dataset}_{first_stage}_neighbours")),
     benchmark:
-        "benchmarks/evaluate/{dataset}_{first_stage}_neighbours.tsv"
+        benchmarks(of_suite("evaluate/{dataset}_{first_stage}_neighbours"))
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **ON_GPU,
-        mem_mb=growing(16000),
-        runtime=240,
+        **on_gpu(240),
     params:
         samples=evaluation("neighbour_samples"),
         neighbours=evaluation("neighbours"),

@@ -3,59 +3,24 @@
 Each artefact has a target of its own: `snakemake --cores all table1`, `… figure5`, `… claims`.
 """
 
-from vqddm.paper.figures import inputs as figure_inputs
+from vqddm.paper.claims import claims_inputs
+from vqddm.paper.figures import FIGURES, inputs as figure_inputs
 from vqddm.paper.reported import captions
+from vqddm.paper.tables import TABLES
 
-TABLES = ["table1", "table2", "table3", "likelihood", "speed", "inpainting"]
-FIGURES = range(1, 13)
 CAPTIONS = {name: about["caption"] for name, about in captions().items()}
-PAPER_CODE = code("paper")
+RECORDS = ["methods", "first_stages"]  # titles, colours and rows of what is shown
 
 
-FLOORS = [f"{METRICS}/{dataset}/floor.json" for dataset in SUITE.dataset_names]
-COUNTS = metrics("counts", ["priors"]) + [f"{METRICS}/paper_counts.json"]
-SAMPLES = [
-    f"{METRICS}/{dataset}/{first_stage}/samples_{timesteps(dataset)}.json"
-    for dataset in SUITE.dataset_names
-    for first_stage in PARAMS.datasets[dataset].priors
-]
-MAIN = SUITE.datasets.celebahq
-SWEEP = [
-    f"{METRICS}/{MAIN}/{main_prior_of(MAIN)}/samples_{steps}.json"
-    for steps in PLAN.datasets[MAIN].steps
-]
-LIKELIHOODS = [
-    f"{METRICS}/{dataset}/{main_prior_of(dataset)}/likelihood.json"
-    for dataset in SUITE.dataset_names
-]
-SPEEDS = [f"{METRICS}/{dataset}/speed.json" for dataset in SUITE.dataset_names]
-INPAINTINGS = [
-    f"{METRICS}/{dataset}/{main_prior_of(dataset)}/inpainting.json"
-    for dataset in SUITE.dataset_names
-]
-TRANSFORMERS = baseline_metrics("transformer", "samples", "counts")
-TRANSFORMER_INPAINTINGS = baseline_metrics("transformer", "inpainting")
-BASELINE_LIKELIHOODS = baseline_metrics("transformer", "likelihood") + baseline_metrics(
-    "absorbing", "likelihood"
-)
-DDIM = ddim_metrics("ddim_samples_{steps}") + [
-    f"{METRICS}/{dataset}/ddpm_counts.json" for dataset, _ in with_baseline("ddpm")
-]
-BASELINES = TRANSFORMERS + baseline_metrics("absorbing", "samples") + DDIM
-TABLE_INPUTS = {
-    "table1": metrics("reconstruction") + FLOORS,
-    "table2": SAMPLES + BASELINES + COUNTS + FLOORS,
-    "table3": COUNTS,
-    "likelihood": LIKELIHOODS + BASELINE_LIKELIHOODS,
-    "speed": SPEEDS + COUNTS,
-    "inpainting": INPAINTINGS + TRANSFORMER_INPAINTINGS,
-}
+def measured(paths):
+    """Paths under the suite's results folder as rules name them."""
+    return [f"{RESULTS}/{path}" for path in paths]
 
 
 rule table:
     input:
-        PAPER_CODE,
-        metrics=lambda wildcards: TABLE_INPUTS[wildcards.table],
+        code("paper.tables", *RECORDS),
+        metrics=lambda wildcards: measured(TABLES[wildcards.table].inputs(PLAN)),
     output:
         multiext(f"{RESULTS}/tables/{{table}}", ".md", ".tex"),
         csv=report(
@@ -65,15 +30,14 @@ rule table:
             labels={"table": "{table}"},
         ),
     log:
-        f"{LOGS}/paper/{{table}}.log",
+        logs(of_suite("paper/{table}")),
     benchmark:
-        f"{BENCHMARKS}/paper/{{table}}.tsv"
+        benchmarks(of_suite("paper/{table}"))
     wildcard_constraints:
         table="|".join(TABLES),
     localrule: True
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     params:
         plan=plan,
         caption=lambda wildcards: CAPTIONS[wildcards.table],
@@ -86,15 +50,7 @@ rule table:
 
 rule figure:
     input:
-        code(
-            "paper/figures",
-            "paper/plan.py",
-            "paper/recounted.py",
-            "paper/render.py",
-            "paper/reported.py",
-        ),
-        "vqddm/paper/reported.yaml",
-        "vqddm/paper/captions.yaml",
+        code("paper.figures", *RECORDS),
         made=lambda wildcards: figure_inputs(PLAN, int(wildcards.number)),
     output:
         pdf=f"{RESULTS}/figures/figure{{number}}.pdf",
@@ -105,15 +61,14 @@ rule figure:
             labels={"figure": "{number}"},
         ),
     log:
-        f"{LOGS}/paper/figure{{number}}.log",
+        logs(of_suite("paper/figure{number}")),
     benchmark:
-        f"{BENCHMARKS}/paper/figure{{number}}.tsv"
+        benchmarks(of_suite("paper/figure{number}"))
     wildcard_constraints:
-        number=r"\d+",
+        number="|".join(map(str, FIGURES)),
     localrule: True
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     params:
         plan=plan,
         caption=lambda wildcards: CAPTIONS[f"figure{wildcards.number}"],
@@ -126,17 +81,8 @@ rule figure:
 
 rule judge_claims:
     input:
-        PAPER_CODE,
-        metrics=metrics("reconstruction")
-        + SAMPLES
-        + SWEEP
-        + COUNTS
-        + FLOORS
-        + LIKELIHOODS
-        + INPAINTINGS
-        + TRANSFORMER_INPAINTINGS
-        + BASELINES
-        + SPEEDS,
+        code("paper.claims", *RECORDS),
+        metrics=measured(claims_inputs(PLAN)),
     output:
         md=f"{RESULTS}/claims.md",
         csv=report(
@@ -145,13 +91,12 @@ rule judge_claims:
             category="Claims",
         ),
     log:
-        f"{LOGS}/paper/claims.log",
+        logs(of_suite("paper/claims")),
     benchmark:
-        f"{BENCHMARKS}/paper/claims.tsv"
+        benchmarks(of_suite("paper/claims"))
     localrule: True
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     params:
         plan=plan,
         root=lambda wildcards, output: Path(output.csv).parent,
@@ -163,7 +108,7 @@ rule judge_claims:
 
 rule page:
     input:
-        PAPER_CODE,
+        code("paper.page", *RECORDS),
         f"{RESULTS}/claims.csv",
         tables=expand(
             f"{RESULTS}/tables/{{table}}.{{kind}}",
@@ -178,13 +123,12 @@ rule page:
     output:
         f"{RESULTS}/index.html",
     log:
-        f"{LOGS}/paper/page.log",
+        logs(of_suite("paper/page")),
     benchmark:
-        f"{BENCHMARKS}/paper/page.tsv"
+        benchmarks(of_suite("paper/page"))
     localrule: True
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     params:
         plan=plan,
         root=lambda wildcards, output: Path(output[0]).parent,
@@ -195,11 +139,10 @@ rule page:
 rule so_far:
     # No input and no output: it shows what is there and makes nothing.
     log:
-        f"{LOGS}/paper/so_far.log",
+        logs(of_suite("paper/so_far")),
     localrule: True
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     params:
         plan=plan,
         root=RESULTS,

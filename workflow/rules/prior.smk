@@ -1,115 +1,167 @@
-"""Step `prior`: the discrete diffusion prior, its samples and inpaintings."""
+"""Step `prior`: methods that fill code maps or pixels, the prior and what it is compared with."""
 
-DECODER_CODE = code("vqgan/codec.py", "vqgan/model.py", "vqgan/layers.py")
+METHODS_OF = {
+    fills: "|".join(name for name, about in METHODS.items() if about.fills == fills)
+    for fills in ("codes", "pixels")
+}
+ON_CODES = f"{MODEL}/{{method}}"
+ON_PIXELS = f"models/{{dataset}}/{PIXELS}/{{method}}"
+SAMPLES = f"{EVALUATION}/{{first_stage}}/{{method}}_samples_{{steps}}.npy"
 
 
-rule train_prior:
+def method(wildcards):
+    """The record of the wildcards' method; its section of params.yaml bears its name."""
+    return METHODS[wildcards.method]
+
+
+def command(work):
+    """The command of the wildcards' method for some kind of work."""
+    return lambda wildcards: method(wildcards).commands[work]
+
+
+def steps_option(wildcards):
+    """A method that has no choice of its steps is told none."""
+    return f"--steps {wildcards.steps}" if method(wildcards).strided else ""
+
+
+def decoded(entry):
+    """The code of `entry` for the wildcards' method and the first stage that decodes what it draws."""
+    return lambda wildcards: code(
+        entry, method(wildcards).load, kind_of(wildcards.first_stage).model
+    )
+
+
+rule train_on_codes:
     input:
-        code(
-            "prior/train.py",
-            "prior/schedule.py",
-            "prior/diffusion.py",
-            "prior/unet.py",
-            "prior/timesteps.py",
-            "training.py",
-            "state.py",
-        ),
+        lambda wildcards: code(method(wildcards).train),
         codes=f"{MODEL}/codes_train.npy",
     output:
-        checkpoint=f"{MODEL}/prior.safetensors",
-        curve=f"{MODEL}/prior.csv",
+        checkpoint=f"{ON_CODES}.safetensors",
+        curve=f"{ON_CODES}.csv",
     log:
-        "logs/prior/{dataset}_{first_stage}_train.log",
+        logs("prior/{dataset}_{first_stage}_{method}"),
     benchmark:
-        "benchmarks/prior/{dataset}_{first_stage}_train.tsv"
+        benchmarks("prior/{dataset}_{first_stage}_{method}")
+    wildcard_constraints:
+        method=METHODS_OF["codes"],
     priority: 60
     retries: RETRIES
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **training_on("prior"),
-        mem_mb=growing(16000),
-        runtime=JOB_MINUTES,
+        **training_on(lambda wildcards: wildcards.method),
     params:
-        prior=section("prior"),
-        codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
+        command=command("train"),
+        settings=section(lambda wildcards: wildcards.method),
+        examples=lambda wildcards, input: (
+            f"--codes {input.codes} --codebook-size {codebook_size(wildcards.first_stage)}"
+        ),
+        state="state/{dataset}/{first_stage}_{method}",
     shell:
         "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
-        " prior train --codes {input.codes} --params {params.prior:q} --codebook-size {params.codebook_size}"
-        " --state state/{wildcards.dataset}/{wildcards.first_stage}_prior --out {output.checkpoint}"
-        " --curve {output.curve} --threads {threads} > {log} 2>&1"
+        " {params.command} {params.examples} --params {params.settings:q} --state {params.state}"
+        " --out {output.checkpoint} --curve {output.curve} --threads {threads} > {log} 2>&1"
 
 
-rule sample_images:
+use rule train_on_codes as train_on_pixels with:
     input:
-        code(
-            "prior/sample.py",
-            "prior/diffusion.py",
-            "prior/schedule.py",
-            "prior/unet.py",
-        ),
-        DECODER_CODE,
-        prior=f"{MODEL}/prior.safetensors",
+        lambda wildcards: code(method(wildcards).train),
+        data=f"{DATA}/train.npy",
+    output:
+        checkpoint=f"{ON_PIXELS}.safetensors",
+        curve=f"{ON_PIXELS}.csv",
+    log:
+        logs("prior/{dataset}_{method}"),
+    benchmark:
+        benchmarks("prior/{dataset}_{method}")
+    wildcard_constraints:
+        method=METHODS_OF["pixels"],
+    params:
+        command=command("train"),
+        settings=section(lambda wildcards: wildcards.method),
+        examples=lambda wildcards, input: f"--data {input.data}",
+        state="state/{dataset}/{method}",
+
+
+rule sample_codes:
+    input:
+        decoded("prior.sample"),
+        checkpoint=f"{ON_CODES}.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
     output:
-        images=f"{MODEL}/samples_{{steps}}.npy",
-        codes=f"{MODEL}/sampled_codes_{{steps}}.npy",
+        images=SAMPLES,
+        codes=f"{EVALUATION}/{{first_stage}}/{{method}}_sampled_codes_{{steps}}.npy",
     log:
-        "logs/prior/{dataset}_{first_stage}_samples_{steps}.log",
+        logs(of_suite("prior/{dataset}_{first_stage}_{method}_samples_{steps}")),
     benchmark:
-        "benchmarks/prior/{dataset}_{first_stage}_samples_{steps}.tsv"
+        benchmarks(of_suite("prior/{dataset}_{first_stage}_{method}_samples_{steps}"))
     retries: RETRIES
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **ON_GPU,
-        mem_mb=growing(16000),
-        runtime=JOB_MINUTES,
+        **on_gpu(),
     params:
+        command=command("sample"),
+        steps=steps_option,
         images=evaluation("samples"),
         seed=evaluation("seed"),
         temperature=evaluation("temperature"),
+        state=of_suite("{dataset}/{first_stage}_{method}_samples_{steps}"),
     shell:
-        "vqddm prior sample --prior {input.prior} --first-stage {input.first_stage} --steps {wildcards.steps}"
+        "vqddm {params.command} {input.checkpoint} --first-stage {input.first_stage} {params.steps}"
         " --count {params.images} --seed {params.seed} --temperature {params.temperature}"
-        " --state state/{wildcards.dataset}/{wildcards.first_stage}_samples_{wildcards.steps}"
-        " --codes {output.codes} --out {output.images} --threads {threads} > {log} 2>&1"
+        " --state state/{params.state} --codes {output.codes} --out {output.images} --threads {threads} > {log} 2>&1"
+
+
+rule sample_pixels:
+    input:
+        lambda wildcards: code("prior.sample", method(wildcards).load),
+        checkpoint=f"{ON_PIXELS}.safetensors",
+    output:
+        f"{EVALUATION}/{PIXELS}/{{method}}_samples_{{steps}}.npy",
+    log:
+        logs(of_suite("prior/{dataset}_{method}_samples_{steps}")),
+    benchmark:
+        benchmarks(of_suite("prior/{dataset}_{method}_samples_{steps}"))
+    retries: RETRIES
+    conda:
+        ENV
+    resources:
+        **on_gpu(),
+    params:
+        command=command("sample"),
+        steps=steps_option,
+        images=evaluation("samples"),
+        seed=evaluation("seed"),
+        state=of_suite("{dataset}/{method}_samples_{steps}"),
+    shell:
+        "vqddm {params.command} {input.checkpoint} {params.steps} --count {params.images} --seed {params.seed}"
+        " --state state/{params.state} --out {output} --threads {threads} > {log} 2>&1"
 
 
 rule inpaint_images:
     input:
-        code(
-            "prior/inpaint.py",
-            "prior/sample.py",
-            "prior/diffusion.py",
-            "prior/schedule.py",
-            "prior/unet.py",
-        ),
-        DECODER_CODE,
-        prior=f"{MODEL}/prior.safetensors",
+        decoded("prior.inpaint"),
+        checkpoint=f"{ON_CODES}.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
-        data="data/{dataset}/test.npy",
+        data=f"{DATA}/test.npy",
     output:
-        f"{MODEL}/inpainting.npz",
+        f"{EVALUATION}/{{first_stage}}/{{method}}_inpainting.npz",
     log:
-        "logs/prior/{dataset}_{first_stage}_inpainting.log",
+        logs(of_suite("prior/{dataset}_{first_stage}_{method}_inpainting")),
     benchmark:
-        "benchmarks/prior/{dataset}_{first_stage}_inpainting.tsv"
+        benchmarks(of_suite("prior/{dataset}_{first_stage}_{method}_inpainting"))
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **ON_GPU,
-        mem_mb=growing(16000),
-        runtime=240,
+        **on_gpu(240),
     params:
+        command=command("inpaint"),
         images=at_most("inpaintings", "test"),
         encode=evaluation("inpainting_encodes"),
         seed=evaluation("seed"),
         temperature=evaluation("temperature"),
     shell:
-        "vqddm prior inpaint --prior {input.prior} --first-stage {input.first_stage} --data {input.data}"
+        "vqddm {params.command} {input.checkpoint} --first-stage {input.first_stage} --data {input.data}"
         " --count {params.images} --encode {params.encode} --seed {params.seed}"
         " --temperature {params.temperature} --out {output} --threads {threads} > {log} 2>&1"

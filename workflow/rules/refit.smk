@@ -1,25 +1,27 @@
 """Step `refit`: rebuilt codebooks, fine-tuned first stages, code maps."""
 
+REFIT = "models/{dataset}/refit_k{k}_p{p}"
+REFIT_SOURCE = lambda wildcards: MODEL.format(
+    dataset=wildcards.dataset, first_stage=in_dataset(wildcards, "refit.source")
+)
+
 
 rule rebuild_codebook:
     input:
-        code("refit/rebuild.py", "refit/features.py", "refit/kmeans.py"),
-        source=refit_source,
-        data="data/{dataset}/train.npy",
+        code("refit.rebuild"),
+        source=lambda wildcards: f"{REFIT_SOURCE(wildcards)}/first_stage.safetensors",
+        data=f"{DATA}/train.npy",
     output:
-        "models/{dataset}/refit_k{k}_p{p}/centres.npy",
+        f"{REFIT}/centres.npy",
     log:
-        "logs/refit/{dataset}_refit_k{k}_p{p}_rebuild.log",
+        logs("refit/{dataset}_refit_k{k}_p{p}_rebuild"),
     benchmark:
-        "benchmarks/refit/{dataset}_refit_k{k}_p{p}_rebuild.tsv"
+        benchmarks("refit/{dataset}_refit_k{k}_p{p}_rebuild")
     priority: 40
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **ON_GPU,
-        mem_mb=growing(16000),
-        runtime=240,
+        **on_gpu(240),
     params:
         refit=section("refit"),
     shell:
@@ -29,27 +31,24 @@ rule rebuild_codebook:
 
 rule finetune_first_stage:
     input:
-        FIRST_STAGE_CODE + code("refit/finetune.py"),
+        code("refit.finetune"),
         perceptual_weights("refit"),
-        source=refit_source,
-        centres="models/{dataset}/refit_k{k}_p{p}/centres.npy",
-        data="data/{dataset}/train.npy",
+        source=lambda wildcards: f"{REFIT_SOURCE(wildcards)}/first_stage.safetensors",
+        centres=f"{REFIT}/centres.npy",
+        data=f"{DATA}/train.npy",
     output:
-        checkpoint="models/{dataset}/refit_k{k}_p{p}/first_stage.safetensors",
-        curve="models/{dataset}/refit_k{k}_p{p}/first_stage.csv",
+        checkpoint=f"{REFIT}/first_stage.safetensors",
+        curve=f"{REFIT}/first_stage.csv",
     log:
-        "logs/refit/{dataset}_refit_k{k}_p{p}_finetune.log",
+        logs("refit/{dataset}_refit_k{k}_p{p}_finetune"),
     benchmark:
-        "benchmarks/refit/{dataset}_refit_k{k}_p{p}_finetune.tsv"
+        benchmarks("refit/{dataset}_refit_k{k}_p{p}_finetune")
     priority: 40
     retries: RETRIES
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
         **training_on("refit"),
-        mem_mb=growing(16000),
-        runtime=JOB_MINUTES,
     params:
         refit=section("refit"),
     shell:
@@ -61,26 +60,23 @@ rule finetune_first_stage:
 
 rule encode_codes:
     input:
-        code("refit/codes.py", "vqgan/codec.py", "vqgan/model.py", "vqgan/layers.py"),
+        lambda wildcards: code("refit.codes", kind(wildcards).model),
         first_stage=f"{MODEL}/first_stage.safetensors",
-        train="data/{dataset}/train.npy",
-        test="data/{dataset}/test.npy",
+        train=f"{DATA}/train.npy",
+        test=f"{DATA}/test.npy",
     output:
         train=f"{MODEL}/codes_train.npy",
         test=f"{MODEL}/codes_test.npy",
     log:
-        "logs/refit/{dataset}_{first_stage}_codes.log",
+        logs("refit/{dataset}_{first_stage}_codes"),
     benchmark:
-        "benchmarks/refit/{dataset}_{first_stage}_codes.tsv"
+        benchmarks("refit/{dataset}_{first_stage}_codes")
     priority: 40
     retries: RETRIES
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **ON_GPU,
-        mem_mb=growing(16000),
-        runtime=JOB_MINUTES,
+        **on_gpu(),
     shell:
         "vqddm refit encode --first-stage {input.first_stage} --data {input.train} --data {input.test}"
         " --out {output.train} --out {output.test} --threads {threads} > {log} 2>&1"

@@ -1,74 +1,72 @@
-"""Step `vqgan`: the trained first stage."""
-
-FIRST_STAGE_CODE = code(
-    "vqgan/train.py",
-    "vqgan/model.py",
-    "vqgan/layers.py",
-    "vqgan/perceptual.py",
-    "training.py",
-    "state.py",
-    "data/arrays.py",
-)
+"""Step `vqgan`: trained first stages, the VQ-GAN and the other codebooks that it is compared with."""
 
 
-IMPORTED = {name for name in PARAMS.datasets if PARAMS.datasets[name].vqgan.pretrained}
-NONE = "(?!)"  # a wildcard constraint that nothing fits
+def kind(wildcards):
+    """The kind of the wildcards' first stage; its section of params.yaml bears its name."""
+    return kind_of(wildcards.first_stage)
 
 
-rule train_vqgan:
+TRAINED_KINDS = [about for about in FIRST_STAGES.values() if about.train]
+IMPORTED = [name for name, about in PARAMS.datasets.items() if about.vqgan.pretrained]
+
+
+ruleorder: import_vqgan > train_first_stage
+
+
+rule train_first_stage:
     input:
-        FIRST_STAGE_CODE,
-        perceptual_weights("vqgan"),
-        data="data/{dataset}/train.npy",
+        lambda wildcards: code(kind(wildcards).train),
+        perceptual_weights(lambda wildcards: kind(wildcards).name),
+        data=f"{DATA}/train.npy",
     output:
-        checkpoint="models/{dataset}/vqgan_k{k}/first_stage.safetensors",
-        curve="models/{dataset}/vqgan_k{k}/first_stage.csv",
+        checkpoint=f"{MODEL}/first_stage.safetensors",
+        curve=f"{MODEL}/first_stage.csv",
     log:
-        "logs/vqgan/{dataset}_vqgan_k{k}.log",
+        logs("vqgan/{dataset}_{first_stage}"),
     benchmark:
-        "benchmarks/vqgan/{dataset}_vqgan_k{k}.tsv"
+        benchmarks("vqgan/{dataset}_{first_stage}")
     wildcard_constraints:
-        dataset="|".join(PARAMS.datasets.keys() - IMPORTED) or NONE,
+        first_stage="|".join(about.pattern for about in TRAINED_KINDS),
     priority: 50
     retries: RETRIES
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **training_on("vqgan"),
-        mem_mb=growing(16000),
-        runtime=JOB_MINUTES,
+        **training_on(lambda wildcards: kind(wildcards).name),
     params:
-        vqgan=section("vqgan"),
+        command=lambda wildcards: kind(wildcards).command,
+        sections=sections(lambda wildcards: kind(wildcards).sections),
+        codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
     shell:
         "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
-        " vqgan train --data {input.data} --params {params.vqgan:q} --codebook-size {wildcards.k}"
-        " --state state/{wildcards.dataset}/vqgan_k{wildcards.k} --out {output.checkpoint}"
+        " {params.command} --data {input.data} {params.sections} --codebook-size {params.codebook_size}"
+        " --state state/{wildcards.dataset}/{wildcards.first_stage} --out {output.checkpoint}"
         " --curve {output.curve} --threads {threads} > {log} 2>&1"
 
 
 rule import_vqgan:
     input:
-        code("vqgan/official.py", "vqgan/model.py", "vqgan/layers.py"),
+        code("vqgan.official"),
     output:
         "models/{dataset}/vqgan_k{k}/first_stage.safetensors",
     log:
-        "logs/vqgan/{dataset}_vqgan_k{k}_import.log",
+        logs("vqgan/{dataset}_vqgan_k{k}_import"),
     benchmark:
-        "benchmarks/vqgan/{dataset}_vqgan_k{k}_import.tsv"
+        benchmarks("vqgan/{dataset}_vqgan_k{k}_import")
     wildcard_constraints:
         dataset="|".join(IMPORTED) or NONE,
     priority: 50
     conda:
-        "../envs/vqddm.yaml"
-    threads: 1
+        ENV
     resources:
-        **ON_CPU,
-        mem_mb=growing(8000),
-        runtime=30,
+        **on_cpu(30, 8000),
     params:
         vqgan=section("vqgan"),
-        checkpoint=pretrained,
+        checkpoint=reads(keys_of("vqgan.pretrained"))(
+            lambda wildcards: in_dataset(wildcards, "vqgan.pretrained")[
+                f"vqgan_k{wildcards.k}"
+            ]
+        ),
     shell:
         "vqddm vqgan import {params.checkpoint:q} --params {params.vqgan:q} --codebook-size {wildcards.k}"
         " --out {output} > {log} 2>&1"

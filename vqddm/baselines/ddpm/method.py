@@ -16,8 +16,10 @@ DDPM = Method(
         "train": "baselines train-ddpm",
         "sample": "baselines sample-ddpm --ddpm",
         "counts": "evaluate ddpm-counts --ddpm",
+        "speed": "--ddpm",
     },
     steps=lambda ddpm, codes, evaluate: tuple(sorted(evaluate.ddim_steps)),
+    place=3,
     row="ddim",
     colour="green",
 )

@@ -18,9 +18,11 @@ TRANSFORMER = Method(
         "inpaint": "baselines inpaint-transformer --transformer",
         "likelihood": "evaluate transformer-likelihood --transformer",
         "counts": "evaluate transformer-counts --transformer",
+        "speed": "--transformer",
     },
     steps=lambda transformer, codes, evaluate: (codes,),
     strided=False,
+    place=1,
     row="vqgan_transformer",
     colour="purple",
 )

@@ -1,0 +1,334 @@
+"""The command line: what every command takes, and what it says when it is given something else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+from unittest.mock import patch
+
+import pytest
+import yaml
+from cyclopts.argument import Argument
+
+from vqddm import cli, params, slurm
+from vqddm.settings import Section
+
+# Each command with its arguments and options: `--name:type`; `*` may be given several times; `=` may be left out, with
+# its default; `≥` the least value; `$` the environment variable that is taken instead.
+COMMANDS = """
+schema
+    --out:path=
+check
+    path:path=params.yaml --resolved:flag --dataset:str=
+show
+    checkpoint:path --tensors:flag
+launch
+    arguments:str*= --processes:int=1≥1 --nodes:int=1≥1
+describe
+data prepare
+    --params:json --out:path --workers:int=
+vqgan train
+    --data:path --params:json --codebook-size:int --state:path --out:path --curve:path
+    --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --threads:int=≥1
+vqgan import
+    checkpoint:path --params:json --codebook-size:int --out:path --trust-pickle:flag
+vqgan weights
+    name:str
+refit rebuild
+    --source:path --data:path --params:json --codebook-size:int --features:int --out:path --threads:int=≥1
+refit finetune
+    --source:path --centres:path --data:path --params:json --state:path --out:path --curve:path
+    --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --threads:int=≥1
+refit encode
+    --first-stage:path --data:path* --out:path* --threads:int=≥1
+prior train
+    --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path
+    --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --micro-batch:int=≥1$VQDDM_MICRO_BATCH --threads:int=≥1
+prior sample
+    --prior:path --first-stage:path --steps:int --state:path --codes:path --out:path --count:int=64≥1
+    --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
+prior inpaint
+    --prior:path --first-stage:path --data:path --out:path --count:int=8≥1 --encode:masked|full=masked
+    --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
+baselines train-vqvae2
+    --data:path --autoencoder:json --params:json --codebook-size:int --state:path --out:path --curve:path
+    --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --threads:int=≥1
+baselines train-dvae
+    --data:path --autoencoder:json --params:json --codebook-size:int --state:path --out:path --curve:path
+    --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --threads:int=≥1
+baselines train-transformer
+    --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path
+    --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --threads:int=≥1
+baselines sample-transformer
+    --transformer:path --first-stage:path --state:path --codes:path --out:path --count:int=64≥1 --seed:int=0≥0
+    --temperature:float=1.0 --threads:int=≥1
+baselines inpaint-transformer
+    --transformer:path --first-stage:path --data:path --out:path --count:int=8≥1 --encode:masked|full=masked
+    --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
+baselines train-ddpm
+    --data:path --params:json --state:path --out:path --curve:path --save-seconds:float=60.0$VQDDM_SAVE_SECONDS
+    --threads:int=≥1
+baselines sample-ddpm
+    --ddpm:path --steps:int --state:path --out:path --count:int=64≥1 --eta:float=0.0 --seed:int=0≥0
+    --threads:int=≥1
+evaluate features
+    --data:path --count:int≥1 --out:path --network:str=efficientnet_lite0 --threads:int=≥1
+evaluate floor
+    --train:path --test:path --out:path --network:str=efficientnet_lite0 --draws:int=1≥1 --seed:int=0≥0
+evaluate reconstruction
+    --first-stage:path --codes-train:path --codes-test:path --test:path --reference:path --images:int≥1 --out:path
+    --pictures:path --sampled-features:int= --network:str=efficientnet_lite0 --draws:int=1≥1 --seed:int=0≥0
+    --threads:int=≥1
+evaluate samples
+    --samples:path --reference:path --out:path --steps:int= --temperature:float=1.0
+    --network:str=efficientnet_lite0 --draws:int=1≥1 --seed:int=0≥0 --threads:int=≥1
+evaluate likelihood
+    --prior:path --codes-train:path --codes-test:path --images:int≥1 --out:path --seed:int=0≥0 --threads:int=≥1
+evaluate transformer-likelihood
+    --transformer:path --codes-train:path --codes-test:path --images:int≥1 --out:path --threads:int=≥1
+evaluate counts
+    --vqgan:json --prior:json --codebook-size:int --out:path
+evaluate transformer-counts
+    --vqgan:json --transformer:json --codebook-size:int --out:path
+evaluate ddpm-counts
+    --ddpm:json --resolution:int --out:path
+evaluate paper-counts
+    --out:path
+evaluate speed
+    --prior:path --first-stage:path --name:str --out:path --transformer:path= --ddpm:path= --threads:int=≥1
+evaluate cost
+    --params:json --out:path --micro-batch:int=≥1$VQDDM_MICRO_BATCH --threads:int=≥1
+evaluate chain
+    --prior:path --first-stage:path --data:path --out:path --image:int=0≥0 --seed:int=0≥0 --threads:int=≥1
+evaluate inpainting
+    --pictures:path --reference:path --out:path --against:path= --network:str=efficientnet_lite0 --draws:int=1≥1
+    --threads:int=≥1
+evaluate neighbours
+    --samples:path --train:path --out:path --count:int=8≥1 --neighbours:int=10≥1 --threads:int=≥1
+paper table
+    name:str --plan:json --root:path --out:path
+paper figure
+    number:int --plan:json --root:path --out:path --models:path=models
+paper claims
+    --plan:json --root:path --out:path
+paper page
+    --plan:json --root:path --out:path
+paper so-far
+    --plan:json --root:path --out:path --models:path=models
+ledger stages
+    --root:path=.
+ledger restore
+    --root:path=.
+ledger record
+    targets:str*= --root:path=.
+ledger accept
+    --yes:flag --root:path=.
+"""
+
+
+def table() -> dict[str, set[str]]:
+    """`COMMANDS` by name."""
+    found: dict[str, set[str]] = {}
+    name = ""
+    for line in COMMANDS.strip().splitlines():
+        if line.startswith(" "):
+            found[name].update(line.split())
+        else:
+            name = line
+            found[name] = set()
+    return found
+
+
+def written(argument: Argument) -> str:
+    """An argument or option as `COMMANDS` writes it."""
+    kind, default, parameter = argument.hint, argument.field_info.default, argument.parameter
+    many = get_origin(kind) in (list, Sequence)
+    kinds = [part for part in get_args(kind) or (kind,) if part is not type(None)]
+    if get_origin(kind) is Literal:
+        text = "|".join(kinds)
+    elif issubclass(kinds[0], Section):
+        text = "json"
+    else:
+        text = {bool: "flag", Path: "path"}.get(kinds[0], kinds[0].__name__) + "*" * many
+    text = f"{argument.name.lower()}:{text}"
+    if kind is not bool and not argument.required:
+        text += "=" + ("" if default in (None, ()) else str(default))
+    text += "".join(f"≥{validator.gte}" for validator in parameter.validator)
+    return text + "".join(f"${variable}" for variable in parameter.env_var)
+
+
+def test_the_table_lists_every_command():
+    assert sorted(cli.commands()) == sorted(table())
+
+
+@pytest.mark.parametrize(("words", "wanted"), table().items())
+def test_every_command_takes_what_is_written_here(words, wanted):
+    found = {written(argument) for argument in cli.command(words).assemble_argument_collection()}
+    assert found == wanted
+
+
+def said(capsys: pytest.CaptureFixture[str], *tokens: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command line."""
+    try:
+        with patch.object(sys, "argv", ["vqddm", *tokens]), patch("signal.signal"):
+            cli.main()
+        code: Any = 0
+    except SystemExit as end:
+        code = end.code
+        if isinstance(code, str):
+            print(code, file=sys.stderr)
+            code = 1
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+FEATURES = ["evaluate", "features", "--data", "x.npy", "--out", "y.npy"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "sentence"),
+    [
+        (["tabel"], ": there is no command `tabel`; did you mean `vqddm paper table`?"),
+        (["prior", "sampel"], ": there is no command `prior sampel`; did you mean `vqddm prior sample`?"),
+        (["prior", "--out"], ": there is no command `prior --out`; `vqddm prior --help` lists what there is"),
+        (["--wrong"], ": there is no command `--wrong`; `vqddm --help` lists what there is"),
+        (["check", "--wrong"], " check: Unknown option: --wrong."),
+        (["check", "one", "two"], " check: Unused Tokens: ['two']."),
+        (["paper", "figure", "one"], " paper figure: 'one' is no whole number"),
+        (FEATURES, " evaluate features: Parameter --count requires an argument."),
+        ([*FEATURES, "--count", "1.5"], " evaluate features: Invalid value for --count: '1.5' is no whole number"),
+        ([*FEATURES, "--count", "0"], ' evaluate features: Invalid value "0" for --count. Must be >= 1.'),
+        (["show", "x", "--no-tensors"], " show: Unknown option: --no-tensors. Did you mean --tensors?"),
+        (["launch", "--processes", "0", "check"], ' launch: Invalid value "0" for --processes. Must be >= 1.'),
+    ],
+)
+def test_what_cannot_be_read_ends_with_one_sentence_and_two(tokens, sentence, capsys):
+    assert said(capsys, *tokens) == (2, "", f"vqddm{sentence}\n")
+
+
+def test_what_the_user_can_mend_ends_with_one_sentence_and_one(capsys, tmp_path):
+    assert said(capsys, "check", "none.yaml") == (1, "", "vqddm: none.yaml: no such file\n")
+    code, _, told = said(capsys, "data", "prepare", "--out", str(tmp_path), "--params", '{"sauce": 1}')
+    assert code == 1 and "vqddm: --params: " in told and "sauce" in told and "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    "tokens", [[], ["--help"], ["prior"], ["prior", "--help"], *([step] for step in cli.STEPS if step)]
+)
+def test_lists_name_each_command_and_what_it_does(tokens, capsys):
+    code, told, _ = said(capsys, *tokens)
+    assert code == 0
+    step = tokens[0] if tokens and tokens[0] != "--help" else ""
+    text = " ".join(word for word in told.split() if word != "│")
+    for name, (_, reference) in cli.commands().items():
+        if name.startswith(step):
+            assert name.split()[-1] in text
+            assert cli.summary(reference).replace("`", "").split()[0] in text
+
+
+def test_each_option_has_its_help():
+    lacking = [
+        f"{name} {argument.name}"
+        for name in cli.commands()
+        for argument in cli.command(name).assemble_argument_collection(parse_docstring=True)
+        if not argument.parameter.help
+    ]
+    assert not lacking
+
+
+class Sauce(Section):
+    """Settings of `toy`."""
+
+    salt: int
+
+
+def toy(
+    targets: Sequence[str] = (),
+    *,
+    params: Sauce,
+    data: list[Path],
+    seed: int = 0,
+    save_seconds: float = 60.0,
+    yes: bool = False,
+    say: Callable[[str], object] = print,
+) -> str:
+    """Do nothing.
+
+    Args:
+        targets: words.
+        params: the section `sauce`.
+        data: files.
+        seed: seed.
+        save_seconds: how often.
+        yes: do not ask.
+        say: is told everything.
+    """
+    return f"{list(targets)} {params.salt} {[str(path) for path in data]} {seed} {save_seconds} {yes} {say is print}"
+
+
+@pytest.fixture
+def toys(monkeypatch, capsys):
+    """What `vqddm toys toy` says, given these options too."""
+    monkeypatch.setitem(cli.TABLE, "prior toy TARGETS", f"{__name__}:toy")
+    given = ["prior", "toy", "--params", '{"salt": 3}', "--data", "one"]
+    return lambda *tokens: said(capsys, *given, *tokens)
+
+
+def test_values_are_of_the_annotated_types(toys):
+    assert toys() == (0, "[] 3 ['one'] 0 60.0 False True\n", "")
+    told = toys("a", "b", "--data", "two", "--seed=4", "--save-seconds", "1e3", "--yes")
+    assert told == (0, "['a', 'b'] 3 ['one', 'two'] 4 1000.0 True True\n", "")
+    assert toys("--params", "{}")[0] == 2  # twice
+    assert toys("--params.salt", "3")[0] == 2
+    assert toys("--say", "x")[2].startswith("vqddm prior toy: Unknown option: --say.")
+
+
+def test_a_variable_stands_for_an_option_and_an_empty_one_for_nothing(toys, monkeypatch):
+    monkeypatch.setenv("VQDDM_SAVE_SECONDS", "")
+    assert " 60.0 " in toys()[1]
+    monkeypatch.setenv("VQDDM_SAVE_SECONDS", "3")
+    assert " 3.0 " in toys()[1]
+    assert " 4.0 " in toys("--save-seconds", "4")[1]
+    monkeypatch.setenv("VQDDM_SAVE_SECONDS", "soon")
+    assert toys()[0] == 2 and "VQDDM_SAVE_SECONDS" in toys()[2]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "processes", "rest"),
+    [
+        (
+            ["--processes", "4", "prior", "train", "--nodes", "x", "--help"],
+            4,
+            ["prior", "train", "--nodes", "x", "--help"],
+        ),
+        (["--processes=2", "launch", "--processes", "3"], 2, ["launch", "--processes", "3"]),
+        (["check", "--", "a"], 1, ["check", "--", "a"]),
+    ],
+)
+def test_launch_passes_the_command_on_as_it_is(tokens, processes, rest, monkeypatch, capsys):
+    told = []
+    monkeypatch.setattr(slurm.os, "execvpe", lambda file, command, environment: told.append(command))
+    assert said(capsys, "launch", *tokens)[0] == 0
+    assert told[0][-len(rest) - 1 :] == [str(Path("vqddm").resolve()), *rest]
+    assert (f"--nproc-per-node={processes}" in told[0]) == (processes > 1)
+
+
+def test_check_prints_what_the_steps_get(root, capsys):
+    code, told, _ = said(capsys, "check", str(root / "params.yaml"), "--resolved", "--dataset", "fashion")
+    assert code == 0
+    assert params.Dataset.model_validate(yaml.safe_load(told)) == params.load(root / "params.yaml").datasets["fashion"]
+    assert said(capsys, "check", str(root / "params.yaml"), "--dataset", "mine")[0] == 1
+
+
+@pytest.mark.parametrize("tokens", [["--help"], ["evaluate", "--help"]])
+def test_lists_of_commands_import_nothing_heavy(tokens):
+    script = (
+        "import sys, vqddm.cli as cli; cli.run(sys.argv[1:]); "
+        "heavy = {'torch', 'pandas', 'matplotlib', 'scipy', 'sklearn', 'accelerate', 'yaml'} & set(sys.modules); "
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *tokens], capture_output=True, text=True, check=False)
+    assert (done.stderr.strip(), done.returncode) == ("", 0)

@@ -1,0 +1,130 @@
+"""Which code a result depends on: found from imports, and held against what runs and what both ledgers want to make."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from clones import to_make
+from tiny import TRACES
+
+from vqddm.ledger.dag import Job, read_dag, with_dependents
+from vqddm.ledger.dvc import changes
+from vqddm.ledger.imports import EXEMPT, code_files
+
+ROOT = Path(__file__).parent.parent
+
+
+def package(root: Path, **files: str) -> Path:
+    for name, text in files.items():
+        path = root / "vqddm" / name.replace("__", "/")
+        path = path if path.suffix else path.with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    for folder in {path.parent for path in (root / "vqddm").rglob("*.py")} | {root / "vqddm"}:
+        (folder / "__init__.py").touch()
+    return root
+
+
+def test_imports_are_followed_wherever_they_stand(tmp_path: Path) -> None:
+    root = package(
+        tmp_path,
+        a="import json\nfrom vqddm import b\n",
+        b="def f():\n    from vqddm.c.d import x\n",
+        c__d="import vqddm.e as e\nx = 1\n",
+        e="",
+        f="",
+    )
+    expected = ["__init__", "a", "b", "c/__init__", "c/d", "e"]
+    assert code_files("vqddm.a", root=root) == [f"vqddm/{name}.py" for name in expected]
+    assert code_files("vqddm.a:run", root=root) == code_files("vqddm.a", root=root)
+
+
+def test_an_edited_import_is_seen_at_once(tmp_path: Path) -> None:
+    root = package(tmp_path, a="", b="")
+    assert "vqddm/b.py" not in code_files("vqddm.a", root=root)
+    package(root, a="import vqddm.b  # now\n")
+    assert "vqddm/b.py" in code_files("vqddm.a", root=root)
+
+
+def test_data_beside_a_module_counts_where_the_module_names_it(tmp_path: Path) -> None:
+    root = package(tmp_path, a='x = open("told.yaml")\ny = "pages"\n', b='"""Not `other.yaml`."""\n')
+    (root / "vqddm/told.yaml").touch()
+    (root / "vqddm/other.yaml").touch()
+    (root / "vqddm/pages").mkdir()
+    (root / "vqddm/pages/p.j2").touch()
+    assert {"vqddm/told.yaml", "vqddm/pages/p.j2"} <= set(code_files("vqddm.a", root=root))
+    assert code_files("vqddm.b", root=root) == ["vqddm/__init__.py", "vqddm/b.py"]
+
+
+def test_what_is_exempt_is_there_and_counts_only_where_it_is_named() -> None:
+    for module in EXEMPT:
+        assert code_files(module, root=ROOT)
+    assert "vqddm/slurm.py" not in code_files("vqddm.prior.train", root=ROOT)
+    assert "vqddm/methods.py" in code_files("vqddm.prior.train", "vqddm.methods", root=ROOT)
+
+
+def test_the_transition_of_the_diffusion_is_a_dependency_of_its_training() -> None:
+    """The fault that this module is there for."""
+    found = code_files("vqddm.prior.train", root=ROOT)
+    assert {f"vqddm/prior/{name}.py" for name in ("transitions", "schedules", "diffusion", "absorbing")} <= set(found)
+    assert "vqddm/paper/reported.yaml" in code_files("vqddm.paper.page", root=ROOT)
+
+
+def made_by(arguments: list[str], jobs: list[Job]) -> list[Job]:
+    """The jobs whose outputs a command was told to write."""
+    outs = [word for before, word in pairwise(arguments) if before == "--out"]
+    return [
+        job
+        for job in jobs
+        if any(output == out or output.startswith((f"{out}.", f"{out}/")) for out in outs for output in job.outputs)
+    ]
+
+
+def files_of(modules: list[str], root: Path) -> set[str]:
+    """The files of modules of `vqddm`."""
+    paths = [Path(*module.split(".")) for module in modules]
+    return {str(path / "__init__.py" if (root / path).is_dir() else path.with_suffix(".py")) for path in paths}
+
+
+@pytest.mark.slow
+def test_a_job_imports_nothing_that_it_does_not_depend_on(project: Path) -> None:
+    """What the processes of the tiny suite's run had in memory, against the inputs of their jobs."""
+    jobs = read_dag(root=project)
+    passed_over = set(code_files(*EXEMPT, root=project)) | {"vqddm/__main__.py", "vqddm/signatures.py"}
+    imported: dict[str, set[str]] = defaultdict(set)
+    for file in (project / TRACES).glob("*.json"):
+        told = json.loads(file.read_text())
+        for job in made_by(told["arguments"], jobs):
+            imported[job.name] |= files_of(told["modules"], project)
+    assert imported.keys() == {job.name for job in jobs}
+    for job in jobs:
+        assert imported[job.name] - passed_over <= set(job.inputs), job.name
+
+
+@pytest.mark.slow
+def test_both_ledgers_make_again_just_what_imports_an_edited_module(
+    project: Path, restored: Path, tmp_path: Path
+) -> None:
+    """One module after another is edited; of those that the same jobs depend on, one stands for all."""
+    jobs = read_dag(root=restored)
+    users: dict[str, frozenset[str]] = {}
+    for path in sorted({path for job in jobs for path in job.inputs if path.startswith("vqddm/")}):
+        users[path] = frozenset(job.name for job in jobs if path in job.inputs)
+    tried = {names: path for path, names in users.items()}
+    assert len(tried) > 20
+    tried[frozenset()] = "vqddm/slurm.py"
+    for names, path in tried.items():
+        file = restored / path
+        before = file.read_bytes()
+        file.write_bytes(before + b"\n# edited\n")
+        try:
+            assert to_make(restored) == with_dependents(jobs, set(names)), path
+            assert {name for name, words in changes(restored).items() if any("vqddm/" in w for w in words)} == names, (
+                path
+            )
+        finally:
+            file.write_bytes(before)
