@@ -121,17 +121,17 @@ def _prior_items(
     ]
 
 
-def write_cost(params: Params, out: Path, micro_batch: int | None = None, threads: int | None = None) -> str:
-    """Time the suite that `params` names and write the table as CSV; return it as text.
+def write_cost(*, params: Params, out: Path, micro_batch: int | None = None, threads: int | None = None) -> str:
+    """Time a suite's networks for a moment each and extrapolate to its whole cost; print the table.
 
     Each kind of work is timed in a process of its own, so that its peak memory is its own too. What could not be
     timed, for want of weights or memory, has its reason in the column `note` and no hours.
 
     Args:
-        params: the whole `params.yaml`.
-        out: the CSV to write.
-        micro_batch: code maps of a prior's batch that go through the network at once.
-        threads: CPU threads.
+        params: the whole `params.yaml`, presets merged; it names the suite.
+        out: CSV to write.
+        micro_batch: code maps at once, if memory is short; changes rounding.
+        threads: CPU threads; last bits may differ with their number.
     """
     suite = params.suites[params.suite]
     wanted = [

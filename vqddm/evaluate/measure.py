@@ -143,7 +143,7 @@ def measure_reconstruction(
             "latent_size": list(codes["train"].shape[1:]),
             "images": images,
             "usage": {
-                split: {"seen": usage(of, in_all), "seen10": usage(of, in_all, 10)} for split, of in codes.items()
+                split: {"seen": usage(maps, in_all), "seen10": usage(maps, in_all, 10)} for split, maps in codes.items()
             },
             "distance": distances_of_draws(extract(reconstructed, network), features, draws, seed, label),
             "psnr": ratio[0],

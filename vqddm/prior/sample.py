@@ -55,7 +55,7 @@ def sample_images(
         drawn = codes or out.with_name(f"{out.stem}_codes.npy")
     if decoder is None and fills_codes(sampler):
         raise UserError(
-            f"{checkpoint}: a {sampler.about['kind']} fills code maps; give the --first-stage that decodes them"
+            f"{checkpoint}: a {sampler.about['kind']} fills code maps; give the first stage that decodes them"
         )
     how = Sampling(sampler.steps[-1] if steps is None else steps, temperature, eta)
     check_sampling(sampler, how, count)
