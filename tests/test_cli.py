@@ -28,6 +28,7 @@ show
 launch
     arguments:str*= --processes:int=1≥1 --nodes:int=1≥1
 describe
+    --path:path=params.yaml
 data prepare
     --params:json --out:path --workers:int=
 vqgan train
@@ -88,7 +89,7 @@ evaluate samples
 evaluate likelihood
     --prior:path --codes-train:path --codes-test:path --images:int≥1 --out:path --seed:int=0≥0 --threads:int=≥1
 evaluate transformer-likelihood
-    --transformer:path --codes-train:path --codes-test:path --images:int≥1 --out:path --threads:int=≥1
+    --transformer:path --codes-train:path --codes-test:path --images:int≥1 --out:path --seed:int=0≥0 --threads:int=≥1
 evaluate counts
     --vqgan:json --prior:json --codebook-size:int --out:path
 evaluate transformer-counts
@@ -96,7 +97,7 @@ evaluate transformer-counts
 evaluate ddpm-counts
     --ddpm:json --resolution:int --out:path
 evaluate paper-counts
-    --out:path
+    --paper:json --out:path
 evaluate speed
     --prior:path --first-stage:path --name:str --out:path --transformer:path= --ddpm:path= --threads:int=≥1
 evaluate cost

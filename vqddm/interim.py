@@ -24,6 +24,17 @@ RENAMED = {
     "evaluate likelihood": {"checkpoint": "prior"},
     "evaluate transformer-likelihood": {"checkpoint": "transformer"},
 }
+# Of options of one function for all methods, those that a method has no use for, and those that it cannot do without.
+LEFT_OUT = {
+    "prior sample": ("eta",),
+    "baselines sample-transformer": ("eta", "steps"),
+    "baselines sample-ddpm": ("first_stage", "codes", "temperature"),
+}
+REQUIRED = {
+    "prior sample": ("first_stage", "codes", "steps"),
+    "baselines sample-transformer": ("first_stage", "codes"),
+    "baselines sample-ddpm": ("steps",),
+}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "": {
         "seed": 0,
@@ -53,8 +64,10 @@ def mended(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(function, eval_str=True)
     parameters = []
     for parameter in signature.parameters.values():
-        default = parameter.default
-        if default is parameter.empty:
+        if parameter.name in LEFT_OUT.get(name, ()):
+            continue
+        default = parameter.empty if parameter.name in REQUIRED.get(name, ()) else parameter.default
+        if default is parameter.empty and parameter.name not in REQUIRED.get(name, ()):
             none = None if type(None) in getattr(parameter.annotation, "__args__", ()) else parameter.empty
             default = defaults.get(parameter.name, none)
         new = renamed.get(parameter.name, parameter.name)
