@@ -14,13 +14,13 @@ from vqddm.paper.plan import Plan
 from vqddm.paper.tables import TABLES
 
 
-def so_far(plan: Plan, root: Path, models: Path, out: Path, say: Callable[[str], object]) -> None:
+def so_far(plan: Plan, root: Path, evaluation: Path, out: Path, say: Callable[[str], object]) -> None:
     """Write tables, claims, page, and each figure whose files are all there, into a folder of their own.
 
     Args:
         plan: the suite.
         root: the suite's results folder, `results/{suite}`.
-        models: the folder `models`.
+        evaluation: the folder `evaluation`, which holds the suites' arrays.
         out: the folder to write; what an earlier call wrote there goes away.
         say: is told what the page lacks.
     """
@@ -35,7 +35,7 @@ def so_far(plan: Plan, root: Path, models: Path, out: Path, say: Callable[[str],
             lacking.append(name)
     for number, figure in FIGURES.items():
         if all(Path(path).exists() for path in inputs(plan, number)):
-            figure.draw(plan, root, models, out / f"figures/figure{number}")
+            figure.draw(plan, root, evaluation, out / f"figures/figure{number}")
         else:
             lacking.append(f"figure {number}")
     claims(plan, out, out / "claims")
