@@ -8,27 +8,22 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from vqddm.artifacts import UserError, write_json
-from vqddm.baselines.ddpm.settings import DDPMParams
-from vqddm.baselines.dvae.settings import DVAEParams
-from vqddm.baselines.transformer.settings import TransformerParams
-from vqddm.baselines.vqvae2.settings import VQVAE2Params
+from vqddm.artifacts import UserError
 from vqddm.paper.plan import Plan
-from vqddm.prior.settings import PriorParams
-from vqddm.registry import imported
-from vqddm.vqgan.settings import AutoencoderParams, VQGANParams
 
 REFERENCES = {
-    "vqddm.baselines.dvae.train:train_dvae": "vqddm.interim:train_dvae",
-    "vqddm.baselines.vqvae2.train:train_vqvae2": "vqddm.interim:train_vqvae2",
-    "vqddm.refit.codes:encode": "vqddm.interim:encode",
-    "vqddm.evaluate.networks:write_counts": "vqddm.interim:write_counts",
-    "vqddm.evaluate.networks:write_transformer_counts": "vqddm.interim:write_transformer_counts",
-    "vqddm.evaluate.networks:write_ddpm_counts": "vqddm.interim:write_ddpm_counts",
     "vqddm.paper.tables:table": "vqddm.interim:table",
     "vqddm.paper.figures:figure": "vqddm.interim:figure",
 }
-RENAMED = {"refit rebuild": {"count": "features"}, "evaluate speed": {"first_stage_name": "name"}}
+RENAMED = {
+    "prior sample": {"checkpoint": "prior"},
+    "prior inpaint": {"checkpoint": "prior"},
+    "baselines sample-transformer": {"checkpoint": "transformer"},
+    "baselines inpaint-transformer": {"checkpoint": "transformer"},
+    "baselines sample-ddpm": {"checkpoint": "ddpm"},
+    "evaluate likelihood": {"checkpoint": "prior"},
+    "evaluate transformer-likelihood": {"checkpoint": "transformer"},
+}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "": {
         "seed": 0,
@@ -75,72 +70,6 @@ def mended(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         call.__doc__ = (call.__doc__ or "").replace(f"{old}:", f"{new}:")
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return call
-
-
-def train_vqvae2(
-    data: Path,
-    autoencoder: AutoencoderParams,
-    params: VQVAE2Params,
-    codebook_size: int,
-    state: Path,
-    out: Path,
-    curve: Path,
-    save_seconds: float = 60.0,
-    threads: int | None = None,
-) -> None:
-    """Train a VQ-VAE-2."""
-    train = imported("vqddm.baselines.codebooks:train_codebook")
-    train(data, autoencoder, params, codebook_size, state, out, curve, save_seconds, threads)
-
-
-def train_dvae(
-    data: Path,
-    autoencoder: AutoencoderParams,
-    params: DVAEParams,
-    codebook_size: int,
-    state: Path,
-    out: Path,
-    curve: Path,
-    save_seconds: float = 60.0,
-    threads: int | None = None,
-) -> None:
-    """Train a discrete VAE with Gumbel-softmax."""
-    train = imported("vqddm.baselines.codebooks:train_codebook")
-    train(data, autoencoder, params, codebook_size, state, out, curve, save_seconds, threads)
-
-
-def encode(first_stage: Path, data: list[Path], out: list[Path], threads: int | None = None) -> None:
-    """Write the code maps of prepared splits."""
-    import torch
-
-    from vqddm.baselines.codebooks import load_codec
-    from vqddm.refit.codes import encode_splits
-    from vqddm.training import limit_threads
-
-    limit_threads(threads)
-    model, _ = load_codec(first_stage, "cuda" if torch.cuda.is_available() else "cpu")
-    encode_splits(model, data, out)
-
-
-def write_counts(vqgan: VQGANParams, prior: PriorParams, codebook_size: int, out: Path) -> None:
-    """Count parameters and multiply-accumulates of a dataset's networks."""
-    from vqddm.evaluate.networks import write_counts
-
-    write_counts(vqgan.autoencoder, codebook_size, prior.unet, prior.diffusion, out)
-
-
-def write_transformer_counts(vqgan: VQGANParams, transformer: TransformerParams, codebook_size: int, out: Path) -> None:
-    """Count parameters and multiply-accumulates of a dataset's transformer."""
-    from vqddm.evaluate.networks import write_transformer_counts
-
-    write_transformer_counts(vqgan.autoencoder, codebook_size, transformer, out)
-
-
-def write_ddpm_counts(ddpm: DDPMParams, resolution: int, out: Path) -> None:
-    """Count parameters and multiply-accumulates of a dataset's pixel diffusion."""
-    from vqddm.evaluate.networks import count_ddpm
-
-    write_json(out, count_ddpm(resolution, ddpm))
 
 
 def table(name: str, plan: Plan, root: Path, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""The one training loop. The first stage, ReFiT and the prior bring a `Recipe`; this file does the rest.
+"""The one training loop. Every training brings a recipe (`vqddm/recipe.py`); this file does the rest.
 
 Everything random in a step is a function of (seed, step), so a training that was killed at any moment and started
 again gives the same final weights as one that was not: bit for bit on the CPU with the same threads. Several
@@ -9,8 +9,6 @@ Where the state is kept: `vqddm/state.py`.
 from __future__ import annotations
 
 import csv
-import math
-import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -18,52 +16,20 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Self
 
 import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from vqddm.artifacts import UserError, replacing
+from vqddm.artifacts import UserError, replacing, write_checkpoint
+from vqddm.compute import limit_threads, step_generator
+from vqddm.recipe import Recipe
 from vqddm.settings import TrainingParams
 from vqddm.state import StateFolder
-
-
-class Stateful(Protocol):
-    """What accelerate can save and restore beside modules and optimisers."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
-
-
-class Recipe(Protocol):
-    """What is trained, and one step of it.
-
-    `train` replaces the values of `modules` and `optimizers` by what accelerate prepared.
-    """
-
-    modules: dict[str, nn.Module]
-    optimizers: dict[str, torch.optim.Optimizer]
-    stateful: dict[str, Stateful]
-
-    def learning_rate_factor(self, step: int) -> float:
-        """Factor on every optimiser's initial learning rate at `step` (from 0)."""
-        ...
-
-    def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
-        """Update the weights once; return each loss as a detached scalar.
-
-        Args:
-            batch: this process's share of the batch, every n-th example from its own index on.
-            step: from 0.
-            generator: the same on all processes; what is drawn from it must be for the whole batch.
-            accelerator: knows the processes.
-        """
-        ...
 
 
 class Interrupted(SystemExit):
@@ -86,12 +52,6 @@ def batch_indices(count: int, batch_size: int, step: int, seed: int) -> np.ndarr
 @lru_cache(maxsize=1)
 def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
-
-
-def step_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
-    """A generator that depends on nothing but (seed, step)."""
-    word = np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(word) >> 1)
 
 
 def mean_over_processes(losses: Mapping[str, Tensor], accelerator: Accelerator) -> dict[str, Tensor]:
@@ -119,12 +79,6 @@ def check_finite(losses: Mapping[str, Tensor], step: int, state: StateFolder) ->
         + "If it happens again: lower the learning rate or train with precision: no, "
         f"which begins anew (delete {state.folder} then)"
     )
-
-
-def warmed_cosine(step: int, warmup_steps: int, steps: int) -> float:
-    """Cosine annealing from 1 to 0 over `steps`, after a linear rise over the first `warmup_steps`; `step` from 0."""
-    rise = min(1.0, (step + 1) / (warmup_steps + 1))
-    return rise * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 class LossCurve:
@@ -170,18 +124,65 @@ class LossCurve:
 
 
 class _Signals:
-    """Remembers that SIGTERM, SIGINT or SIGUSR1 arrived, so that the loop can save first."""
+    """Remembers that SIGTERM, SIGINT or SIGUSR1 arrived while the block runs, so that the loop can save first."""
 
     def __init__(self) -> None:
         self.received: int | None = None
+
+    def __enter__(self) -> Self:
         self._before = {s: signal.signal(s, self._remember) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
+        return self
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.received = number
 
-    def restore(self) -> None:
+    def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+def run_training(
+    make: Callable[[torch.device], Recipe],
+    examples: np.ndarray,
+    params: TrainingParams,
+    about: Mapping[str, Any],
+    *,
+    state: Path,
+    out: Path,
+    curve: Path,
+    save_seconds: float,
+    threads: int | None,
+    identity: Mapping[str, Any] | None = None,
+) -> None:
+    """Train from the first step to the checkpoint, or go on with a training that was interrupted.
+
+    Args:
+        make: takes the device of this process and makes the recipe; it is seeded.
+        examples: (N, ...), memory-mapped or not; a batch is a tensor of some of them.
+        params: steps, batch size over all processes, precision, seed.
+        about: all that the result depends on, and `kind`; kept in the checkpoint.
+        state: folder of the resumable state.
+        out: the checkpoint to write.
+        curve: CSV of every loss to write.
+        save_seconds: the state is saved about this often.
+        threads: CPU threads.
+        identity: what an unfinished state must agree in, if it is not all of `about`.
+
+    Raises:
+        UserError, Interrupted: as `train` and `state.StateFolder` do.
+    """
+    limit_threads(threads)
+    device = join_processes().device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(params.seed)
+        recipe = make(device)
+    with StateFolder(state, dict(identity or about), save_seconds) as folder:
+        if folder.take_finished([out, curve]):
+            return
+        train(recipe, lambda index: torch.from_numpy(examples[index]), len(examples), params, folder, curve)
+        if PartialState().is_main_process:
+            write_checkpoint(out, recipe.checkpoint(), about)
+            folder.finish([out, curve])
 
 
 def train(
@@ -207,41 +208,12 @@ def train(
             not finite, a full disk.
         Interrupted: a signal or the end of the job's time came; the state is saved.
     """
-    if count < params.batch_size:
-        raise UserError(f"{count} training examples are fewer than one batch of {params.batch_size}")
-    accelerator = Accelerator(mixed_precision=params.precision)
-    if params.batch_size % accelerator.num_processes:
-        raise UserError(f"batch_size {params.batch_size} is not a multiple of {accelerator.num_processes} processes")
-    recipe.modules = {name: accelerator.prepare(m) for name, m in recipe.modules.items()}
-    recipe.optimizers = {name: accelerator.prepare(o) for name, o in recipe.optimizers.items()}
+    accelerator = _accelerator(count, params)
     curve = LossCurve(params.steps)
-    accelerator.register_for_checkpointing(curve, *recipe.stateful.values())
-    rates = {name: [g["lr"] for g in o.param_groups] for name, o in recipe.optimizers.items()}
-
-    first = 0
-    if saved := state.latest():
-        try:
-            accelerator.load_state(str(saved))
-        except (OSError, RuntimeError, SafetensorError, EOFError) as error:
-            raise UserError(f"{saved}: this state is damaged ({error}); delete it to begin anew") from None
-        first = int(saved.name.removeprefix("step-"))
-        accelerator.print(f"resuming after step {first} from {saved}", file=sys.stderr)
-
-    if accelerator.num_processes > 1:
-        accelerator.print(f"{accelerator.num_processes} processes share each batch", file=sys.stderr)
-    for module in recipe.modules.values():
-        module.train()
-    signals = _Signals()
+    rates = _prepare(recipe, curve, accelerator)
+    first = _resume(state, accelerator)
     share = slice(accelerator.process_index, None, accelerator.num_processes)
-    progress = tqdm(
-        total=params.steps,
-        initial=first,
-        disable=not accelerator.is_main_process,
-        mininterval=0.5 if sys.stderr.isatty() else 20,
-        maxinterval=30,
-        unit="step",
-    )
-    try:
+    with _Signals() as signals, _progress(params.steps, first, accelerator) as progress:
         for step in range(first, params.steps):
             for name, optimizer in recipe.optimizers.items():
                 for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
@@ -261,18 +233,64 @@ def train(
                 accelerator.set_trigger()
             if step + 1 < params.steps and accelerator.check_trigger():
                 state.save(accelerator, step + 1)
-                mine = torch.tensor([signals.received or 0], device=accelerator.device)
-                if received := int(accelerator.gather(mine).max()):  # one process may have had it alone
-                    accelerator.print(f"signal {received}: state saved, run again to go on", file=sys.stderr)
-                    raise Interrupted(128 + received)
-    finally:
-        progress.close()
-        signals.restore()
+                _stop_if_told(signals, accelerator)
     if accelerator.is_main_process:
         curve.write(curve_path)
     recipe.modules = {
         name: accelerator.unwrap_model(module, keep_torch_compile=False) for name, module in recipe.modules.items()
     }
+
+
+def _accelerator(count: int, params: TrainingParams) -> Accelerator:
+    if count < params.batch_size:
+        raise UserError(f"{count} training examples are fewer than one batch of {params.batch_size}")
+    accelerator = Accelerator(mixed_precision=params.precision)
+    if params.batch_size % accelerator.num_processes:
+        raise UserError(f"batch_size {params.batch_size} is not a multiple of {accelerator.num_processes} processes")
+    if accelerator.num_processes > 1:
+        accelerator.print(f"{accelerator.num_processes} processes share each batch", file=sys.stderr)
+    return accelerator
+
+
+def _prepare(recipe: Recipe, curve: LossCurve, accelerator: Accelerator) -> dict[str, list[float]]:
+    """Let accelerate prepare the recipe; return every optimiser's initial learning rates, one a group of parameters."""
+    recipe.modules = {name: accelerator.prepare(module).train() for name, module in recipe.modules.items()}
+    recipe.optimizers = {name: accelerator.prepare(optimizer) for name, optimizer in recipe.optimizers.items()}
+    accelerator.register_for_checkpointing(curve, *recipe.stateful.values())
+    return {name: [group["lr"] for group in o.param_groups] for name, o in recipe.optimizers.items()}
+
+
+def _resume(state: StateFolder, accelerator: Accelerator) -> int:
+    """Load the newest state, if there is one; return the number of steps that are done."""
+    saved = state.latest()
+    if saved is None:
+        return 0
+    try:
+        accelerator.load_state(str(saved))
+    except (OSError, RuntimeError, SafetensorError, EOFError) as error:
+        raise UserError(f"{saved}: this state is damaged ({error}); delete it to begin anew") from None
+    done = int(saved.name.removeprefix("step-"))
+    accelerator.print(f"resuming after step {done} from {saved}", file=sys.stderr)
+    return done
+
+
+def _progress(steps: int, done: int, accelerator: Accelerator) -> tqdm:
+    return tqdm(
+        total=steps,
+        initial=done,
+        disable=not accelerator.is_main_process,
+        mininterval=0.5 if sys.stderr.isatty() else 20,
+        maxinterval=30,
+        unit="step",
+    )
+
+
+def _stop_if_told(signals: _Signals, accelerator: Accelerator) -> None:
+    """Raise Interrupted where any process received a signal; the state is saved."""
+    mine = torch.tensor([signals.received or 0], device=accelerator.device)
+    if received := int(accelerator.gather(mine).max()):
+        accelerator.print(f"signal {received}: state saved, run again to go on", file=sys.stderr)
+        raise Interrupted(128 + received)
 
 
 def join_processes() -> PartialState:
@@ -281,13 +299,3 @@ def join_processes() -> PartialState:
     They wait for each other without limit, because the main one may have to wait for the state's folder.
     """
     return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=30))
-
-
-def limit_threads(threads: int | None) -> None:
-    """Use `threads` CPU threads in this process (None leaves torch's choice).
-
-    Results may differ in their last bits between thread counts, so rules pass a fixed number.
-    """
-    if threads is not None:
-        torch.set_num_threads(threads)
-        os.environ["OMP_NUM_THREADS"] = str(threads)

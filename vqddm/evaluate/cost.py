@@ -6,7 +6,6 @@ trainings, its code maps, samples, inpaintings and likelihoods; preparing data, 
 
 from __future__ import annotations
 
-import platform
 import resource
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -23,17 +22,19 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vqddm.artifacts import UserError, replacing
+from vqddm.compute import device, limit_threads, machine_name, step_generator
 from vqddm.evaluate.speed import seconds
 from vqddm.params import Dataset, EvaluateParams, Params, codebook_size
-from vqddm.prior.inpaint import paper_masks
-from vqddm.prior.sample import BATCH, sample_codes
+from vqddm.prior.batches import BATCH
+from vqddm.prior.masks import paper_masks
+from vqddm.prior.reverse import sample_codes
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.settings import PriorParams
 from vqddm.prior.train import PriorRecipe
 from vqddm.prior.unet import Prior
+from vqddm.recipe import Recipe
 from vqddm.refit.finetune import with_codebook
 from vqddm.settings import TrainingParams
-from vqddm.training import Recipe, limit_threads, step_generator
 from vqddm.vqgan.codec import PIXELS
 from vqddm.vqgan.model import Discriminator, FirstStage
 from vqddm.vqgan.settings import AdversarialParams, AutoencoderParams
@@ -120,17 +121,17 @@ def _prior_items(
     ]
 
 
-def write_cost(params: Params, out: Path, micro_batch: int | None = None, threads: int | None = None) -> str:
-    """Time the suite that `params` names and write the table as CSV; return it as text.
+def write_cost(*, params: Params, out: Path, micro_batch: int | None = None, threads: int | None = None) -> str:
+    """Time a suite's networks for a moment each and extrapolate to its whole cost; print the table.
 
     Each kind of work is timed in a process of its own, so that its peak memory is its own too. What could not be
     timed, for want of weights or memory, has its reason in the column `note` and no hours.
 
     Args:
-        params: the whole `params.yaml`.
-        out: the CSV to write.
-        micro_batch: code maps of a prior's batch that go through the network at once.
-        threads: CPU threads.
+        params: the whole `params.yaml`, presets merged; it names the suite.
+        out: CSV to write.
+        micro_batch: code maps at once, if memory is short; changes rounding.
+        threads: CPU threads; last bits may differ with their number.
     """
     suite = params.suites[params.suite]
     wanted = [
@@ -138,17 +139,17 @@ def write_cost(params: Params, out: Path, micro_batch: int | None = None, thread
         for name in suite.dataset_names
         for item in items(name, params.datasets[name], suite.evaluate, name == suite.datasets.celebahq, micro_batch)
     ]
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    machine = machine_name()
     timed: dict[str, tuple[float, float] | str] = {}
     rows = []
     for item in tqdm(wanted, unit="work", mininterval=0):
         work = repr(item.prepare)
         if work not in timed:
             timed[work] = _in_a_process(item, threads)
-        rows.append({**item._asdict(), "device": device, **_extrapolated(item, timed[work])})
-    rows += [_quoted(item, rows, device) for item in wanted if item.what == "prior, one step of an image"]
+        rows.append({**item._asdict(), "device": machine, **_extrapolated(item, timed[work])})
+    rows += [_quoted(item, rows, machine) for item in wanted if item.what == "prior, one step of an image"]
     table = pd.DataFrame(rows).drop(columns=["covers", "prepare"])
-    total = {"dataset": "all", "what": "all that was timed", "device": device, "hours": table.hours.sum()}
+    total = {"dataset": "all", "what": "all that was timed", "device": machine, "hours": table.hours.sum()}
     table = pd.concat([table, pd.DataFrame([total])], ignore_index=True)
     table[["codebook_size", "batch", "times"]] = table[["codebook_size", "batch", "times"]].astype("Int64")
     with replacing(out) as aside:
@@ -170,7 +171,7 @@ def _in_a_process(item: Item, threads: int | None) -> tuple[float, float] | str:
 def _measure(prepare: Callable[[], Work], threads: int | None) -> tuple[float, float]:
     limit_threads(threads)
     work = prepare()
-    if not torch.cuda.is_available():
+    if device() == "cpu":
         return seconds(work, "cpu")[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return seconds(work, "cuda")[0], torch.cuda.max_memory_allocated() / 2**30
 
@@ -182,7 +183,7 @@ def _extrapolated(item: Item, found: tuple[float, float] | str) -> dict[str, Any
     return {"seconds_each": each, "hours": item.times * each / 3600, "memory_gib": found[1], "note": ""}
 
 
-def _quoted(item: Item, rows: list[dict[str, Any]], device: str) -> dict[str, Any]:
+def _quoted(item: Item, rows: list[dict[str, Any]], machine: str) -> dict[str, Any]:
     """An image at the paper's 1,000 steps, to set beside its own timing; it is no work of the suite."""
     each = {
         row["what"]: row["seconds_each"]
@@ -193,11 +194,7 @@ def _quoted(item: Item, rows: list[dict[str, Any]], device: str) -> dict[str, An
     whole = None if None in (step, decode) else QUOTED_STEPS * step + decode
     what = f"an image at {QUOTED_STEPS} steps, decoded"
     about = {"dataset": item.dataset, "what": what, "codebook_size": item.codebook_size, "batch": item.batch}
-    return {**about, "times": 0, "device": device, "seconds_each": whole, "hours": 0.0, "note": "for comparison"}
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return {**about, "times": 0, "device": machine, "seconds_each": whole, "hours": 0.0, "note": "for comparison"}
 
 
 def _stepping(recipe: Recipe, batch: Tensor, training: TrainingParams) -> Work:
@@ -217,39 +214,38 @@ def _first_stage_step(
     if refit:
         model = with_codebook(model, model.quantize.embedding.weight.detach().clone())
     discriminator = Discriminator(loss.discriminator_width, loss.discriminator_layers)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    recipe = FirstStageRecipe(model, discriminator, loss, trained, 1e-6, 1e-6)
+    recipe = FirstStageRecipe(model, discriminator, loss, learning_rate=1e-6, discriminator_learning_rate=1e-6)
     side = autoencoder.resolution
     return _stepping(recipe, torch.randint(256, (training.batch_size, side, side, 3), dtype=torch.uint8), training)
 
 
 def _prior_step(prior: PriorParams, codes: int, side: int, micro_batch: int | None) -> Work:
-    recipe = PriorRecipe(codes, prior, torch.device(_device()), micro_batch)
+    recipe = PriorRecipe(codes, prior, torch.device(device()), micro_batch)
     return _stepping(recipe, torch.randint(codes, (prior.training.batch_size, side, side)), prior.training)
 
 
 def _evaluations(prior: PriorParams, codes: int, side: int, batch: int) -> Work:
-    network = Prior(codes, prior.unet, prior.diffusion).to(_device()).eval()
+    network = Prior(codes, prior.unet, prior.diffusion).to(device()).eval()
     schedule = NoiseSchedule(prior.diffusion.timesteps, prior.diffusion.schedule)
-    generator = torch.Generator(_device()).manual_seed(0)
+    generator = torch.Generator(device()).manual_seed(0)
     steps = min(2, prior.diffusion.timesteps)
     return lambda: sample_codes(network, schedule, (batch, side, side), steps, 1.0, generator)
 
 
 def _first_stage(autoencoder: AutoencoderParams, codes: int) -> FirstStage:
     model = FirstStage(autoencoder, codes).eval().requires_grad_(False)
-    return model.to(_device()).to(memory_format=torch.channels_last)
+    return model.to(device()).to(memory_format=torch.channels_last)
 
 
 def _encoding(autoencoder: AutoencoderParams, codes: int, count: int) -> Work:
     model = _first_stage(autoencoder, codes)
     side = autoencoder.resolution
-    images = torch.rand(count, 3, side, side, device=_device()).contiguous(memory_format=torch.channels_last)
+    images = torch.rand(count, 3, side, side, device=device()).contiguous(memory_format=torch.channels_last)
     return lambda: model.encode(images)
 
 
 def _decoding(autoencoder: AutoencoderParams, codes: int, count: int) -> Work:
     model = _first_stage(autoencoder, codes)
     side = autoencoder.resolution // autoencoder.downsampling
-    maps = torch.randint(codes, (count, side, side), device=_device())
+    maps = torch.randint(codes, (count, side, side), device=device())
     return lambda: model.decode(maps)

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from vqddm.artifacts import replacing
+from vqddm.compute import limit_threads
 from vqddm.data.arrays import load_split, to_bytes, to_unit
 from vqddm.prior.diffusion import marginal, posterior, resample
+from vqddm.prior.sampler import load_prior
 from vqddm.prior.schedule import NoiseSchedule
-from vqddm.prior.train import load_prior
 from vqddm.prior.unet import Prior
-from vqddm.training import limit_threads
-from vqddm.vqgan.model import load_first_stage
+from vqddm.vqgan.codec import load_codec
 
 BARS = 8  # codes shown in the bar charts
 FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of T
@@ -60,9 +60,8 @@ def draw_diffused(
         threads: CPU threads; last bits may differ with their number.
     """
     limit_threads(threads)
-    model, schedule, about = load_prior(prior)
-    decoder, _ = load_first_stage(first_stage)
-    size = about["codebook_size"]
+    sampler, (decoder, _) = load_prior(prior), load_codec(first_stage)
+    schedule, size = sampler.schedule, sampler.codebook_size
     picture = np.array(load_split(data)[image : image + 1])
     z0 = decoder.encode(to_unit(picture))
     timesteps = [round(fraction * schedule.timesteps) for fraction in FRACTIONS]
@@ -70,7 +69,7 @@ def draw_diffused(
     row, column = z0.shape[1] // 2, z0.shape[2] // 2
     forward = torch.stack([marginal(z0, schedule.interval(0, t), size)[0, row, column] for t in timesteps])
     predicted = torch.stack(
-        [predict(model, schedule, z[None], t)[0, row, column] for z, t in zip(maps, timesteps, strict=True)]
+        [predict(sampler.network, schedule, z[None], t)[0, row, column] for z, t in zip(maps, timesteps, strict=True)]
     )
     bars = predicted.amax(0).argsort(descending=True)[:BARS].sort().values
     with replacing(out) as aside:

@@ -1,10 +1,25 @@
-"""Equal parts of a set that are measured apart: a number is their mean, and its spread their standard deviation."""
+"""The first part of a set, and equal parts of it that are measured apart: a number is their mean, its spread their
+standard deviation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+
+from vqddm.artifacts import UserError
+
+
+def enough(images: np.ndarray, wanted: int, where: Path) -> np.ndarray:
+    """The first `wanted` images.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    if len(images) < wanted:
+        raise UserError(f"{where}: {len(images)} images, but the suite's `evaluate` asks for {wanted}")
+    return images[:wanted]
 
 
 def split_draws(rows: np.ndarray, draws: int) -> list[np.ndarray]:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from vqddm.artifacts import UserError, read_array, write_json
+from vqddm.compute import limit_threads
 from vqddm.evaluate.agreement import agreement
 from vqddm.evaluate.distances import frechet_of_draws, gaussian
 from vqddm.evaluate.features import extract, feature_label
-from vqddm.training import limit_threads
 from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
 
 NORMAL_95 = 1.96  # half the width of a 95 % confidence interval in standard errors
@@ -61,28 +61,29 @@ def mean_of(values: np.ndarray) -> dict[str, float]:
 
 
 def measure_inpainting(
+    *,
     pictures: Path,
     reference: Path,
-    network: str,
-    draws: int,
     out: Path,
     against: Path | None = None,
+    network: str = "efficientnet_lite0",
+    draws: int = 1,
     threads: int | None = None,
 ) -> None:
-    """Agreement of completions with their originals inside the filled region, at its border, and as a whole.
+    """Measure how well completions agree with their originals: inside the filled region, at its border, as a whole.
 
     Args:
-        pictures: the `.npz` of completions: names, masks, originals, completed.
+        pictures: .npz of completions: names, masks, originals, completed.
         reference: features of the training images.
-        network: the feature network that made them.
-        draws: equal parts of the pictures, of at least two each, whose Fréchet distances are measured apart.
-        out: JSON with a block for each mask. Means with half the width of their 95 % intervals over pictures:
+        out: JSON to write, with a block for each mask. Means with half the width of their 95 % intervals over pictures:
             `agreement` with the own picture, `chance` with another, their paired difference `agreement_minus_chance`,
             and `seam_gap`. The plain means `seam` and `seam_original`, and the Fréchet distance of the completions,
             its mean over draws and its standard deviation `frechet_std`.
         against: completions of the same pictures from the same masks by another method; then `minus` holds the paired
             differences of `agreement` and `seam_gap`, this method's less the other's.
-        threads: CPU threads.
+        network: feature network: efficientnet_lite0 or inception.
+        draws: equal parts of the pictures, of at least two each, whose Fréchet distances are measured apart.
+        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: a file is missing, or the two do not complete the same pictures.

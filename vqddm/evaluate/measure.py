@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from vqddm.artifacts import UserError, read_array, replacing, write_array, write_json
-from vqddm.baselines.codebooks import codes_in_all, load_codec
+from vqddm.artifacts import read_array, replacing, write_array, write_json
+from vqddm.compute import device, limit_threads
 from vqddm.data.arrays import load_split, to_unit
 from vqddm.evaluate.distances import distances_of_draws
-from vqddm.evaluate.draws import mean_and_spread, split_draws
+from vqddm.evaluate.draws import enough, mean_and_spread, split_draws
 from vqddm.evaluate.features import extract, feature_label
-from vqddm.training import limit_threads
-from vqddm.vqgan.codec import decode_codes, decoded
-from vqddm.vqgan.perceptual import perceptual_distance
+from vqddm.vqgan.codec import Codec, decode_codes, decoded, kind_in, load_codec
+from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
 
 SHOWN = 64  # pictures kept for figures
-
-
-def enough(images: np.ndarray, wanted: int, where: Path) -> np.ndarray:
-    """The first `wanted` images.
-
-    Raises:
-        UserError: there are fewer.
-    """
-    if len(images) < wanted:
-        raise UserError(f"{where}: {len(images)} images, but the suite's `evaluate` asks for {wanted}")
-    return images[:wanted]
 
 
 def usage(codes: np.ndarray, codebook_size: int, at_least: int = 1) -> float:
@@ -37,133 +26,161 @@ def usage(codes: np.ndarray, codebook_size: int, at_least: int = 1) -> float:
     return float((counts >= at_least).mean())
 
 
-def extract_features(data: Path, network: str, count: int, out: Path, threads: int | None = None) -> None:
-    """Write the features of the first `count` images of a split, float32 (count, D)."""
+def extract_features(
+    *, data: Path, count: int, out: Path, network: str = "efficientnet_lite0", threads: int | None = None
+) -> None:
+    """Write the features of a split's first images, float32 (count, D).
+
+    Args:
+        data: a prepared split, train.npy or test.npy.
+        count: number of images, from the first.
+        out: `.npy` to write.
+        network: feature network: efficientnet_lite0 or inception.
+        threads: CPU threads; last bits may differ with their number.
+    """
     limit_threads(threads)
     write_array(out, extract(enough(load_split(data), count, data), network))
 
 
-def measure_floor(train: Path, test: Path, network: str, draws: int, seed: int, out: Path) -> None:
-    """What no model can be expected to beat: the distance of real held-out images to the training images.
+def measure_floor(
+    *, train: Path, test: Path, out: Path, network: str = "efficientnet_lite0", draws: int = 1, seed: int = 0
+) -> None:
+    """Measure the distance of real held-out images to the training images: no model can be expected to beat it.
 
     Args:
         train: features of training images.
         test: features of test images.
-        network: name of the feature network.
-        draws: equal parts of the images that are measured apart.
+        out: JSON to write.
+        network: feature network: efficientnet_lite0 or inception.
+        draws: equal parts of the images, measured apart for the spread.
         seed: seed of KID's subsets.
-        out: JSON with `distance`.
     """
     found = distances_of_draws(read_array(test), read_array(train), draws, seed, feature_label(network))
     write_json(out, {"distance": found})
 
 
+def psnr(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Peak signal-to-noise ratio in dB of each pair of images uint8 (N, H, W, 3): float64 (N,), at most 138."""
+    errors = ((images.astype(np.float64) - others) ** 2).mean(axis=(1, 2, 3))
+    return 10 * np.log10(255**2 / np.maximum(errors, 1e-9))
+
+
+class Likeness(NamedTuple):
+    """How like their originals the reconstructed test images are, image by image, float64 (N,); and some of them."""
+
+    psnr: np.ndarray
+    perceptual: np.ndarray
+    shown: np.ndarray
+
+
+def compare(model: Codec, codes: np.ndarray, originals: np.ndarray, metric: FeatureDistance) -> Likeness:
+    """Decode the codes of `originals`, uint8 (N, H, W, 3), and compare; all on the device of `metric`."""
+    where = next(metric.parameters()).device
+    ratios, gaps, shown, done = [], [], [], 0
+    for again in decoded(model, codes):
+        pixels = np.array(originals[done : done + len(again)])
+        ratios.append(psnr(pixels, again))
+        with torch.no_grad():
+            gaps.append(metric(to_unit(pixels).to(where), to_unit(again).to(where)).cpu())
+        shown.append(again[: max(0, SHOWN - done)])
+        done += len(again)
+    return Likeness(np.concatenate(ratios), torch.cat(gaps).double().numpy(), np.concatenate(shown))
+
+
 def measure_reconstruction(
+    *,
     first_stage: Path,
     codes_train: Path,
     codes_test: Path,
     test: Path,
     reference: Path,
-    sampled_features: int | None,
     images: int,
-    network: str,
-    draws: int,
-    seed: int,
     out: Path,
     pictures: Path,
+    sampled_features: int | None = None,
+    network: str = "efficientnet_lite0",
+    draws: int = 1,
+    seed: int = 0,
     threads: int | None = None,
 ) -> None:
-    """Table 1: codebook usage on both splits; distance of reconstructed training images to the training images.
+    """Measure usage and reconstruction (Table 1).
 
     Args:
-        first_stage: the checkpoint.
+        first_stage: checkpoint of a first stage.
         codes_train: code maps of the training images; the first `images` of them are decoded.
         codes_test: code maps of the test images.
-        test: `test.npy`, for PSNR and the perceptual distance.
+        test: test.npy, for PSNR and the perceptual distance.
         reference: features of the training images, those reconstructed first: at least `images`.
-        sampled_features: the number P of a ReFiT; None for a VQ-GAN.
-        images: number of training images to reconstruct, and at most as many test images.
-        network: name of the feature network.
-        draws: equal parts of the images that are measured apart.
+        images: images of each split to reconstruct; of the test images at most all.
+        out: JSON to write.
+        pictures: .npz of test images beside their reconstructions, to write.
+        sampled_features: the number P of a ReFiT.
+        network: feature network: efficientnet_lite0 or inception.
+        draws: equal parts of the images, measured apart for the spread.
         seed: seed of KID's subsets.
-        out: JSON of the measured numbers.
-        pictures: `.npz` of some test images and their reconstructions.
-        threads: CPU threads.
+        threads: CPU threads; last bits may differ with their number.
     """
     limit_threads(threads)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, about = load_codec(first_stage, device)
-    size = codes_in_all(model)
-    train_codes, test_codes = read_array(codes_train), read_array(codes_test)
-    reconstructed = decode_codes(model, enough(train_codes, images, codes_train))
+    model, about = load_codec(first_stage, device())
+    codes = {"train": read_array(codes_train), "test": read_array(codes_test)}
+    in_all = model.codebook_size * kind_in(first_stage, about["kind"]).maps
+    reconstructed = decode_codes(model, enough(codes["train"], images, codes_train))
     features = read_array(reference)
     enough(features, images, reference)
     originals = load_split(test)[:images]
-    perceptual = perceptual_distance("efficientnet_lite0").to(device)
-    errors, gaps, shown, start = [], [], [], 0
-    for again in decoded(model, test_codes[:images]):
-        pixels = np.array(originals[start : start + len(again)])
-        errors.append(((pixels.astype(np.float64) - again) ** 2).mean(axis=(1, 2, 3)))
-        with torch.no_grad():
-            gaps.append(perceptual(to_unit(pixels).to(device), to_unit(again).to(device)).cpu())
-        shown.append(again[: max(0, SHOWN - start)])
-        start += len(again)
-    psnr = 10 * np.log10(255**2 / np.maximum(np.concatenate(errors), 1e-9))
-    (psnr_mean, psnr_spread), (gap, gap_spread) = (
+    metric = perceptual_distance("efficientnet_lite0").to(device())
+    alike = compare(model, codes["test"][:images], originals, metric)
+    ratio, gap = (
         mean_and_spread([float(part.mean()) for part in split_draws(values, draws)])
-        for values in (psnr, torch.cat(gaps).double().numpy())
+        for values in (alike.psnr, alike.perceptual)
     )
+    label = feature_label(network)
     write_json(
         out,
         {
             "codebook_size": about["codebook_size"],
             "sampled_features": sampled_features,
-            "latent_size": list(train_codes.shape[1:]),
+            "latent_size": list(codes["train"].shape[1:]),
             "images": images,
             "usage": {
-                split: {"seen": usage(codes, size), "seen10": usage(codes, size, at_least=10)}
-                for split, codes in (("train", train_codes), ("test", test_codes))
+                split: {"seen": usage(maps, in_all), "seen10": usage(maps, in_all, 10)} for split, maps in codes.items()
             },
-            "distance": distances_of_draws(
-                extract(reconstructed, network), features, draws, seed, feature_label(network)
-            ),
-            "psnr": psnr_mean,
-            "psnr_std": psnr_spread,
-            "perceptual": {"name": perceptual.label, "value": gap, "std": gap_spread},
+            "distance": distances_of_draws(extract(reconstructed, network), features, draws, seed, label),
+            "psnr": ratio[0],
+            "psnr_std": ratio[1],
+            "perceptual": {"name": metric.label, "value": gap[0], "std": gap[1]},
         },
     )
     with replacing(pictures) as aside:
-        np.savez(aside, originals=originals[:SHOWN], reconstructions=np.concatenate(shown))
+        np.savez(aside, originals=originals[:SHOWN], reconstructions=alike.shown)
 
 
 def measure_samples(
+    *,
     samples: Path,
     reference: Path,
-    steps: int | None,
-    temperature: float,
-    network: str,
-    draws: int,
-    seed: int,
     out: Path,
+    steps: int | None = None,
+    temperature: float = 1.0,
+    network: str = "efficientnet_lite0",
+    draws: int = 1,
+    seed: int = 0,
     threads: int | None = None,
 ) -> None:
-    """Table 2 and Figure 5: distance between sampled images and the training images.
+    """Measure sampled images: their distance to the training images (Table 2, Figure 5).
 
     Args:
         samples: sampled images, uint8 (n, H, W, 3).
-        reference: features of training images.
-        steps: number of sampling steps that made them; None where a method has no choice of it.
+        reference: features of the training images.
+        out: JSON to write.
+        steps: sampling steps that made them, where there is a choice.
         temperature: temperature that they were sampled with.
-        network: name of the feature network.
-        draws: equal parts of the images that are measured apart.
+        network: feature network: efficientnet_lite0 or inception.
+        draws: equal parts of the images, measured apart for the spread.
         seed: seed of KID's subsets.
-        out: JSON of the measured numbers.
-        threads: CPU threads.
+        threads: CPU threads; last bits may differ with their number.
     """
     limit_threads(threads)
-    images = read_array(samples)
-    found = distances_of_draws(extract(images, network), read_array(reference), draws, seed, feature_label(network))
-    write_json(
-        out,
-        {"steps": steps, "samples": len(images), "temperature": temperature, "distance": found},
-    )
+    images, label = read_array(samples), feature_label(network)
+    found = distances_of_draws(extract(images, network), read_array(reference), draws, seed, label)
+    write_json(out, {"steps": steps, "samples": len(images), "temperature": temperature, "distance": found})

@@ -9,8 +9,8 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from vqddm.artifacts import UserError, read_array, replacing
+from vqddm.compute import device, limit_threads
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.training import limit_threads
 from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
 
 EMBEDDED_BYTES = 200e6  # of embedded training images held at a time
@@ -66,17 +66,17 @@ def perceptual_neighbours(
 
 
 def find_neighbours(
-    samples: Path, train: Path, count: int, neighbours: int, out: Path, threads: int | None = None
+    *, samples: Path, train: Path, out: Path, count: int = 8, neighbours: int = 10, threads: int | None = None
 ) -> None:
-    """Figure 12: look up the first `count` samples among all training images.
+    """Find the training images nearest to some samples (Figure 12).
 
     Args:
         samples: sampled images, uint8 (n,H,W,3).
-        train: `train.npy`.
-        count: samples to look up.
+        train: `train.npy` of the dataset.
+        out: `.npz` to write, of `samples` (s,H,W,3), `neighbours` (s,n,H,W,3) and `distances` (s,n), nearest first.
+        count: samples to look up, from the first.
         neighbours: training images kept for each.
-        out: `.npz` of `samples` (s,H,W,3), `neighbours` (s,n,H,W,3) and `distances` (s,n), nearest first.
-        threads: CPU threads.
+        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: there are fewer samples or training images.
@@ -86,7 +86,7 @@ def find_neighbours(
     made = np.array(read_array(samples)[:count])
     if len(made) < count:
         raise UserError(f"{samples}: {len(made)} samples, but {count} are to be looked up")
-    metric = perceptual_distance("efficientnet_lite0").to("cuda" if torch.cuda.is_available() else "cpu")
+    metric = perceptual_distance("efficientnet_lite0").to(device())
     indices, distances = perceptual_neighbours(made, images, neighbours, metric)
     with replacing(out) as aside:
         np.savez(aside, samples=made, neighbours=images[indices], distances=distances)

@@ -1,13 +1,20 @@
-"""Parameters and multiply-accumulates of a suite's networks and of the paper's (Tables 2 and 3)."""
+"""Parameters and multiply-accumulates of a suite's networks and of the paper's (Tables 2 and 3).
+
+They are counted on the meta device, without any arithmetic.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from vqddm.artifacts import write_json
 from vqddm.baselines.ddpm.network import DDPM
@@ -15,51 +22,54 @@ from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.baselines.transformer.network import Block, Cache, CodeTransformer
 from vqddm.baselines.transformer.raster import window_start
 from vqddm.baselines.transformer.settings import TransformerParams
-from vqddm.evaluate.counts import macs, parameters
-from vqddm.prior.settings import DiffusionParams, UNetParams
+from vqddm.evaluate.settings import PaperNetworks
+from vqddm.params import paper_networks
+from vqddm.prior.settings import DiffusionParams, PriorParams, UNetParams
 from vqddm.prior.unet import Prior
-from vqddm.settings import TrainingParams
+from vqddm.settings import parse
 from vqddm.vqgan.model import FirstStage
-from vqddm.vqgan.settings import AutoencoderParams
+from vqddm.vqgan.settings import AutoencoderParams, VQGANParams
 
-# Section 4.1 and the appendix; what the text leaves open is as in the official first stage.
-PAPER_AUTOENCODER = AutoencoderParams(
-    resolution=256,
-    patch=1,
-    width=128,
-    multipliers=(1, 1, 2, 2, 4),
-    blocks=2,
-    attention=(16,),
-    z_channels=256,
-    embed_dim=256,
-)
-PAPER_UNET = UNetParams(width=128, multipliers=(1, 2, 4, 8), groups=8, heads=4, head_dim=32)
-PAPER_DIFFUSION = DiffusionParams(timesteps=4000, schedule="cosine", residual=True)
-PAPER_CODEBOOKS = (512, 1024, 16384)
-PAPER_DDPM = DDPMParams(  # the official DDPM's for CelebA-HQ 256: the paper's 114 M
-    timesteps=1000,
-    patch=1,
-    widths=(128, 128, 256, 256, 512, 512),
-    blocks=2,
-    attention=(16,),
-    groups=32,
-    learning_rate=2e-5,
-    warmup_steps=5000,
-    gradient_clip=1.0,
-    ema_decay=0.9999,
-    training=TrainingParams(steps=500_000, batch_size=64, precision="no", seed=0),
-)
-PAPER_TRANSFORMER = TransformerParams(  # the official release's for CelebA-HQ: the paper's 802 M
-    layers=24,
-    width=1664,
-    heads=16,
-    window=16,
-    top_k=100,
-    learning_rate=4.5e-6,
-    warmup_steps=0,
-    gradient_clip=None,
-    training=TrainingParams(steps=1, batch_size=1, precision="no", seed=0),
-)
+
+def parameters(module: nn.Module) -> int:
+    """The number of parameters, each counted once wherever it is shared."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def macs(module: nn.Module, *inputs: Tensor, exclude_transposed: bool = False) -> int:
+    """Multiply-accumulates of one evaluation, half of what torch's counter calls FLOPs.
+
+    Convolutions and matrix products count, attention's included; biases, norms and activations do not.
+
+    Args:
+        module: on any device; it is counted on a copy without storage, in evaluation mode.
+        inputs: of the wanted sizes, the batch included.
+        exclude_transposed: leave transposed convolutions out, as the paper's Table 2 does.
+    """
+    counted = copy.deepcopy(module).to("meta").eval()
+    counter = FlopCounterMode(
+        display=False,
+        custom_mapping={torch.ops.aten.convolution: _forward_only} if exclude_transposed else None,
+    )
+    with counter, torch.no_grad():
+        counted(*(x.to("meta") for x in inputs))
+    return counter.get_total_flops() // 2
+
+
+def _forward_only(
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    _bias: Any,
+    _stride: Any,
+    _padding: Any,
+    _dilation: Any,
+    transposed: bool,
+    *_: Any,
+    out_shape: Sequence[int],
+    **__: Any,
+) -> int:
+    """FLOPs of `aten.convolution`, none for a transposed one."""
+    return 0 if transposed else conv_flop_count(list(x_shape), list(w_shape), list(out_shape))
 
 
 def layers(module: nn.Module, part: str) -> list[list[Any]]:
@@ -177,65 +187,102 @@ def count_ddpm(resolution: int, ddpm: DDPMParams) -> dict[str, Any]:
     }
 
 
-def write_transformer_counts(
-    autoencoder: AutoencoderParams, codebook_size: int, transformer: TransformerParams, out: Path
-) -> None:
-    """Write the counts of one dataset's transformer."""
-    write_json(out, count_transformer(autoencoder, codebook_size, transformer))
+def write_counts(*, vqgan: VQGANParams, prior: PriorParams, codebook_size: int, out: Path) -> None:
+    """Count parameters and multiply-accumulates of a dataset's networks.
 
-
-def write_counts(
-    autoencoder: AutoencoderParams,
-    codebook_size: int,
-    unet: UNetParams,
-    diffusion: DiffusionParams,
-    out: Path,
-) -> None:
-    """Write the counts of one dataset's networks."""
-    write_json(out, count_networks(autoencoder, codebook_size, unet, diffusion))
-
-
-def write_paper_counts(out: Path) -> None:
-    """Write the counts of the paper's networks for each of its codebook sizes."""
-    write_json(
-        out,
-        {
-            **{str(k): count_networks(PAPER_AUTOENCODER, k, PAPER_UNET, PAPER_DIFFUSION) for k in PAPER_CODEBOOKS},
-            "vqgan_transformer": count_transformer(PAPER_AUTOENCODER, 1024, PAPER_TRANSFORMER),
-            "ddim": count_ddpm(PAPER_AUTOENCODER.resolution, PAPER_DDPM),
-        },
-    )
-
-
-def describe() -> str:
-    """The paper's networks as a Markdown table: what is counted here beside what is published.
-
-    "Published" are the paper's numbers (Table 2 and the appendix).
+    Args:
+        vqgan: the section `vqgan`.
+        prior: the section `prior`.
+        codebook_size: capacity K of the codebook.
+        out: JSON to write.
     """
-    counted = {k: count_networks(PAPER_AUTOENCODER, k, PAPER_UNET, PAPER_DIFFUSION) for k in PAPER_CODEBOOKS}
+    write_json(out, count_networks(vqgan.autoencoder, codebook_size, prior.unet, prior.diffusion))
+
+
+def write_transformer_counts(
+    *, vqgan: VQGANParams, transformer: TransformerParams, codebook_size: int, out: Path
+) -> None:
+    """Count parameters and multiply-accumulates of a dataset's transformer.
+
+    Args:
+        vqgan: the section `vqgan`.
+        transformer: the section `transformer`.
+        codebook_size: capacity K of the codebook.
+        out: JSON to write.
+    """
+    write_json(out, count_transformer(vqgan.autoencoder, codebook_size, transformer))
+
+
+def write_ddpm_counts(*, ddpm: DDPMParams, resolution: int, out: Path) -> None:
+    """Count parameters and multiply-accumulates of a dataset's pixel diffusion.
+
+    Args:
+        ddpm: the section `ddpm`.
+        resolution: height and width of the images.
+        out: JSON to write.
+    """
+    write_json(out, count_ddpm(resolution, ddpm))
+
+
+def count_paper(paper: PaperNetworks) -> dict[str, Any]:
+    """Count the paper's networks: first stage and prior for each of its codebooks, and what it compares with."""
+    priors = {str(k): count_networks(paper.autoencoder, k, paper.unet, paper.diffusion) for k in paper.codebooks}
+    return {
+        **priors,
+        "vqgan_transformer": count_transformer(paper.autoencoder, paper.transformer_codebook, paper.transformer),
+        "ddim": count_ddpm(paper.autoencoder.resolution, paper.ddpm),
+    }
+
+
+def write_paper_counts(*, paper: PaperNetworks, out: Path) -> None:
+    """Count parameters and multiply-accumulates of the paper's networks.
+
+    Args:
+        paper: their settings.
+        out: JSON to write.
+    """
+    write_json(out, count_paper(paper))
+
+
+PUBLISHED = {  # Table 2 and section 4.3
+    512: "117 M, 1.04 G",
+    1024: "117 M, 1.06 G",
+    "transformer": "802 M, 102 G per image",
+    "ddpm": "114 M, 124 G per step",
+}
+
+
+def describe(*, path: Path = Path("params.yaml")) -> str:
+    """Print parameters and multiply-accumulates of the paper's networks, beside what is published.
+
+    Args:
+        path: the params.yaml whose preset has their sizes.
+
+    Returns:
+        a Markdown table.
+    """
+    paper = parse(PaperNetworks, paper_networks(yaml.safe_load(path.read_text())), where=str(path))
+    counted = count_paper(paper)
     lines = ["| network | parameters | multiply-accumulates | published |", "| --- | --- | --- | --- |"]
-    published = {512: "117 M, 1.04 G", 1024: "117 M, 1.06 G"}
-    for k, counts in counted.items():
-        prior = counts["prior"]
-        lines.append(
-            f"| prior, K = {k} | {prior['parameters'] / 1e6:.2f} M | {prior['macs_per_step'] / 1e9:.4f} G per step, "
-            f"{prior['macs_per_step_as_paper'] / 1e9:.4f} G without transposed convolutions | {published.get(k, '')} |"
-        )
-    for k, counts in counted.items():
-        stage = counts["autoencoder"]
-        lines.append(
-            f"| first stage f = 16, K = {k} | {stage['parameters'] / 1e6:.2f} M | encoder "
-            f"{stage['encoder_macs'] / 1e9:.1f} G, decoder {stage['decoder_macs'] / 1e9:.1f} G | |"
-        )
-    quoted = count_transformer(PAPER_AUTOENCODER, 1024, PAPER_TRANSFORMER)
-    lines.append(
-        f"| transformer, K = 1024 | {quoted['prior']['parameters'] / 1e6:.2f} M | "
-        f"{quoted['prior']['macs_per_step'] / 1e9:.4f} G per code, cached, "
-        f"{quoted['macs_per_image'] / 1e9:.0f} G per image with the decoder | 802 M, 102 G per image |"
-    )
-    pixels = count_ddpm(PAPER_AUTOENCODER.resolution, PAPER_DDPM)
-    lines.append(
-        f"| DDPM / DDIM, 256 px | {pixels['parameters'] / 1e6:.2f} M | {pixels['macs_per_step'] / 1e9:.1f} G per step "
-        "| 114 M, 124 G per step |"
-    )
+
+    def add(network: str, parameters: int, operations: str, published: str = "") -> None:
+        lines.append(f"| {network} | {parameters / 1e6:.2f} M | {operations} | {published} |".replace("|  |", "| |"))
+
+    for k in paper.codebooks:
+        prior = counted[str(k)]["prior"]
+        step, as_paper = prior["macs_per_step"] / 1e9, prior["macs_per_step_as_paper"] / 1e9
+        operations = f"{step:.4f} G per step, {as_paper:.4f} G without transposed convolutions"
+        add(f"prior, K = {k}", prior["parameters"], operations, PUBLISHED.get(k, ""))
+    for k in paper.codebooks:
+        stage = counted[str(k)]["autoencoder"]
+        encoder, decoder = stage["encoder_macs"] / 1e9, stage["decoder_macs"] / 1e9
+        operations = f"encoder {encoder:.1f} G, decoder {decoder:.1f} G"
+        add(f"first stage f = {paper.autoencoder.downsampling}, K = {k}", stage["parameters"], operations)
+    quoted, pixels = counted["vqgan_transformer"], counted["ddim"]
+    code, image = quoted["prior"]["macs_per_step"] / 1e9, quoted["macs_per_image"] / 1e9
+    operations = f"{code:.4f} G per code, cached, {image:.0f} G per image with the decoder"
+    name = f"transformer, K = {paper.transformer_codebook}"
+    add(name, quoted["prior"]["parameters"], operations, PUBLISHED["transformer"])
+    operations = f"{pixels['macs_per_step'] / 1e9:.1f} G per step"
+    add(f"DDPM / DDIM, {pixels['resolution']} px", pixels["parameters"], operations, PUBLISHED["ddpm"])
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from vqddm.prior.unet import Prior
 
 
 @torch.inference_mode()
-def exact_bits(
+def bound_bits(
     prior: Prior,
     schedule: NoiseSchedule,
     codes: Tensor,

@@ -22,7 +22,7 @@ PRIOR = Method(
     settings=PriorParams,
     fills="codes",
     train="vqddm.prior.train:train_prior",
-    load="vqddm.prior.train:load_prior",
+    load="vqddm.prior.sampler:load_prior",
     commands={
         "train": "prior train",
         "sample": "prior sample --prior",

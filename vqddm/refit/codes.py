@@ -5,21 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from vqddm.artifacts import UserError, write_array
+from vqddm.compute import device, limit_threads
 from vqddm.data.arrays import load_split
-from vqddm.vqgan.codec import Codec, encode_images
+from vqddm.vqgan.codec import encode_images, load_codec
 
 
-def encode_splits(model: Codec, data: list[Path], out: list[Path]) -> None:
-    """Write the codes of prepared splits.
+def encode_splits(*, first_stage: Path, data: list[Path], out: list[Path], threads: int | None = None) -> None:
+    """Write the code maps of prepared splits.
 
     Args:
-        model: a first stage of any kind.
-        data: the splits, such as `train.npy` and `test.npy` of a dataset.
-        out: for each split the codes to write, uint16 `.npy`; code maps are (N, h, w).
+        first_stage: checkpoint of a first stage of any kind.
+        data: a prepared split, such as `train.npy`; may be given several times.
+        out: the codes to write, one for each split, uint16 `.npy`; code maps are (N, h, w).
+        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: the images do not have the size that the first stage was made for.
     """
+    limit_threads(threads)
+    model, _ = load_codec(first_stage, device())
     for source, target in zip(data, out, strict=True):
         images = load_split(source)
         if images.shape[1] != model.params.resolution:

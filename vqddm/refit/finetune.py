@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from vqddm.artifacts import fingerprint, read_array
+from vqddm.data.arrays import load_split
 from vqddm.refit.settings import RefitParams
-from vqddm.training import join_processes, limit_threads
+from vqddm.training import run_training
+from vqddm.vqgan.codec import FIRST_STAGE
 from vqddm.vqgan.model import FirstStage, load_discriminator, load_first_stage
-from vqddm.vqgan.train import FirstStageRecipe, train_first_stage
+from vqddm.vqgan.train import FirstStageRecipe
 
 
 def with_codebook(model: FirstStage, centres: Tensor) -> FirstStage:
@@ -29,6 +31,7 @@ def with_codebook(model: FirstStage, centres: Tensor) -> FirstStage:
 
 
 def finetune(
+    *,
     source: Path,
     centres: Path,
     data: Path,
@@ -39,7 +42,7 @@ def finetune(
     save_seconds: float = 60.0,
     threads: int | None = None,
 ) -> None:
-    """Fine-tune a first stage whose codebook was rebuilt.
+    """Fine-tune decoder and discriminator on a rebuilt codebook.
 
     Args:
         source: checkpoint of the trained VQ-GAN.
@@ -47,31 +50,38 @@ def finetune(
         data: `train.npy` of the dataset.
         params: the dataset's section `refit`.
         state: folder of the resumable state.
-        out: the checkpoint to write.
-        curve: the CSV of the losses to write.
-        save_seconds: the state is saved about this often.
-        threads: CPU threads.
+        out: checkpoint to write.
+        curve: CSV of every loss, to write.
+        save_seconds: how often the resumable state is saved; changes no result.
+        threads: CPU threads; last bits may differ with their number.
     """
-    limit_threads(threads)
-    join_processes()
-    torch.manual_seed(params.training.seed)
     original, about = load_first_stage(source)
     codebook = torch.from_numpy(np.array(read_array(centres)))
-    model = with_codebook(original, codebook)
-    discriminator = load_discriminator(source, params.loss.discriminator_width, params.loss.discriminator_layers)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    recipe = FirstStageRecipe(
-        model,
-        discriminator,
-        params.loss,
-        trained,
-        params.decoder_learning_rate,
-        params.discriminator_learning_rate,
-    )
     identity = {
         "codebook_size": len(codebook),
         "autoencoder": about["autoencoder"],
         "made_by": {"step": "refit", "params": params.model_dump(mode="json"), "source": about["made_by"]},
         "inputs": {f.name: fingerprint(f) for f in (source, centres, data)},
     }
-    train_first_stage(recipe, data, params.training, identity, state, out, curve, save_seconds)
+
+    def make(device: torch.device) -> FirstStageRecipe:
+        return FirstStageRecipe(
+            with_codebook(original, codebook),
+            load_discriminator(source, params.loss.discriminator_width, params.loss.discriminator_layers),
+            params.loss,
+            learning_rate=params.decoder_learning_rate,
+            discriminator_learning_rate=params.discriminator_learning_rate,
+        )
+
+    run_training(
+        make,
+        load_split(data),
+        params.training,
+        {"kind": FIRST_STAGE, **identity},
+        identity=identity,
+        state=state,
+        out=out,
+        curve=curve,
+        save_seconds=save_seconds,
+        threads=threads,
+    )

@@ -1,23 +1,33 @@
-"""Whole arrays of images to code maps and back, batch by batch."""
+"""First stages of any kind: read from a checkpoint; whole arrays of images to code maps and back, batch by batch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from vqddm.artifacts import UserError, describe_checkpoint, read_array
+from vqddm.compute import load_network
 from vqddm.data.arrays import to_bytes, to_unit
+from vqddm.first_stages import FIRST_STAGES
+from vqddm.registry import FirstStageKind, imported
 from vqddm.vqgan.settings import AutoencoderParams
 
 PIXELS = 2**20  # of one batch: 16 images at 256 px
+DISCRIMINATOR = "loss.discriminator."  # begins the names of its tensors, as in the official checkpoints
+FIRST_STAGE = "first stage"  # in the headers of VQ-GANs, trained, imported or rebuilt; others bear their kind's name
 
 
 class Codec(Protocol):
-    """What first stages of all kinds can do: images (B, 3, H, W) to codes (B, ...), int64, and back."""
+    """What first stages of all kinds can do: images (B, 3, H, W) to codes (B, ...), int64, and back.
+
+    Priors need codes that are one map (B, h, w).
+    """
 
     params: AutoencoderParams
 
@@ -29,6 +39,34 @@ class Codec(Protocol):
     def decode(self, codes: Tensor) -> Tensor: ...
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
+def kind_in(path: Path, header: str) -> FirstStageKind:
+    """The kind of first stage that a checkpoint's header names.
+
+    Raises:
+        UserError: it is no first stage.
+    """
+    name = "vqgan" if header == FIRST_STAGE else header
+    if name not in FIRST_STAGES:
+        raise UserError(f"{path}: holds a {header}, not a first stage")
+    return FIRST_STAGES[name]
+
+
+def load_codec(path: Path, device: str = "cpu") -> tuple[Codec, dict[str, Any]]:
+    """Read a first stage of any kind for inference, and what made it.
+
+    Raises:
+        UserError: missing, damaged, no first stage, or tensors that do not fit.
+    """
+    header = describe_checkpoint(path)["kind"]
+    network = imported(kind_in(path, header).model)
+
+    def make(about: dict[str, Any]) -> nn.Module:
+        return network(AutoencoderParams.model_validate(about["autoencoder"]), about["codebook_size"])
+
+    model, about = load_network(path, header, make, device, beside=(DISCRIMINATOR,))
+    return cast(Codec, model.to(memory_format=torch.channels_last)), about
 
 
 @torch.no_grad()
@@ -62,3 +100,20 @@ def decode_codes(model: Codec, codes: np.ndarray) -> np.ndarray:
         images[done : done + len(batch)] = batch
         done += len(batch)
     return images
+
+
+def read_codes(path: Path, codebook_size: int) -> np.ndarray:
+    """Memory-map code maps, uint16 (N, h, w).
+
+    Raises:
+        UserError: no code maps, or a code that is not in [0, `codebook_size`).
+    """
+    codes = read_array(path)
+    if codes.ndim != 3 or codes.dtype != np.uint16 or not codes.size:
+        raise UserError(f"{path}: {codes.dtype} {codes.shape} are no code maps; expected uint16 (N, h, w)")
+    if codes.max() >= codebook_size:
+        raise UserError(
+            f"{path}: holds code {codes.max()}, but the codebook has {codebook_size}; "
+            "give the codes and the codebook size of the same first stage"
+        )
+    return codes

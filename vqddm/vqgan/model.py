@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from vqddm.artifacts import UserError, read_checkpoint
+from vqddm.compute import load_state
+from vqddm.vqgan.codec import DISCRIMINATOR, FIRST_STAGE, load_codec
 from vqddm.vqgan.layers import Decoder, Encoder
 from vqddm.vqgan.settings import AutoencoderParams
-
-DISCRIMINATOR = "loss.discriminator."  # the official checkpoints' prefix
 
 
 class Reconstruction(NamedTuple):
@@ -146,40 +146,21 @@ class Discriminator(nn.Module):
         return self.main(images)
 
 
-def load_state(module: nn.Module, tensors: dict[str, Tensor], where: Path) -> None:
-    """Load `tensors` into `module`, strictly.
+def load_first_stage(path: Path, device: str = "cpu") -> tuple[FirstStage, dict[str, Any]]:
+    """Read a VQ-GAN for inference, trained, imported or rebuilt, and what made it.
 
     Raises:
-        UserError: names the tensors that are missing, left over or of the wrong shape.
+        UserError: missing, damaged, another first stage or none, or tensors that do not fit.
     """
-    own = module.state_dict()
-    wrong = [f"missing {name}" for name in own.keys() - tensors.keys()]
-    wrong += [f"unknown {name}" for name in tensors.keys() - own.keys()]
-    wrong += [
-        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in own.keys() & tensors.keys()
-        if own[name].shape != tensors[name].shape
-    ]
-    if wrong:
-        raise UserError(f"{where}: does not fit the model: " + "; ".join(sorted(wrong)[:10]))
-    module.load_state_dict(tensors)
-
-
-def load_first_stage(path: Path, device: str | torch.device = "cpu") -> tuple[FirstStage, dict[str, Any]]:
-    """Read a first stage for inference, and what made it.
-
-    Raises:
-        UserError: missing, damaged, not a first stage, or tensors that do not fit.
-    """
-    tensors, about = read_checkpoint(path, "first stage")
-    model = FirstStage(AutoencoderParams.model_validate(about["autoencoder"]), about["codebook_size"])
-    load_state(model, {k: v for k, v in tensors.items() if not k.startswith(DISCRIMINATOR)}, path)
-    return model.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last), about
+    model, about = load_codec(path, device)
+    if not isinstance(model, FirstStage):
+        raise UserError(f"{path}: holds a {about['kind']}, not a VQ-GAN")
+    return model, about
 
 
 def load_discriminator(path: Path, width: int, layers: int) -> Discriminator:
     """Read the discriminator that was trained beside a first stage."""
-    tensors, _ = read_checkpoint(path, "first stage")
+    tensors, _ = read_checkpoint(path, FIRST_STAGE)
     model = Discriminator(width, layers)
     own = {k.removeprefix(DISCRIMINATOR): v for k, v in tensors.items() if k.startswith(DISCRIMINATOR)}
     load_state(model, own, path)

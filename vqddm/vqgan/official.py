@@ -16,7 +16,8 @@ from torch import Tensor
 
 from vqddm.artifacts import UserError, sha256, write_checkpoint
 from vqddm.settings import to_json
-from vqddm.vqgan.model import DISCRIMINATOR, Discriminator, FirstStage
+from vqddm.vqgan.codec import DISCRIMINATOR, FIRST_STAGE
+from vqddm.vqgan.model import Discriminator, FirstStage
 from vqddm.vqgan.settings import VQGANParams
 
 INSIDE_TRANSFORMER = "first_stage_model."
@@ -57,7 +58,7 @@ def import_official(
     tensors = _fitting(wanted, state, "first stage", checkpoint)
     discriminator, whence = _discriminator(params, state, checkpoint)
     about = {
-        "kind": "first stage",
+        "kind": FIRST_STAGE,
         "codebook_size": codebook_size,
         "autoencoder": params.autoencoder.model_dump(mode="json"),
         "made_by": {"step": "import", **whence},

@@ -7,22 +7,20 @@ ReFiT fine-tunes with the same recipe; it only trains fewer parameters (`vqddm/r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator, PartialState
-from torch import Tensor, nn
+from accelerate import Accelerator
+from torch import Tensor
 
-from vqddm.artifacts import fingerprint, write_checkpoint
+from vqddm.artifacts import fingerprint
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.settings import TrainingParams
-from vqddm.state import StateFolder
-from vqddm.training import Stateful, join_processes, limit_threads, train
-from vqddm.vqgan.model import DISCRIMINATOR, Discriminator, FirstStage
+from vqddm.recipe import Recipe
+from vqddm.training import run_training
+from vqddm.vqgan.codec import DISCRIMINATOR, FIRST_STAGE
+from vqddm.vqgan.model import Discriminator, FirstStage
 from vqddm.vqgan.perceptual import perceptual_distance
 from vqddm.vqgan.settings import AdversarialParams, VQGANParams
 
@@ -48,37 +46,41 @@ def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (F.relu(1.0 - real).mean() + F.relu(1.0 + fake).mean())
 
 
-class FirstStageRecipe:
-    """One step trains the first stage on a batch, then the discriminator on the same reconstructions."""
+class FirstStageRecipe(Recipe):
+    """One step trains the first stage on a batch, then the discriminator on the same reconstructions.
+
+    Args:
+        model: its parameters that require gradients are trained.
+        discriminator: all of it is trained.
+        loss: weights of the loss.
+        learning_rate: of the first stage.
+        discriminator_learning_rate: of the discriminator.
+    """
 
     def __init__(
         self,
         model: FirstStage,
         discriminator: Discriminator,
         loss: AdversarialParams,
-        trained: Iterable[nn.Parameter],
+        *,
         learning_rate: float,
         discriminator_learning_rate: float,
     ) -> None:
         self.loss = loss
-        self.trained = list(trained)
+        self.trained = [p for p in model.parameters() if p.requires_grad]
         self.perceptual = perceptual_distance(loss.perceptual)
-        self.modules: dict[str, nn.Module] = {
+        self.modules = {
             "model": model.to(memory_format=torch.channels_last),
             "discriminator": discriminator.to(memory_format=torch.channels_last),
         }
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
+        self.optimizers = {
             "model": torch.optim.Adam(self.trained, learning_rate, betas=(0.5, 0.9)),
             "discriminator": torch.optim.Adam(
                 discriminator.parameters(), discriminator_learning_rate, betas=(0.5, 0.9)
             ),
         }
-        self.stateful: dict[str, Stateful] = {}
+        self.stateful = {}
         self.last_layer = model.decoder.conv_out.weight
-
-    def learning_rate_factor(self, step: int) -> float:
-        """The learning rate is fixed (appendix, Discrete VAEs)."""
-        return 1.0
 
     def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
         """One update of the first stage and, from `discriminator_start` on, of the discriminator."""
@@ -116,46 +118,14 @@ class FirstStageRecipe:
             losses["discriminator"] = discriminator_loss
         return {name: value.detach() for name, value in losses.items()}
 
-
-def train_first_stage(
-    recipe: FirstStageRecipe,
-    data: Path,
-    training: TrainingParams,
-    identity: dict[str, Any],
-    state: Path,
-    out: Path,
-    curve: Path,
-    save_seconds: float,
-) -> None:
-    """Train `recipe` on a prepared split and write the checkpoint.
-
-    Args:
-        recipe: the model, the discriminator and what is trained of them.
-        data: `train.npy` of a prepared dataset.
-        training: steps, batch size, precision, seed.
-        identity: parameters and input hashes, kept in the checkpoint and compared with an unfinished state.
-        state: folder of the resumable state.
-        out: the checkpoint (`.safetensors`).
-        curve: CSV of the losses.
-        save_seconds: the state is saved about this often.
-    """
-    images = load_split(data)
-
-    def fetch(index: np.ndarray) -> Tensor:
-        return torch.from_numpy(images[index])
-
-    with StateFolder(state, identity, save_seconds) as folder:
-        if folder.take_finished([out, curve]):
-            return
-        train(recipe, fetch, len(images), training, folder, curve)
-        if PartialState().is_main_process:
-            tensors = dict(recipe.modules["model"].state_dict())
-            tensors |= {DISCRIMINATOR + k: v for k, v in recipe.modules["discriminator"].state_dict().items()}
-            write_checkpoint(out, tensors, {"kind": "first stage", **identity})
-            folder.finish([out, curve])
+    def checkpoint(self) -> Mapping[str, Tensor]:
+        """The first stage, and the discriminator, which ReFiT goes on with."""
+        discriminator = self.modules["discriminator"].state_dict()
+        return self.modules["model"].state_dict() | {DISCRIMINATOR + k: v for k, v in discriminator.items()}
 
 
 def train_vqgan(
+    *,
     data: Path,
     params: VQGANParams,
     codebook_size: int,
@@ -172,22 +142,33 @@ def train_vqgan(
         params: the dataset's section `vqgan`.
         codebook_size: capacity K of the codebook.
         state: folder of the resumable state.
-        out: the checkpoint to write.
-        curve: the CSV of the losses to write.
-        save_seconds: the state is saved about this often.
-        threads: CPU threads.
+        out: checkpoint to write.
+        curve: CSV of every loss, to write.
+        save_seconds: how often the resumable state is saved; changes no result.
+        threads: CPU threads; last bits may differ with their number.
     """
-    limit_threads(threads)
-    join_processes()
-    torch.manual_seed(params.training.seed)
-    model = FirstStage(params.autoencoder, codebook_size)
-    discriminator = Discriminator(params.loss.discriminator_width, params.loss.discriminator_layers)
-    rate = params.learning_rate
-    recipe = FirstStageRecipe(model, discriminator, params.loss, model.parameters(), rate, rate)
     identity = {
         "codebook_size": codebook_size,
         "autoencoder": params.autoencoder.model_dump(mode="json"),
         "made_by": {"step": "vqgan", "params": params.model_dump(mode="json")},
         "inputs": {data.name: fingerprint(data)},
     }
-    train_first_stage(recipe, data, params.training, identity, state, out, curve, save_seconds)
+
+    def make(device: torch.device) -> FirstStageRecipe:
+        model = FirstStage(params.autoencoder, codebook_size)
+        discriminator = Discriminator(params.loss.discriminator_width, params.loss.discriminator_layers)
+        rate = params.learning_rate
+        return FirstStageRecipe(model, discriminator, params.loss, learning_rate=rate, discriminator_learning_rate=rate)
+
+    run_training(
+        make,
+        load_split(data),
+        params.training,
+        {"kind": FIRST_STAGE, **identity},
+        identity=identity,
+        state=state,
+        out=out,
+        curve=curve,
+        save_seconds=save_seconds,
+        threads=threads,
+    )

@@ -11,7 +11,7 @@ DDPM = Method(
     settings=DDPMParams,
     fills="pixels",
     train="vqddm.baselines.ddpm.train:train_ddpm",
-    load="vqddm.baselines.ddpm.train:load_ddpm",
+    load="vqddm.baselines.ddpm.sampler:load_ddpm",
     commands={
         "train": "baselines train-ddpm",
         "sample": "baselines sample-ddpm --ddpm",

@@ -11,7 +11,7 @@ TRANSFORMER = Method(
     settings=TransformerParams,
     fills="codes",
     train="vqddm.baselines.transformer.train:train_transformer",
-    load="vqddm.baselines.transformer.train:load_transformer",
+    load="vqddm.baselines.transformer.sampler:load_transformer",
     commands={
         "train": "baselines train-transformer",
         "sample": "baselines sample-transformer --transformer",

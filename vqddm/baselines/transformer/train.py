@@ -1,29 +1,25 @@
-"""Training of the transformer prior on code maps, and its checkpoint."""
+"""Training of the transformer prior on code maps."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from accelerate import Accelerator, PartialState
-from torch import Tensor, nn
+from accelerate import Accelerator
+from torch import Tensor
 from torch.nn import functional as F
 
-from vqddm.artifacts import UserError, fingerprint, read_checkpoint, write_checkpoint
+from vqddm.artifacts import UserError, fingerprint
 from vqddm.baselines.transformer.network import CodeTransformer
 from vqddm.baselines.transformer.settings import TransformerParams
-from vqddm.prior.train import read_codes
-from vqddm.settings import parse
-from vqddm.state import StateFolder
-from vqddm.training import Stateful, join_processes, limit_threads, train, warmed_cosine
-from vqddm.vqgan.model import load_state
+from vqddm.recipe import NetworkRecipe, warmed_cosine
+from vqddm.training import run_training
+from vqddm.vqgan.codec import read_codes
 
 
-class TransformerRecipe:
-    """One step of the transformer's training (a `training.Recipe`): cross-entropy of every code given those before it.
+class TransformerRecipe(NetworkRecipe):
+    """One step of the transformer's training: cross-entropy of every code given those before it.
 
     Args:
         codebook_size: K.
@@ -31,24 +27,19 @@ class TransformerRecipe:
     """
 
     def __init__(self, codebook_size: int, params: TransformerParams) -> None:
+        transformer = CodeTransformer(codebook_size, params)
+        adam = torch.optim.AdamW(
+            transformer.parameters(), params.learning_rate, betas=(0.9, 0.95), weight_decay=0.01, fused=True
+        )
+        super().__init__(transformer, adam, gradient_clip=params.gradient_clip)
         self.params = params
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(params.training.seed)
-            transformer = CodeTransformer(codebook_size, params)
-        self.modules: dict[str, nn.Module] = {"transformer": transformer}
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "transformer": torch.optim.AdamW(
-                transformer.parameters(), params.learning_rate, betas=(0.9, 0.95), weight_decay=0.01, fused=True
-            )
-        }
-        self.stateful: dict[str, Stateful] = {}
 
     def learning_rate_factor(self, step: int) -> float:
         """A linear rise, then cosine annealing to 0."""
         return warmed_cosine(step, self.params.warmup_steps, self.params.training.steps)
 
     def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
-        """Update the weights once on code maps (B, h, w) int64; return the loss in bits per code.
+        """Update the weights once on code maps (B, h, w) of any integer type; return the loss in bits per code.
 
         Of maps larger than the window, one part of its size is learned, the same part of all maps of the batch.
         """
@@ -58,45 +49,41 @@ class TransformerRecipe:
             slice(at := int(part * (max(size - window, 0) + 1)), at + window)
             for part, size in zip(corner, batch.shape[1:], strict=True)
         )
-        codes = batch[:, rows, columns].flatten(1)
-        optimizer, network = self.optimizers["transformer"], self.modules["transformer"]
-        optimizer.zero_grad()
-        loss = F.cross_entropy(network(codes).flatten(0, 1), codes.flatten())
+        codes = batch[:, rows, columns].flatten(1).long()
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.network(codes).flatten(0, 1), codes.flatten())
         accelerator.backward(loss)
-        if self.params.gradient_clip is not None:
-            accelerator.clip_grad_norm_(network.parameters(), self.params.gradient_clip)
-        optimizer.step()
+        self.update(accelerator)
         return {"bits_per_code": loss.detach() / math.log(2)}
 
 
 def train_transformer(
+    *,
     codes: Path,
-    codebook_size: int,
     params: TransformerParams,
+    codebook_size: int,
     state: Path,
     out: Path,
     curve: Path,
-    save_seconds: float,
+    save_seconds: float = 60.0,
     threads: int | None = None,
 ) -> None:
-    """Train the transformer on the code maps of a first stage; resume an unfinished training.
+    """Train the autoregressive transformer prior on the code maps of a first stage.
 
     Args:
-        codes: `codes_train.npy`, uint16 (N, h, w), values in [0, K).
-        codebook_size: K of the first stage.
-        params: all that the result depends on.
+        codes: code maps of the training images, uint16 (N, h, w).
+        params: the dataset's section `transformer`.
+        codebook_size: capacity K of the codebook.
         state: folder of the resumable state.
-        out: `transformer.safetensors`; about holds params, codebook_size, latent_size, inputs (the codes' SHA-256).
-        curve: CSV of the loss.
-        save_seconds: how often the state is saved.
-        threads: CPU threads, None for torch's choice.
+        out: checkpoint to write.
+        curve: CSV of every loss, to write.
+        save_seconds: how often the resumable state is saved; changes no result.
+        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: codes that are not code maps of this codebook or are smaller than the window, and what
-            `training.train` and `state.StateFolder` raise.
+            `run_training` raises.
     """
-    limit_threads(threads)
-    join_processes()
     maps = read_codes(codes, codebook_size)
     if min(maps.shape[1:]) < params.window:
         raise UserError(f"{codes}: maps of {maps.shape[1:]} codes; transformer.window is {params.window}, set it lower")
@@ -107,28 +94,14 @@ def train_transformer(
         "latent_size": list(maps.shape[1:]),
         "inputs": {"codes": fingerprint(codes)},
     }
-    recipe = TransformerRecipe(codebook_size, params)
-
-    def fetch(indices: np.ndarray) -> Tensor:
-        return torch.from_numpy(maps[indices].astype(np.int64))
-
-    with StateFolder(state, about, save_seconds) as folder:
-        if folder.take_finished([out, curve]):
-            return
-        train(recipe, fetch, len(maps), params.training, folder, curve)
-        if PartialState().is_main_process:
-            write_checkpoint(out, recipe.modules["transformer"].state_dict(), about)
-            folder.finish([out, curve])
-
-
-def load_transformer(path: Path, device: str | torch.device = "cpu") -> tuple[CodeTransformer, dict[str, Any]]:
-    """Read `transformer.safetensors`: the network in evaluation mode on `device`, and what made it.
-
-    Raises:
-        UserError: missing, damaged, or no transformer.
-    """
-    tensors, about = read_checkpoint(path, "transformer")
-    params = parse(TransformerParams, about["params"], where=str(path))
-    transformer = CodeTransformer(about["codebook_size"], params)
-    load_state(transformer, tensors, path)
-    return transformer.to(device).eval(), about
+    run_training(
+        lambda device: TransformerRecipe(codebook_size, params),
+        maps,
+        params.training,
+        about,
+        state=state,
+        out=out,
+        curve=curve,
+        save_seconds=save_seconds,
+        threads=threads,
+    )

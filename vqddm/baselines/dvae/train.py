@@ -1,0 +1,92 @@
+"""Training of the discrete VAE (Table 1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from vqddm.artifacts import fingerprint
+from vqddm.baselines.dvae.model import DVAE
+from vqddm.baselines.dvae.settings import DVAEParams
+from vqddm.data.arrays import load_split, to_unit
+from vqddm.recipe import NetworkRecipe, whole_batch
+from vqddm.training import run_training
+from vqddm.vqgan.settings import AutoencoderParams
+
+COLDEST = 1 / 16  # DALL-E's last temperature
+
+
+class DVAERecipe(NetworkRecipe):
+    """One step of the discrete VAE's training: absolute error and KL to the uniform codes."""
+
+    def __init__(self, model: DVAE, params: DVAEParams) -> None:
+        adam = torch.optim.Adam(model.parameters(), params.learning_rate, fused=True)
+        super().__init__(model.to(memory_format=torch.channels_last), adam)
+        self.params = params
+        side = model.params.resolution // model.params.downsampling
+        self.noise_shape = (model.codebook_size, side, side)
+
+    def temperature(self, step: int) -> float:
+        """From 1 down to 1/16, geometrically, over the first three quarters of the training."""
+        return float(COLDEST ** min(1.0, step / (0.75 * self.params.training.steps)))
+
+    def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
+        """One update on images uint8 (B, H, W, 3)."""
+        images = to_unit(batch).to(memory_format=torch.channels_last)
+        whole, share = whole_batch(images, accelerator)
+        noise = torch.rand(whole, *self.noise_shape, generator=generator, device=images.device)
+        noise = noise.clamp(torch.finfo(torch.float32).tiny, 1 - 2**-24)[share]
+        made, kl = self.network(images, self.temperature(step), noise)
+        error = (made.float() - images).abs().mean()
+        self.optimizer.zero_grad()
+        accelerator.backward(error + self.params.kl_weight * kl)
+        self.update(accelerator)
+        return {"reconstruction": error.detach(), "kl": kl.detach()}
+
+
+def train_dvae(
+    *,
+    data: Path,
+    autoencoder: AutoencoderParams,
+    params: DVAEParams,
+    codebook_size: int,
+    state: Path,
+    out: Path,
+    curve: Path,
+    save_seconds: float = 60.0,
+    threads: int | None = None,
+) -> None:
+    """Train a discrete VAE with Gumbel-softmax.
+
+    Args:
+        data: `train.npy` of a prepared dataset.
+        autoencoder: encoder and decoder: the section `vqgan.autoencoder`.
+        params: the dataset's section `dvae`.
+        codebook_size: capacity K of the codebook.
+        state: folder of the resumable state.
+        out: checkpoint to write.
+        curve: CSV of every loss, to write.
+        save_seconds: how often the resumable state is saved; changes no result.
+        threads: CPU threads; last bits may differ with their number.
+    """
+    about = {
+        "kind": "dvae",
+        "codebook_size": codebook_size,
+        "autoencoder": autoencoder.model_dump(mode="json"),
+        "made_by": {"step": "dvae", "params": params.model_dump(mode="json")},
+        "inputs": {data.name: fingerprint(data)},
+    }
+    run_training(
+        lambda device: DVAERecipe(DVAE(autoencoder, codebook_size), params),
+        load_split(data),
+        params.training,
+        about,
+        state=state,
+        out=out,
+        curve=curve,
+        save_seconds=save_seconds,
+        threads=threads,
+    )

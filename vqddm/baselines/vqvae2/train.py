@@ -1,0 +1,83 @@
+"""Training of VQ-VAE-2 (Table 1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor
+
+from vqddm.artifacts import fingerprint
+from vqddm.baselines.vqvae2.model import VQVAE2
+from vqddm.baselines.vqvae2.settings import VQVAE2Params
+from vqddm.data.arrays import load_split, to_unit
+from vqddm.recipe import NetworkRecipe
+from vqddm.training import run_training
+from vqddm.vqgan.settings import AutoencoderParams
+
+
+class VQVAE2Recipe(NetworkRecipe):
+    """One step of VQ-VAE-2's training: squared error, codebook and commitment loss (Eq. 14)."""
+
+    def __init__(self, model: VQVAE2, params: VQVAE2Params) -> None:
+        adam = torch.optim.Adam(model.parameters(), params.learning_rate, fused=True)
+        super().__init__(model.to(memory_format=torch.channels_last), adam)
+        self.params = params
+
+    def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
+        """One update on images uint8 (B, H, W, 3)."""
+        images = to_unit(batch).to(memory_format=torch.channels_last)
+        made, codebook, commitment = self.network(images)
+        error = F.mse_loss(made.float(), images)
+        self.optimizer.zero_grad()
+        accelerator.backward(error + codebook + self.params.commitment * commitment)
+        self.update(accelerator)
+        losses = {"reconstruction": error, "codebook": codebook, "commitment": commitment}
+        return {name: value.detach() for name, value in losses.items()}
+
+
+def train_vqvae2(
+    *,
+    data: Path,
+    autoencoder: AutoencoderParams,
+    params: VQVAE2Params,
+    codebook_size: int,
+    state: Path,
+    out: Path,
+    curve: Path,
+    save_seconds: float = 60.0,
+    threads: int | None = None,
+) -> None:
+    """Train a VQ-VAE-2.
+
+    Args:
+        data: `train.npy` of a prepared dataset.
+        autoencoder: encoder and decoder: the section `vqgan.autoencoder`.
+        params: the dataset's section `vqvae2`.
+        codebook_size: capacity K of the codebook, of each of the two.
+        state: folder of the resumable state.
+        out: checkpoint to write.
+        curve: CSV of every loss, to write.
+        save_seconds: how often the resumable state is saved; changes no result.
+        threads: CPU threads; last bits may differ with their number.
+    """
+    about = {
+        "kind": "vqvae2",
+        "codebook_size": codebook_size,
+        "autoencoder": autoencoder.model_dump(mode="json"),
+        "made_by": {"step": "vqvae2", "params": params.model_dump(mode="json")},
+        "inputs": {data.name: fingerprint(data)},
+    }
+    run_training(
+        lambda device: VQVAE2Recipe(VQVAE2(autoencoder, codebook_size), params),
+        load_split(data),
+        params.training,
+        about,
+        state=state,
+        out=out,
+        curve=curve,
+        save_seconds=save_seconds,
+        threads=threads,
+    )

@@ -1,0 +1,83 @@
+"""What a step computes with: threads, a device, generators, and networks from checkpoints."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vqddm.artifacts import UserError, read_checkpoint
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def limit_threads(threads: int | None) -> None:
+    """Use `threads` CPU threads in this process (None leaves torch's choice).
+
+    Results may differ in their last bits between thread counts, so rules pass a fixed number.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def device() -> str:
+    """Where everything is computed but trainings in several processes: `cuda` where there is a GPU, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def machine_name() -> str:
+    """The name of the GPU, or of the CPU's architecture, to stand beside timings."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+
+
+def step_generator(seed: int, step: int, device: str | torch.device) -> torch.Generator:
+    """A generator that depends on nothing but (seed, step)."""
+    word = np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(word) >> 1)
+
+
+def load_state(module: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Load `tensors` into `module`, strictly.
+
+    Raises:
+        UserError: names the tensors that are missing, left over or of the wrong shape.
+    """
+    own = module.state_dict()
+    wrong = [f"missing {name}" for name in own.keys() - tensors.keys()]
+    wrong += [f"unknown {name}" for name in tensors.keys() - own.keys()]
+    wrong += [
+        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own.keys() & tensors.keys()
+        if own[name].shape != tensors[name].shape
+    ]
+    if wrong:
+        raise UserError(f"{where}: does not fit the model: " + "; ".join(sorted(wrong)[:10]))
+    module.load_state_dict(tensors)
+
+
+def load_network(
+    path: Path, kind: str, make: Callable[[dict[str, Any]], M], device: str, beside: tuple[str, ...] = ()
+) -> tuple[M, dict[str, Any]]:
+    """Read a checkpoint's network for inference, and what made it.
+
+    Args:
+        path: the checkpoint.
+        kind: the expected `about["kind"]`.
+        make: takes what the header says and gives the network that the tensors fit.
+        device: to put it on.
+        beside: how names of tensors begin that are no part of it.
+
+    Raises:
+        UserError: missing, damaged, of another kind, or tensors that do not fit.
+    """
+    tensors, about = read_checkpoint(path, kind)
+    network = make(about)
+    load_state(network, {name: tensor for name, tensor in tensors.items() if not name.startswith(beside)}, path)
+    return network.eval().requires_grad_(False).to(device), about

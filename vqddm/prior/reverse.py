@@ -1,0 +1,102 @@
+"""The reverse process over code maps, with any number of steps up to T (sections 4.3 and 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from vqddm.prior.diffusion import draw, strided_timesteps
+from vqddm.prior.schedule import NoiseSchedule
+from vqddm.prior.unet import Prior
+
+
+def denoise(
+    prior: Prior,
+    schedule: NoiseSchedule,
+    z_t: Tensor,
+    t: int,
+    s: int,
+    temperature: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw z_s from p(z_s | z_t), s < t: one network evaluation (Eqs. 20 to 23, at t = 1 Cat(p0)).
+
+    The temperature divides the logits of p(z_0 | z_t), before the posterior is formed.
+    """
+    logits = prior(z_t, torch.full((len(z_t),), t, device=z_t.device))
+    p0 = torch.softmax(logits.float() / temperature, dim=-1)
+    if t == 1:
+        return draw(prior.transition.last(z_t, p0, schedule.interval(0, 1)), generator)
+    return draw(prior.transition.posterior(z_t, p0, schedule.interval(s, t), schedule.interval(0, s)), generator)
+
+
+@torch.inference_mode()
+def sample_codes(
+    prior: Prior,
+    schedule: NoiseSchedule,
+    shape: tuple[int, int, int],
+    steps: int,
+    temperature: float,
+    generator: torch.Generator,
+    tick: Callable[[], object] = lambda: None,
+) -> Tensor:
+    """Draw code maps: int64 of the given shape (B, h, w), on the generator's device.
+
+    Args:
+        prior: on the generator's device.
+        steps: network evaluations, 1 to T.
+        generator: the only source of randomness.
+        tick: called after each step.
+
+    Raises:
+        UserError: `steps` is not in 1..T.
+    """
+    timesteps = strided_timesteps(schedule.timesteps, steps)
+    z = prior.transition.start(shape, schedule.interval(0, schedule.timesteps), prior.codebook_size, generator)
+    for t, s in pairwise([*timesteps, 0]):
+        z = denoise(prior, schedule, z, t, s, temperature, generator)
+        tick()
+    return z
+
+
+@torch.inference_mode()
+def inpaint_codes(
+    prior: Prior,
+    schedule: NoiseSchedule,
+    codes: Tensor,
+    given: Tensor,
+    steps: int,
+    temperature: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Complete code maps; the given codes come back unchanged. No further training is needed (section 4.4).
+
+    At every timestep s the given positions hold a draw of q(z_s | z_0) (m = 1 is known), at s = 0 z_0 itself.
+
+    Args:
+        prior: on the device of `codes`.
+        codes: z_0, int64 (B, h, w); what it holds where nothing is given does not matter.
+        given: bool (h, w) or (B, h, w), True = given.
+        steps: network evaluations, 1 to T.
+        generator: the only source of randomness, on the device of `codes`.
+
+    Returns:
+        int64 (B, h, w).
+
+    Raises:
+        UserError: `steps` is not in 1..T.
+    """
+    timesteps = strided_timesteps(schedule.timesteps, steps)
+
+    def known(s: int) -> Tensor:
+        return prior.transition.diffuse(codes, schedule.interval(0, s), prior.codebook_size, generator)
+
+    last = schedule.interval(0, schedule.timesteps)
+    noise = prior.transition.start(tuple(codes.shape), last, prior.codebook_size, generator)
+    z = torch.where(given, known(timesteps[0]), noise)
+    for t, s in pairwise([*timesteps, 0]):
+        z = torch.where(given, known(s), denoise(prior, schedule, z, t, s, temperature, generator))
+    return z

@@ -1,0 +1,59 @@
+"""A trained prior, for sampling, inpainting and likelihoods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqddm.compute import load_network
+from vqddm.prior.likelihood import bound_bits
+from vqddm.prior.reverse import inpaint_codes, sample_codes
+from vqddm.prior.schedule import NoiseSchedule
+from vqddm.prior.settings import PriorParams
+from vqddm.prior.unet import Prior
+from vqddm.samplers import Bits, Sampling
+from vqddm.settings import parse
+
+
+class PriorSampler:
+    """A `samplers.CodeSampler`; of its likelihood it tells the bound of Eq. 7."""
+
+    def __init__(self, network: Prior, about: dict[str, Any]) -> None:
+        self.network, self.about = network, about
+        self.schedule = NoiseSchedule(network.diffusion.timesteps, network.diffusion.schedule)
+        self.codebook_size: int = network.codebook_size
+        self.shape: tuple[int, ...] = tuple(about["latent_size"])
+        self.steps = range(1, self.schedule.timesteps + 1)
+
+    def draw(self, count: int, how: Sampling, generator: torch.Generator, tick: Callable[[], object]) -> Tensor:
+        """Code maps, uint16 (count, h, w)."""
+        height, width = self.shape
+        shape = (count, height, width)
+        codes = sample_codes(self.network, self.schedule, shape, how.steps, how.temperature, generator, tick)
+        return codes.to(torch.uint16)
+
+    def complete(self, codes: Tensor, given: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+        """What is not given is drawn with all T steps."""
+        return inpaint_codes(self.network, self.schedule, codes, given, self.steps[-1], temperature, generator)
+
+    def bits_per_code(self, codes: Tensor, generator: torch.Generator) -> Bits:
+        """The bound and its T terms."""
+        return Bits(*bound_bits(self.network, self.schedule, codes, generator))
+
+
+def load_prior(path: Path, device: str = "cpu") -> PriorSampler:
+    """Read `prior.safetensors`.
+
+    Raises:
+        UserError: missing, damaged, or no prior.
+    """
+
+    def make(about: dict[str, Any]) -> Prior:
+        params = parse(PriorParams, about["params"], where=str(path))
+        return Prior(about["codebook_size"], params.unet, params.diffusion)
+
+    return PriorSampler(*load_network(path, "prior", make, device))

@@ -1,0 +1,117 @@
+"""What a training consists of: networks, optimisers and one step. The loop around it is `vqddm/training.py`."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+
+class Stateful(Protocol):
+    """What accelerate can save and restore beside modules and optimisers."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+class Recipe(ABC):
+    """What is trained, and one step of it.
+
+    `train` replaces the values of `modules` and `optimizers` by what accelerate prepared, and at the end those of
+    `modules` by the networks themselves.
+    """
+
+    modules: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+    stateful: dict[str, Stateful]
+
+    def learning_rate_factor(self, step: int) -> float:
+        """Factor on every optimiser's initial learning rate at `step` (from 0): here the rate is fixed."""
+        return 1.0
+
+    @abstractmethod
+    def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
+        """Update the weights once; return each loss as a detached scalar.
+
+        Args:
+            batch: this process's share of the batch, every n-th example from its own index on.
+            step: from 0.
+            generator: the same on all processes; what is drawn from it must be for the whole batch (`whole_batch`).
+            accelerator: knows the processes.
+        """
+
+    @abstractmethod
+    def checkpoint(self) -> Mapping[str, Tensor]:
+        """The tensors to keep when all steps are done."""
+
+
+class NetworkRecipe(Recipe):
+    """A recipe with one network and one optimiser.
+
+    Args:
+        network: what is trained.
+        optimizer: of its parameters.
+        gradient_clip: largest norm of the gradient.
+        ema_decay: of the exponential moving average of the weights, which is kept; 0: none.
+        device: where the averaged weights live.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        gradient_clip: float | None = None,
+        ema_decay: float = 0.0,
+        device: torch.device | None = None,
+    ) -> None:
+        self.modules, self.optimizers, self.stateful = {"network": network}, {"network": optimizer}, {}
+        self.gradient_clip = gradient_clip
+        self.average: AveragedModel | None = None
+        if ema_decay > 0:
+            self.average = AveragedModel(network, device=device, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
+            self.stateful["average"] = self.average
+
+    @property
+    def network(self) -> nn.Module:
+        """The network, as accelerate prepared it."""
+        return self.modules["network"]
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Its optimiser, as accelerate prepared it."""
+        return self.optimizers["network"]
+
+    def update(self, accelerator: Accelerator) -> None:
+        """From gradients to weights: clip, step, average."""
+        if self.gradient_clip is not None:
+            accelerator.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    def checkpoint(self) -> Mapping[str, Tensor]:
+        """The averaged weights where there are such."""
+        return (self.network if self.average is None else self.average.module).state_dict()
+
+
+def whole_batch(batch: Tensor, accelerator: Accelerator) -> tuple[int, slice]:
+    """How many examples the processes' shares have together, and which of them this process has.
+
+    Noise is drawn for the whole batch, of which each process takes its share: their number changes no draw.
+    """
+    processes = accelerator.num_processes
+    return processes * len(batch), slice(accelerator.process_index, None, processes)
+
+
+def warmed_cosine(step: int, warmup_steps: int, steps: int) -> float:
+    """Cosine annealing from 1 to 0 over `steps`, after a linear rise over the first `warmup_steps`; `step` from 0."""
+    rise = min(1.0, (step + 1) / (warmup_steps + 1))
+    return rise * 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -1,0 +1,131 @@
+"""What every trained method can do, whichever it is: draw, complete, tell a likelihood.
+
+A method's record (`vqddm/registry.py`) names the function that reads its checkpoint and gives a sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
+
+from vqddm.artifacts import UserError, describe_checkpoint
+from vqddm.methods import METHODS
+from vqddm.registry import imported
+from vqddm.vqgan.codec import Codec, load_codec
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
+
+
+class Sampling(NamedTuple):
+    """How to draw. A method passes over what does not concern it.
+
+    Args:
+        steps: network evaluations for one example.
+        temperature: divides the logits of codes.
+        eta: of pixel diffusion: 0 is DDIM; 1 with all steps is DDPM.
+    """
+
+    steps: int
+    temperature: float = 1.0
+    eta: float = 0.0
+
+
+class Bits(NamedTuple):
+    """-log2 p of code maps, or an upper bound on it, in bits per code.
+
+    Args:
+        each: float64 (B,), one for each map.
+        terms: of a bound, float64 (T,): the mean over the maps of each of its terms, t = 1 first; None: it is exact.
+    """
+
+    each: Tensor
+    terms: Tensor | None = None
+
+
+class Sampler(Protocol):
+    """A trained method on its device.
+
+    Args:
+        network: in evaluation mode.
+        about: what its checkpoint's header says.
+        shape: of one example: (h, w) for code maps, (H, W, 3) for images.
+        steps: the numbers of network evaluations that an example can take.
+    """
+
+    network: nn.Module
+    about: dict[str, Any]
+    shape: tuple[int, ...]
+    steps: range
+
+    def draw(self, count: int, how: Sampling, generator: Generator, tick: Callable[[], object]) -> Tensor:
+        """Draw `count` examples: codes uint16 (count, h, w) or images uint8 (count, H, W, 3).
+
+        Args:
+            count: how many.
+            how: with `how.steps` out of `steps`.
+            generator: the only source of randomness, on the device of the network.
+            tick: called after each of `how.steps` steps.
+        """
+        ...
+
+
+class CodeSampler(Sampler, Protocol):
+    """A trained method that fills code maps, whose codes are int64 (B, h, w) below."""
+
+    codebook_size: int
+
+    def complete(self, codes: Tensor, given: Tensor, temperature: float, generator: Generator) -> Tensor:
+        """Draw what is not given with all steps; the given codes come back unchanged.
+
+        Args:
+            codes: int64 (B, h, w); what it holds where nothing is given does not matter.
+            given: bool (h, w) or (B, h, w), True = given.
+            temperature: divides the logits.
+            generator: the only source of randomness, on the device of `codes`.
+
+        Returns:
+            int64 (B, h, w).
+        """
+        ...
+
+    def bits_per_code(self, codes: Tensor, generator: Generator) -> Bits:
+        """The likelihood of code maps, int64 (B, h, w), nothing subsampled."""
+        ...
+
+
+def fills_codes(sampler: Sampler) -> TypeGuard[CodeSampler]:
+    """It fills code maps, not pixels."""
+    return METHODS[sampler.about["kind"]].fills == "codes"
+
+
+def load_sampler(checkpoint: Path, device: str = "cpu") -> Sampler:
+    """Read a trained method of any kind.
+
+    Raises:
+        UserError: missing, damaged, or no method's checkpoint.
+    """
+    kind = describe_checkpoint(checkpoint)["kind"]
+    if kind not in METHODS:
+        raise UserError(f"{checkpoint}: holds a {kind}; give the checkpoint of one of {', '.join(METHODS)}")
+    sampler: Sampler = imported(METHODS[kind].load)(checkpoint, device)
+    return sampler
+
+
+def load_pair(checkpoint: Path, first_stage: Path, device: str = "cpu") -> tuple[CodeSampler, Codec]:
+    """Read a trained method that fills code maps, and the first stage that it was trained on.
+
+    Raises:
+        UserError: missing, damaged, or the two do not belong together.
+    """
+    sampler = load_sampler(checkpoint, device)
+    if not fills_codes(sampler):
+        raise UserError(f"{checkpoint}: a {sampler.about['kind']} fills pixels, not the codes of {first_stage}")
+    codec, about = load_codec(first_stage, device)
+    if about["codebook_size"] != sampler.codebook_size:
+        raise UserError(
+            f"{checkpoint} was trained on {sampler.codebook_size} codes, {first_stage} has "
+            f"{about['codebook_size']}; give the checkpoints of the same first stage"
+        )
+    return sampler, codec
