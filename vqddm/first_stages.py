@@ -1,4 +1,4 @@
-"""Every kind of first stage, and what the names of first stages say: `vqgan_k256`, `refit_k256_p4000`."""
+"""Every kind of first stage, the records in the files `kind.py`, and what the names of first stages say: `vqgan_k256`, `refit_k256_p4000`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from typing import Annotated
 from pydantic import Field
 
 from vqddm.artifacts import UserError
-from vqddm.baselines.dvae.kind import DVAE
-from vqddm.baselines.vqvae2.kind import VQVAE2
-from vqddm.refit.kind import REFIT
-from vqddm.registry import FirstStageKind, Registry
-from vqddm.vqgan.kind import VQGAN
+from vqddm.registry import FirstStageKind, Registry, records
 
-FIRST_STAGES: Registry[FirstStageKind] = Registry("kind of first stage", [VQGAN, REFIT, VQVAE2, DVAE])
+FIRST_STAGES: Registry[FirstStageKind] = Registry("kind of first stage", records(FirstStageKind, "kind.py"))
 NAMES = "|".join(kind.pattern for kind in FIRST_STAGES.values())
 FirstStageName = Annotated[str, Field(pattern=f"^({NAMES})$")]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -46,6 +47,16 @@ class Registry(dict[Any, R]):
 
     def __missing__(self, name: Any) -> R:
         raise UserError(f"'{name}' is no {self.kind}; there are {', '.join(map(str, self))}")
+
+
+def records(kind: type[R], file: str) -> list[R]:
+    """The records of a type in all modules of `vqddm` whose file bears this name, such as `method.py`."""
+    package = Path(__file__).parent
+    found: dict[int, R] = {}
+    for path in sorted(package.rglob(file)):
+        module = import_module(".".join(path.relative_to(package.parent).with_suffix("").parts))
+        found |= {id(value): value for value in vars(module).values() if isinstance(value, kind)}
+    return list(found.values())
 
 
 def choice(registry: Registry[Any]) -> Any:
@@ -124,6 +135,7 @@ class Method:
             which it is sampled, rising; the last one is Table 2's.
         strided: its samples take any number of steps, so the command is told one.
         check: raises ValueError where the settings are those of another method.
+        place: where it stands among the others in tables.
         row: the row of the paper's Table 2 that it fills, None where the paper has none.
         colour: in figures.
     """
@@ -138,5 +150,6 @@ class Method:
     steps: Callable[[Any, int, Any], tuple[int, ...]]
     strided: bool = True
     check: Callable[[Any], None] = lambda settings: None
+    place: int = 100
     row: str | None = None
     colour: str = "orange"

@@ -32,6 +32,7 @@ PRIOR = Method(
     },
     steps=lambda prior, codes, evaluate: (prior.diffusion.timesteps,),
     check=_has("uniform"),
+    place=0,
     colour="blue",
 )
 ABSORBING = Method(
@@ -44,4 +45,5 @@ ABSORBING = Method(
     commands={name: PRIOR.commands[name] for name in ("train", "sample", "likelihood")},
     steps=PRIOR.steps,
     check=_has("absorbing"),
+    place=2,
 )

@@ -19,6 +19,7 @@ DDPM = Method(
         "speed": "--ddpm",
     },
     steps=lambda ddpm, codes, evaluate: tuple(sorted(evaluate.ddim_steps)),
+    place=3,
     row="ddim",
     colour="green",
 )

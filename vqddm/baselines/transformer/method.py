@@ -22,6 +22,7 @@ TRANSFORMER = Method(
     },
     steps=lambda transformer, codes, evaluate: (codes,),
     strided=False,
+    place=1,
     row="vqgan_transformer",
     colour="purple",
 )
