@@ -45,7 +45,7 @@ def code_files(*entries: str, root: Path) -> list[str]:
         module = wanted.pop()
         if module not in found:
             found.add(module)
-            wanted += [name for name in (*_packages(module), *_imports(module, root)) if name not in EXEMPT]
+            wanted += [name for name in (*_packages(module, root), *_imports(module, root)) if name not in EXEMPT]
     files = {file for module in found for file in (_file(module, root), *_data(module, root))}
     return sorted(str(file.relative_to(root)) for file in files)
 
@@ -70,10 +70,10 @@ def _is_module(name: str, root: Path) -> bool:
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
-def _packages(module: str) -> Iterator[str]:
-    """`a` and `a.b` of `a.b.c`: Python runs their `__init__.py`."""
+def _packages(module: str, root: Path) -> Iterator[str]:
+    """`a` and `a.b` of `a.b.c`, where they have an `__init__.py`: Python runs it."""
     parts = module.split(".")
-    return (".".join(parts[:i]) for i in range(1, len(parts)))
+    return (name for i in range(1, len(parts)) if _is_module(name := ".".join(parts[:i]), root))
 
 
 def _data(module: str, root: Path) -> list[Path]:
