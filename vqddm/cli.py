@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, Group
 
@@ -36,7 +37,8 @@ STEPS = {
     "paper": "Tables, figures, claims and the page",
     "ledger": "What Snakemake and DVC know of each other",
 }
-# Words in capitals are parameters that are given without their names. Trainings are added from the records.
+# Words in capitals are parameters that are given without their names; `--prior` is how the parameter `checkpoint` is
+# called. Commands of methods and first stages come from their records.
 TABLE = {
     "schema": "vqddm.params:write_schema",
     "check PATH": "vqddm.params:check",
@@ -81,15 +83,25 @@ TABLE = {
 }
 
 
-def commands() -> dict[str, tuple[list[str], str]]:
-    """Each command's arguments and `module:function`, by its words, in the order in which they are listed."""
-    trainings = {kind.command: kind.train for kind in FIRST_STAGES.values() if kind.train}
-    trainings |= {method.commands["train"]: method.train for method in METHODS.values()}
+class Command(NamedTuple):
+    """The `module:function` that it calls, and what the line of the table says besides (see `options.with_options`)."""
+
+    reference: str
+    arguments: list[str]
+    checkpoint: str
+
+
+def commands() -> dict[str, Command]:
+    """All commands by their words, in the order in which they are listed."""
+    lines = {kind.command: kind.train for kind in FIRST_STAGES.values() if kind.train}
+    lines |= {method.commands["train"]: method.train for method in METHODS.values()}
     found = {}
-    for line, reference in [*trainings.items(), *TABLE.items()]:
+    for line, reference in (lines | TABLE).items():
         words = line.split()
-        name = " ".join(word for word in words if not word.isupper())
-        found[name] = [word.lower() for word in words if word.isupper()], REFERENCES.get(reference, reference)
+        arguments = [word.lower() for word in words if word.isupper()]
+        checkpoint = next((word[2:] for word in words if word.startswith("--")), "checkpoint")
+        name = " ".join(word for word in words if word[0].islower())
+        found[name] = Command(REFERENCES.get(reference, reference), arguments, checkpoint)
     return found
 
 
@@ -106,9 +118,9 @@ def summary(reference: str) -> str:
 
 def command(name: str) -> App:
     """The application of one command, its function imported."""
-    arguments, reference = commands()[name]
+    reference, arguments, checkpoint = commands()[name]
     app = application(f"vqddm {name}")
-    app.default(with_options(mended(name, imported(reference)), arguments))
+    app.default(with_options(mended(name, imported(reference)), arguments, checkpoint))
     return app
 
 
@@ -118,7 +130,7 @@ def overview(step: str = "") -> App:
     app.help = STEPS[step] + "." if step else "VQ-DDM, step by step. `vqddm STEP COMMAND --help` tells more."
     titles = {name: f"{name}: {title}" if name else title for name, title in STEPS.items()}
     groups = {name: Group(title, sort_key=position) for position, (name, title) in enumerate(titles.items())}
-    for position, (name, (_, reference)) in enumerate(commands().items()):
+    for position, (name, (reference, *_)) in enumerate(commands().items()):
         of, last = name.split() if " " in name else ("", name)
         if step == "":
             app.command(App(name=name, help=summary(reference), group=groups[of], sort_key=position))
