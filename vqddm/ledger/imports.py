@@ -16,6 +16,7 @@ REFERENCE = re.compile(r"vqddm(\.\w+)+(:\w+)?")
 # Modules that no result depends on: they are neither counted nor followed, unless a rule names one as its entry.
 EXEMPT = {
     "vqddm.cli": "parses options; what it calls is a rule's entry",
+    "vqddm.options": "makes options from annotations and docstrings",
     "vqddm.slurm": "asks the cluster, starts processes",
     "vqddm.data.progress": "shows how far a step is",
     "vqddm.registry": "finds code by name; a rule names the module of what it finds",

@@ -126,7 +126,7 @@ class Plan(Section):
     def array(
         self, kind: str, dataset: str, stage: str | None = None, method: str | None = None, steps: int | None = None
     ) -> str:
-        """The path of pictures below the suite's folder of arrays, by the arguments of `metric`: `samples`, `neighbours`."""
+        """The path of pictures below the suite's arrays, by the arguments of `metric`: `samples`, `neighbours`."""
         suffix = "npy" if kind == "samples" else "npz"
         return f"{self._place(kind, dataset, stage, method, steps)}.{suffix}"
 
