@@ -41,6 +41,6 @@ def test_tables_claims_and_page_are_made_from_the_committed_metrics(plan: Plan, 
 
 @pytest.mark.parametrize("number", FROM_METRICS)
 def test_figures_of_metrics_are_drawn_from_the_committed_ones(number: int, plan: Plan, tmp_path: Path) -> None:
-    draw(number, plan, COMMITTED, tmp_path / "no_models", tmp_path / "drawn")
+    draw(number, plan=plan, root=COMMITTED, evaluation=tmp_path / "none", out=tmp_path / "drawn")
     with Image.open(tmp_path / "drawn.png") as drawn, Image.open(COMMITTED / f"figures/figure{number}.png") as shown:
         np.testing.assert_array_equal(np.asarray(drawn), np.asarray(shown))

@@ -239,7 +239,7 @@ def redrawn(suite: tuple[Plan, Path, Path], tmp_path_factory: pytest.TempPathFac
         "import sys; from pathlib import Path; from vqddm.paper.figures import FIGURES, draw\n"
         "from vqddm.paper.plan import Plan\n"
         "plan, root, models, out = Plan.model_validate_json(sys.argv[1]), *map(Path, sys.argv[2:])\n"
-        "for n in FIGURES: draw(n, plan, root, models, out / f'figure{n}')\n"
+        "for n in FIGURES: draw(n, plan=plan, root=root, evaluation=models, out=out / f'figure{n}')\n"
         "assert 'torch' not in sys.modules"
     )
     arguments = [plan.model_dump_json(), str(root), str(models), str(place)]
@@ -251,10 +251,11 @@ def redrawn(suite: tuple[Plan, Path, Path], tmp_path_factory: pytest.TempPathFac
 def drawn(suite: tuple[Plan, Path, Path], numbers: Iterable[int]) -> dict[int, Figure]:
     """Figures, drawn but not written."""
     found: list[Figure] = []
+    plan, root, models = suite
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record, "save", lambda figure, stem: found.append(figure))
         for number in numbers:
-            draw(number, *suite, Path("unused"))
+            draw(number, plan=plan, root=root, evaluation=models, out=Path("unused"))
     return dict(zip(numbers, found, strict=True))
 
 
@@ -281,7 +282,7 @@ def test_figure_needs_only_its_inputs_and_gives_the_same_bytes_anywhere(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).symlink_to(root.parents[1] / name)
     stem = tmp_path / f"figure{number}"
-    draw(number, plan, tmp_path / "results" / "mini", tmp_path / "models", stem)
+    draw(number, plan=plan, root=tmp_path / "results" / "mini", evaluation=tmp_path / "models", out=stem)
     for suffix in (".png", ".pdf"):
         again = (redrawn / stem.name).with_suffix(suffix).read_bytes()
         assert stem.with_suffix(suffix).read_bytes() == again
@@ -301,7 +302,7 @@ def check_inputs(number: int, suite: tuple[Plan, Path, Path], aside: Path) -> No
         path.rename(aside / "aside")
         try:
             with pytest.raises(UserError, match=name):
-                draw(number, plan, root, models, aside / "figure")
+                draw(number, plan=plan, root=root, evaluation=models, out=aside / "figure")
         finally:
             (aside / "aside").rename(path)
     assert not list(aside.iterdir())
@@ -416,7 +417,7 @@ def test_further_samples_say_which_they_are(
     try:
         for count in (len(whole), 70, 40):
             np.save(path, whole[:count])
-            draw(10, plan, root, models, tmp_path / "figure")
+            draw(10, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
     finally:
         np.save(path, whole)
     assert len(whole) >= 96
@@ -560,7 +561,7 @@ def test_a_role_without_dataset_is_told_in_words(number: int, tmp_path: Path, mo
         assert inputs(plan, number) == []
     written: list[Figure] = []
     monkeypatch.setattr(record, "save", lambda figure, stem: written.append(figure))
-    draw(number, plan, root, models, tmp_path / "figure")
+    draw(number, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
     words = " ".join(" ".join(texts(written[0])).split())
     assert f"name a dataset under suites.mini.datasets.{role} in params.yaml" in words
 
@@ -572,14 +573,14 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     pictures = faces(12, 99)
     write_npz(folder / "reconstructions.npz", originals=pictures, reconstructions=pictures)
     with pytest.raises(UserError, match=r"refit_k256_p4000/reconstructions.npz: shows other pictures"):
-        draw(4, plan, root, models, tmp_path / "figure")
+        draw(4, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
     whole = (folder / "chain.npz").read_bytes()
     (folder / "chain.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"chain.npz: not a whole .npz"):
-        draw(2, plan, root, models, tmp_path / "figure")
+        draw(2, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
     write_npz(folder / "neighbours.npz", samples=pictures)
     with pytest.raises(UserError, match=r"neighbours.npz: lacks an array"):
-        draw(12, plan, root, models, tmp_path / "figure")
+        draw(12, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
     with pytest.raises(UserError, match="'13' is no figure; there are 1, 2, 3"):
         inputs(plan, 13)
 
@@ -629,10 +630,10 @@ def test_figure8_shows_the_transformer_where_it_is_trained(suite: tuple[Plan, Pa
     arrays = dict(np.load(tmp_path / path))
     arrays["completed"] = arrays["originals"]
     np.savez(tmp_path / other, **arrays)
-    draw(8, with_it, root, tmp_path / "models", tmp_path / "figure8")
-    draw(8, plan, root, tmp_path / "models", tmp_path / "without")
+    draw(8, plan=with_it, root=root, evaluation=tmp_path / "models", out=tmp_path / "figure8")
+    draw(8, plan=plan, root=root, evaluation=tmp_path / "models", out=tmp_path / "without")
     assert (tmp_path / "figure8.png").read_bytes() != (tmp_path / "without.png").read_bytes()
     arrays["originals"] = arrays["originals"][:, ::-1]
     np.savez(tmp_path / other, **arrays)
     with pytest.raises(UserError, match="completes other pictures"):
-        draw(8, with_it, root, tmp_path / "models", tmp_path / "figure8")
+        draw(8, plan=with_it, root=root, evaluation=tmp_path / "models", out=tmp_path / "figure8")

@@ -727,7 +727,9 @@ def test_before_anything_is_measured_the_page_shows_what_the_paper_reports(tmp_p
     suite = plan_from(load(ROOT / "params.yaml"), "paper")
     said: list[str] = []
     for _ in range(2):
-        so_far(suite, tmp_path / "results/paper", tmp_path / "models", tmp_path / "so_far", said.append)
+        so_far(
+            plan=suite, root=tmp_path / "results/paper", out=tmp_path / "so_far", evaluation=tmp_path, say=said.append
+        )
     assert "figure 12" in said[-1]
     page = (tmp_path / "so_far/index.html").read_text()
     assert "Nothing of this suite was measured here yet" in page

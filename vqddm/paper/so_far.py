@@ -14,14 +14,21 @@ from vqddm.paper.plan import Plan
 from vqddm.paper.tables import TABLES
 
 
-def so_far(plan: Plan, root: Path, evaluation: Path, out: Path, say: Callable[[str], object]) -> None:
-    """Write tables, claims, page, and each figure whose files are all there, into a folder of their own.
+def so_far(
+    *,
+    plan: Plan,
+    root: Path,
+    out: Path,
+    evaluation: Path = Path("evaluation"),
+    say: Callable[[str], object] = print,
+) -> None:
+    """Write the page before everything is measured, with tables, claims, and each figure whose files are all there.
 
     Args:
-        plan: the suite.
-        root: the suite's results folder, `results/{suite}`.
+        plan: the suite's description.
+        root: the suite's results folder.
+        out: folder to write; what an earlier call wrote there goes away.
         evaluation: the folder `evaluation`, which holds the suites' arrays.
-        out: the folder to write; what an earlier call wrote there goes away.
         say: is told what the page lacks.
     """
     shutil.rmtree(out, ignore_errors=True)

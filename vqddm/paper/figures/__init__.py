@@ -43,10 +43,17 @@ def inputs(plan: Plan, number: int) -> list[str]:
     return [str(path) for path in FIGURES[number].inputs(plan, Path("results") / plan.suite, Path("evaluation"))]
 
 
-def draw(number: int, plan: Plan, root: Path, evaluation: Path, out_stem: Path) -> None:
-    """Draw one figure (`PaperFigure.draw`).
+def draw(number: int, *, plan: Plan, root: Path, out: Path, evaluation: Path = Path("evaluation")) -> None:
+    """Draw one figure as PNG and PDF.
+
+    Args:
+        number: in the paper, 1 to 12.
+        plan: the suite's description.
+        root: the suite's results folder.
+        out: path without suffix; .png and .pdf are written.
+        evaluation: the folder `evaluation`, which holds the suites' arrays.
 
     Raises:
         UserError: no such figure, or a file that it reads is missing or damaged (the message names it).
     """
-    FIGURES[number].draw(plan, root, evaluation, out_stem)
+    FIGURES[number].draw(plan, root, evaluation, out)
