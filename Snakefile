@@ -23,7 +23,7 @@ include: "workflow/rules/paper.smk"
 onstart:
     try:
         guard_checkpoints(workflow)
-        require_originals(workflow.dag.needrun_jobs(), PARAMS)
+        require_originals(list(workflow.dag.needrun_jobs()), PARAMS)
         if workflow.executor_plugin.name == "slurm":
             check_slurm(SITE)
             tell_orphans()

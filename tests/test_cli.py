@@ -28,7 +28,7 @@ show
 launch
     arguments:str*= --processes:int=1≥1 --nodes:int=1≥1
 describe
-    --path:path=params.yaml
+    path:path=params.yaml
 data prepare
     --params:json --out:path --workers:int=
 vqgan train
@@ -49,8 +49,8 @@ prior train
     --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path
     --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --micro-batch:int=≥1$VQDDM_MICRO_BATCH --threads:int=≥1
 prior sample
-    --prior:path --first-stage:path --steps:int --state:path --codes:path --out:path --count:int=64≥1
-    --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
+    --prior:path --first-stage:path= --steps:int= --state:path --codes:path= --out:path --eta:float=0.0
+    --count:int=64≥1 --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
 prior inpaint
     --prior:path --first-stage:path --data:path --out:path --count:int=8≥1 --encode:masked|full=masked
     --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
@@ -64,8 +64,8 @@ baselines train-transformer
     --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path
     --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines sample-transformer
-    --transformer:path --first-stage:path --state:path --codes:path --out:path --count:int=64≥1 --seed:int=0≥0
-    --temperature:float=1.0 --threads:int=≥1
+    --transformer:path --first-stage:path= --steps:int= --state:path --codes:path= --out:path --eta:float=0.0
+    --count:int=64≥1 --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
 baselines inpaint-transformer
     --transformer:path --first-stage:path --data:path --out:path --count:int=8≥1 --encode:masked|full=masked
     --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
@@ -73,8 +73,8 @@ baselines train-ddpm
     --data:path --params:json --state:path --out:path --curve:path --save-seconds:float=60.0$VQDDM_SAVE_SECONDS
     --threads:int=≥1
 baselines sample-ddpm
-    --ddpm:path --steps:int --state:path --out:path --count:int=64≥1 --eta:float=0.0 --seed:int=0≥0
-    --threads:int=≥1
+    --ddpm:path --first-stage:path= --codes:path= --temperature:float=1.0 --steps:int= --state:path --out:path
+    --count:int=64≥1 --eta:float=0.0 --seed:int=0≥0 --threads:int=≥1
 evaluate features
     --data:path --count:int≥1 --out:path --network:str=efficientnet_lite0 --threads:int=≥1
 evaluate floor
@@ -84,12 +84,13 @@ evaluate reconstruction
     --pictures:path --sampled-features:int= --network:str=efficientnet_lite0 --draws:int=1≥1 --seed:int=0≥0
     --threads:int=≥1
 evaluate samples
-    --samples:path --reference:path --out:path --steps:int= --temperature:float=1.0
-    --network:str=efficientnet_lite0 --draws:int=1≥1 --seed:int=0≥0 --threads:int=≥1
+    --samples:path --reference:path --out:path --steps:int= --temperature:float=1.0 --network:str=efficientnet_lite0
+    --draws:int=1≥1 --seed:int=0≥0 --threads:int=≥1
 evaluate likelihood
     --prior:path --codes-train:path --codes-test:path --images:int≥1 --out:path --seed:int=0≥0 --threads:int=≥1
 evaluate transformer-likelihood
-    --transformer:path --codes-train:path --codes-test:path --images:int≥1 --out:path --seed:int=0≥0 --threads:int=≥1
+    --transformer:path --codes-train:path --codes-test:path --images:int≥1 --out:path --seed:int=0≥0
+    --threads:int=≥1
 evaluate counts
     --vqgan:json --prior:json --codebook-size:int --out:path
 evaluate transformer-counts
@@ -112,13 +113,13 @@ evaluate neighbours
 paper table
     name:str --plan:json --root:path --out:path
 paper figure
-    number:int --plan:json --root:path --out:path --models:path=models
+    number:int --plan:json --root:path --out:path --evaluation:path=evaluation
 paper claims
     --plan:json --root:path --out:path
 paper page
     --plan:json --root:path --out:path
 paper so-far
-    --plan:json --root:path --out:path --models:path=models
+    --plan:json --root:path --out:path --evaluation:path=evaluation
 ledger stages
     --root:path=.
 ledger restore
@@ -224,7 +225,7 @@ def test_lists_name_each_command_and_what_it_does(tokens, capsys):
     assert code == 0
     step = tokens[0] if tokens and tokens[0] != "--help" else ""
     text = " ".join(word for word in told.split() if word != "│")
-    for name, (_, reference) in cli.commands().items():
+    for name, (reference, *_) in cli.commands().items():
         if name.startswith(step):
             assert name.split()[-1] in text
             assert cli.summary(reference).replace("`", "").split()[0] in text

@@ -22,10 +22,10 @@ from matplotlib.text import Text
 from PIL import Image
 
 from vqddm.artifacts import UserError, read_json, write_array, write_json
-from vqddm.paper.figures import FIGURES, diagrams, draw, galleries, inputs, style
-from vqddm.paper.figures.charts import Blob, draw_operations
+from vqddm.paper.figures import FIGURES, draw, inputs, record, style
+from vqddm.paper.figures.figure01 import Blob, draw_operations
+from vqddm.paper.figures.figure02 import code_map_picture
 from vqddm.paper.figures.pictures import draw_sheet, fitted, hatched
-from vqddm.paper.figures.pipeline import code_map_picture
 from vqddm.paper.plan import Plan
 
 STEPS = (2, 5, 10, 25, 50, 100)
@@ -155,7 +155,7 @@ def write_baselines(plan: Plan, root: Path, models: Path) -> None:
             path = metrics / stage / f"samples_{steps}.json"
             write_json(path, of_draws(read_json(path)["distance"]["frechet"], 2.5))
         speed = read_json(metrics / "speed.json") | {"seconds_per_step": 0.0006, "seconds_decode": 0.0002}
-        if about.baseline("transformer"):
+        if "transformer" in about.baselines:
             counts = {"prior": {"parameters": 867_200}, "macs_per_image": 7.9e7}
             write_json(metrics / stage / "transformer_counts.json", counts)
             write_json(metrics / stage / "transformer_samples.json", of_draws(13.5, 0.4))
@@ -163,7 +163,7 @@ def write_baselines(plan: Plan, root: Path, models: Path) -> None:
                 models / dataset / stage / "inpainting.npz", models / dataset / stage / "transformer_inpainting.npz"
             )
             speed["transformer"] = {"seconds_per_step": 5e-5, "steps": 64}
-        if about.baseline("absorbing"):
+        if "absorbing" in about.baselines:
             write_json(metrics / stage / "absorbing_samples.json", of_draws(20.4, 0.5))
         if about.ddim_steps:
             write_json(metrics / "ddpm_counts.json", {"parameters": 1_120_000, "macs_per_step": 6.7e7})
@@ -239,7 +239,7 @@ def redrawn(suite: tuple[Plan, Path, Path], tmp_path_factory: pytest.TempPathFac
         "import sys; from pathlib import Path; from vqddm.paper.figures import FIGURES, draw\n"
         "from vqddm.paper.plan import Plan\n"
         "plan, root, models, out = Plan.model_validate_json(sys.argv[1]), *map(Path, sys.argv[2:])\n"
-        "for n in FIGURES: draw(n, plan, root, models, out / f'figure{n}')\n"
+        "for n in FIGURES: draw(n, plan=plan, root=root, evaluation=models, out=out / f'figure{n}')\n"
         "assert 'torch' not in sys.modules"
     )
     arguments = [plan.model_dump_json(), str(root), str(models), str(place)]
@@ -251,11 +251,11 @@ def redrawn(suite: tuple[Plan, Path, Path], tmp_path_factory: pytest.TempPathFac
 def drawn(suite: tuple[Plan, Path, Path], numbers: Iterable[int]) -> dict[int, Figure]:
     """Figures, drawn but not written."""
     found: list[Figure] = []
+    plan, root, models = suite
     with pytest.MonkeyPatch.context() as patch:
-        for module in (diagrams, galleries):
-            patch.setattr(module, "save", lambda figure, stem: found.append(figure))
+        patch.setattr(record, "save", lambda figure, stem: found.append(figure))
         for number in numbers:
-            draw(number, *suite, Path("unused"))
+            draw(number, plan=plan, root=root, evaluation=models, out=Path("unused"))
     return dict(zip(numbers, found, strict=True))
 
 
@@ -282,7 +282,7 @@ def test_figure_needs_only_its_inputs_and_gives_the_same_bytes_anywhere(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).symlink_to(root.parents[1] / name)
     stem = tmp_path / f"figure{number}"
-    draw(number, plan, tmp_path / "results" / "mini", tmp_path / "models", stem)
+    draw(number, plan=plan, root=tmp_path / "results" / "mini", evaluation=tmp_path / "models", out=stem)
     for suffix in (".png", ".pdf"):
         again = (redrawn / stem.name).with_suffix(suffix).read_bytes()
         assert stem.with_suffix(suffix).read_bytes() == again
@@ -302,7 +302,7 @@ def check_inputs(number: int, suite: tuple[Plan, Path, Path], aside: Path) -> No
         path.rename(aside / "aside")
         try:
             with pytest.raises(UserError, match=name):
-                draw(number, plan, root, models, aside / "figure")
+                draw(number, plan=plan, root=root, evaluation=models, out=aside / "figure")
         finally:
             (aside / "aside").rename(path)
     assert not list(aside.iterdir())
@@ -413,11 +413,11 @@ def test_further_samples_say_which_they_are(
     path = models / "faces" / "refit_k256_p4000" / "samples_100.npy"
     whole = np.load(path)
     written: list[Figure] = []
-    monkeypatch.setattr(galleries, "save", lambda figure, stem: written.append(figure))
+    monkeypatch.setattr(record, "save", lambda figure, stem: written.append(figure))
     try:
         for count in (len(whole), 70, 40):
             np.save(path, whole[:count])
-            draw(10, plan, root, models, tmp_path / "figure")
+            draw(10, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
     finally:
         np.save(path, whole)
     assert len(whole) >= 96
@@ -560,18 +560,10 @@ def test_a_role_without_dataset_is_told_in_words(number: int, tmp_path: Path, mo
     if number != 7:
         assert inputs(plan, number) == []
     written: list[Figure] = []
-    for module in (galleries, style):  # a placeholder is written by the style's own `save`
-        monkeypatch.setattr(module, "save", lambda figure, stem: written.append(figure))
-    draw(number, plan, root, models, tmp_path / "figure")
+    monkeypatch.setattr(record, "save", lambda figure, stem: written.append(figure))
+    draw(number, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
     words = " ".join(" ".join(texts(written[0])).split())
     assert f"name a dataset under suites.mini.datasets.{role} in params.yaml" in words
-
-
-def test_placeholder_is_written(tmp_path: Path) -> None:
-    style.placeholder(tmp_path / "figure9", "Figure 9", "Nothing was trained for it.")
-    assert (tmp_path / "figure9.pdf").read_bytes().startswith(b"%PDF")
-    with Image.open(tmp_path / "figure9.png") as image:
-        assert image.width == 960
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:
@@ -581,15 +573,15 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     pictures = faces(12, 99)
     write_npz(folder / "reconstructions.npz", originals=pictures, reconstructions=pictures)
     with pytest.raises(UserError, match=r"refit_k256_p4000/reconstructions.npz: shows other pictures"):
-        draw(4, plan, root, models, tmp_path / "figure")
+        draw(4, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
     whole = (folder / "chain.npz").read_bytes()
     (folder / "chain.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"chain.npz: not a whole .npz"):
-        draw(2, plan, root, models, tmp_path / "figure")
+        draw(2, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
     write_npz(folder / "neighbours.npz", samples=pictures)
     with pytest.raises(UserError, match=r"neighbours.npz: lacks an array"):
-        draw(12, plan, root, models, tmp_path / "figure")
-    with pytest.raises(UserError, match="figure 13"):
+        draw(12, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
+    with pytest.raises(UserError, match="'13' is no figure; there are 1, 2, 3"):
         inputs(plan, 13)
 
 
@@ -638,10 +630,10 @@ def test_figure8_shows_the_transformer_where_it_is_trained(suite: tuple[Plan, Pa
     arrays = dict(np.load(tmp_path / path))
     arrays["completed"] = arrays["originals"]
     np.savez(tmp_path / other, **arrays)
-    draw(8, with_it, root, tmp_path / "models", tmp_path / "figure8")
-    draw(8, plan, root, tmp_path / "models", tmp_path / "without")
+    draw(8, plan=with_it, root=root, evaluation=tmp_path / "models", out=tmp_path / "figure8")
+    draw(8, plan=plan, root=root, evaluation=tmp_path / "models", out=tmp_path / "without")
     assert (tmp_path / "figure8.png").read_bytes() != (tmp_path / "without.png").read_bytes()
     arrays["originals"] = arrays["originals"][:, ::-1]
     np.savez(tmp_path / other, **arrays)
     with pytest.raises(UserError, match="completes other pictures"):
-        draw(8, with_it, root, tmp_path / "models", tmp_path / "figure8")
+        draw(8, plan=with_it, root=root, evaluation=tmp_path / "models", out=tmp_path / "figure8")

@@ -11,7 +11,7 @@ from pathlib import Path
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"options", "interim"},
+    {"options"},
     {"evaluate", "paper", "ledger"},
     {"baselines"},
     {"refit", "prior"},

@@ -18,6 +18,7 @@ import pytest
 
 from vqddm.artifacts import UserError
 from vqddm.paper.claims import claims, judge
+from vqddm.paper.metrics import Metrics
 from vqddm.paper.page import page
 from vqddm.paper.plan import Plan, paper_rows, plan_from
 from vqddm.paper.render import escape, read_table, short
@@ -264,20 +265,25 @@ def test_every_suite_of_params_has_a_plan_that_survives_json() -> None:
 
 
 def test_a_missing_metric_is_none_and_a_damaged_one_an_error(plan: Plan, tmp_path: Path) -> None:
-    assert plan.metrics(tmp_path, "faces", "vqgan_k256", "reconstruction") is None
+    metrics = Metrics(plan, tmp_path)
+    assert metrics.read("reconstruction", "faces", "vqgan_k256") is None
     for text in ("{", "[1]"):
-        path = plan.metrics_path(tmp_path, "faces", "vqgan_k256", "reconstruction")
+        path = tmp_path / plan.metric("reconstruction", "faces", "vqgan_k256")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         with pytest.raises(UserError, match=r"reconstruction\.json"):
-            plan.metrics(tmp_path, "faces", "vqgan_k256", "reconstruction")
+            metrics.read("reconstruction", "faces", "vqgan_k256")
 
 
 def test_paper_imports_neither_torch_nor_the_models() -> None:
+    """Of the steps before it, it knows settings, and records that name code without importing it."""
     code = (
-        "import sys, vqddm.paper.page, vqddm.paper.claims, vqddm.paper.tables, vqddm.paper.plan;"
-        "bad = {'torch', 'accelerate', 'vqddm.training', 'vqddm.vqgan', 'vqddm.prior', 'vqddm.refit'};"
-        "print(sorted(bad & set(sys.modules)))"
+        "import sys, vqddm.paper.page, vqddm.paper.so_far;"
+        "steps = ('vqddm.training', 'vqddm.vqgan.', 'vqddm.prior.', 'vqddm.refit.', 'vqddm.baselines.', 'vqddm.evaluate');"
+        "light = ('.settings', '.kind', '.method');"
+        "packages = {m.__name__ for m in sys.modules.values() if getattr(m, '__path__', None)};"
+        "bad = {n for n in sys.modules if n.startswith(steps) and not n.endswith(light)} - packages;"
+        "print(sorted(bad | ({'torch', 'accelerate'} & set(sys.modules))))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert run.stdout.strip() == "[]"
@@ -721,7 +727,9 @@ def test_before_anything_is_measured_the_page_shows_what_the_paper_reports(tmp_p
     suite = plan_from(load(ROOT / "params.yaml"), "paper")
     said: list[str] = []
     for _ in range(2):
-        so_far(suite, tmp_path / "results/paper", tmp_path / "models", tmp_path / "so_far", said.append)
+        so_far(
+            plan=suite, root=tmp_path / "results/paper", out=tmp_path / "so_far", evaluation=tmp_path, say=said.append
+        )
     assert "figure 12" in said[-1]
     page = (tmp_path / "so_far/index.html").read_text()
     assert "Nothing of this suite was measured here yet" in page

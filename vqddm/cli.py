@@ -15,12 +15,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, Group
 
 from vqddm.artifacts import UserError
 from vqddm.first_stages import FIRST_STAGES
-from vqddm.interim import REFERENCES, mended
 from vqddm.methods import METHODS
 from vqddm.options import application, with_options
 from vqddm.registry import imported
@@ -36,30 +36,23 @@ STEPS = {
     "paper": "Tables, figures, claims and the page",
     "ledger": "What Snakemake and DVC know of each other",
 }
-# Words in capitals are parameters that are given without their names. Trainings are added from the records.
+# Words in capitals are parameters that are given without their names.
 TABLE = {
     "schema": "vqddm.params:write_schema",
     "check PATH": "vqddm.params:check",
     "show CHECKPOINT": "vqddm.artifacts:show_checkpoint",
     "launch ARGUMENTS": "vqddm.slurm:launch",
-    "describe": "vqddm.evaluate.networks:describe",
+    "describe PATH": "vqddm.evaluate.networks:describe",
     "data prepare": "vqddm.data.prepare:prepare",
     "vqgan import CHECKPOINT": "vqddm.vqgan.official:import_official",
     "vqgan weights NAME": "vqddm.data.weights:fetch_weights",
     "refit rebuild": "vqddm.refit.rebuild:rebuild",
     "refit finetune": "vqddm.refit.finetune:finetune",
     "refit encode": "vqddm.refit.codes:encode_splits",
-    "prior sample": "vqddm.prior.sample:sample_images",
-    "prior inpaint": "vqddm.prior.inpaint:inpaint_images",
-    "baselines sample-transformer": "vqddm.prior.sample:sample_images",
-    "baselines inpaint-transformer": "vqddm.prior.inpaint:inpaint_images",
-    "baselines sample-ddpm": "vqddm.prior.sample:sample_images",
     "evaluate features": "vqddm.evaluate.measure:extract_features",
     "evaluate floor": "vqddm.evaluate.measure:measure_floor",
     "evaluate reconstruction": "vqddm.evaluate.measure:measure_reconstruction",
     "evaluate samples": "vqddm.evaluate.measure:measure_samples",
-    "evaluate likelihood": "vqddm.evaluate.likelihood:measure_likelihood",
-    "evaluate transformer-likelihood": "vqddm.evaluate.likelihood:measure_likelihood",
     "evaluate counts": "vqddm.evaluate.networks:write_counts",
     "evaluate transformer-counts": "vqddm.evaluate.networks:write_transformer_counts",
     "evaluate ddpm-counts": "vqddm.evaluate.networks:write_ddpm_counts",
@@ -69,8 +62,8 @@ TABLE = {
     "evaluate chain": "vqddm.evaluate.diffused:draw_diffused",
     "evaluate inpainting": "vqddm.evaluate.inpainting:measure_inpainting",
     "evaluate neighbours": "vqddm.evaluate.neighbours:find_neighbours",
-    "paper table NAME": "vqddm.paper.tables:table",
-    "paper figure NUMBER": "vqddm.paper.figures:figure",
+    "paper table NAME": "vqddm.paper.tables:write",
+    "paper figure NUMBER": "vqddm.paper.figures:draw",
     "paper claims": "vqddm.paper.claims:claims",
     "paper page": "vqddm.paper.page:page",
     "paper so-far": "vqddm.paper.so_far:so_far",
@@ -81,15 +74,35 @@ TABLE = {
 }
 
 
-def commands() -> dict[str, tuple[list[str], str]]:
-    """Each command's arguments and `module:function`, by its words, in the order in which they are listed."""
-    trainings = {kind.command: kind.train for kind in FIRST_STAGES.values() if kind.train}
-    trainings |= {method.commands["train"]: method.train for method in METHODS.values()}
+# What methods are asked for. Their records say with which command, and with which option for the checkpoint.
+WORK = {
+    "sample": "vqddm.prior.sample:sample_images",
+    "inpaint": "vqddm.prior.inpaint:inpaint_images",
+    "likelihood": "vqddm.evaluate.likelihood:measure_likelihood",
+}
+
+
+class Command(NamedTuple):
+    """The `module:function` that it calls, and what the line of the table says besides (see `options.with_options`)."""
+
+    reference: str
+    arguments: list[str]
+    checkpoint: str
+
+
+def commands() -> dict[str, Command]:
+    """All commands by their words, in the order in which they are listed."""
+    lines = {kind.command: kind.train for kind in FIRST_STAGES.values() if kind.train}
+    for method in METHODS.values():
+        work = WORK | {"train": method.train}
+        lines |= {line: work[kind] for kind, line in method.commands.items() if kind in work}
     found = {}
-    for line, reference in [*trainings.items(), *TABLE.items()]:
+    for line, reference in (lines | TABLE).items():
         words = line.split()
-        name = " ".join(word for word in words if not word.isupper())
-        found[name] = [word.lower() for word in words if word.isupper()], REFERENCES.get(reference, reference)
+        arguments = [word.lower() for word in words if word.isupper()]
+        checkpoint = next((word[2:] for word in words if word.startswith("--")), "checkpoint")
+        name = " ".join(word for word in words if word[0].islower())
+        found[name] = Command(reference, arguments, checkpoint)
     return found
 
 
@@ -106,9 +119,9 @@ def summary(reference: str) -> str:
 
 def command(name: str) -> App:
     """The application of one command, its function imported."""
-    arguments, reference = commands()[name]
+    reference, arguments, checkpoint = commands()[name]
     app = application(f"vqddm {name}")
-    app.default(with_options(mended(name, imported(reference)), arguments))
+    app.default(with_options(imported(reference), arguments, checkpoint))
     return app
 
 
@@ -118,7 +131,7 @@ def overview(step: str = "") -> App:
     app.help = STEPS[step] + "." if step else "VQ-DDM, step by step. `vqddm STEP COMMAND --help` tells more."
     titles = {name: f"{name}: {title}" if name else title for name, title in STEPS.items()}
     groups = {name: Group(title, sort_key=position) for position, (name, title) in enumerate(titles.items())}
-    for position, (name, (_, reference)) in enumerate(commands().items()):
+    for position, (name, (reference, *_)) in enumerate(commands().items()):
         of, last = name.split() if " " in name else ("", name)
         if step == "":
             app.command(App(name=name, help=summary(reference), group=groups[of], sort_key=position))

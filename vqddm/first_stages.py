@@ -1,4 +1,4 @@
-"""Every kind of first stage, the records in the files `kind.py`, and what the names of first stages say: `vqgan_k256`, `refit_k256_p4000`."""
+"""Every kind of first stage: the records in the files `kind.py`; and what names such as `refit_k256_p4000` say."""
 
 from __future__ import annotations
 

@@ -36,12 +36,15 @@ def application(name: str) -> App:
     return app
 
 
-def with_options(function: Callable[..., Any], arguments: Sequence[str] = ()) -> Callable[..., Any]:
+def with_options(
+    function: Callable[..., Any], arguments: Sequence[str] = (), checkpoint: str = "checkpoint"
+) -> Callable[..., Any]:
     """`function` with a signature that tells cyclopts how to read each parameter.
 
     Args:
         function: parameters of it that are called (`say`) are no options.
         arguments: the parameters that are given without their names.
+        checkpoint: what the option is called that gives the parameter `checkpoint`.
     """
     signature = inspect.signature(function, eval_str=True)
     parameters = []
@@ -49,7 +52,8 @@ def with_options(function: Callable[..., Any], arguments: Sequence[str] = ()) ->
         if get_origin(parameter.annotation) is not Callable:
             named = parameter.name not in arguments
             kind = inspect.Parameter.KEYWORD_ONLY if named else inspect.Parameter.POSITIONAL_ONLY
-            read: Any = Annotated[parameter.annotation, option(parameter.name, parameter.annotation, named)]
+            name = checkpoint if parameter.name == "checkpoint" else parameter.name
+            read: Any = Annotated[parameter.annotation, option(name, parameter.annotation, named)]
             parameters.append(parameter.replace(kind=kind, annotation=read))
 
     def call(*values: Any, **options: Any) -> Any:

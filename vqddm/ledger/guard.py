@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def guard_checkpoints(workflow: Any, root: Path = Path()) -> None:
             )
 
 
-def require_originals(jobs: Iterable[Any], params: Params) -> None:
+def require_originals(jobs: Collection[Any], params: Params) -> None:
     """Stop where pictures or official checkpoints that jobs need are not there; all are named, pictures first.
 
     Args:
@@ -69,14 +69,12 @@ def require_originals(jobs: Iterable[Any], params: Params) -> None:
     Raises:
         UserError: names what is absent and where it is to be had.
     """
-    wanted: dict[str, set[tuple[str, str | None]]] = {"prepare_data": set(), "import_vqgan": set()}
-    for job in jobs:
-        if job.rule.name in wanted:
-            wanted[job.rule.name].add((job.wildcards.dataset, job.params.get("checkpoint")))
+    prepared = {job.wildcards.dataset for job in jobs if job.rule.name == "prepare_data"}
+    imported = {(job.wildcards.dataset, job.params.checkpoint) for job in jobs if job.rule.name == "import_vqgan"}
     absent = []
-    for dataset, _ in sorted(wanted["prepare_data"]):
+    for dataset in sorted(prepared):
         data = params.datasets[dataset].data
-        if data.source in ORIGINALS:
+        if data.source in ORIGINALS and data.place:
             try:
                 require_original(data.source, data.place)
             except UserError as error:
@@ -85,7 +83,7 @@ def require_originals(jobs: Iterable[Any], params: Params) -> None:
         f"{checkpoint}: the official VQ-GAN of {dataset} is not here (nothing was started); fetch it from "
         "github.com/CompVis/taming-transformers (section Overview of pretrained models), or take "
         "`pretrained` out of the dataset's `vqgan` in params.yaml to train one"
-        for dataset, checkpoint in sorted(wanted["import_vqgan"])
+        for dataset, checkpoint in sorted(imported)
         if not Path(checkpoint).exists()
     ]
     if absent:

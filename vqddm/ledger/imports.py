@@ -16,6 +16,7 @@ REFERENCE = re.compile(r"vqddm(\.\w+)+(:\w+)?")
 # Modules that no result depends on: they are neither counted nor followed, unless a rule names one as its entry.
 EXEMPT = {
     "vqddm.cli": "parses options; what it calls is a rule's entry",
+    "vqddm.options": "makes options from annotations and docstrings",
     "vqddm.slurm": "asks the cluster, starts processes",
     "vqddm.data.progress": "shows how far a step is",
     "vqddm.registry": "finds code by name; a rule names the module of what it finds",
@@ -45,7 +46,7 @@ def code_files(*entries: str, root: Path) -> list[str]:
         module = wanted.pop()
         if module not in found:
             found.add(module)
-            wanted += [name for name in (*_packages(module), *_imports(module, root)) if name not in EXEMPT]
+            wanted += [name for name in (*_packages(module, root), *_imports(module, root)) if name not in EXEMPT]
     files = {file for module in found for file in (_file(module, root), *_data(module, root))}
     return sorted(str(file.relative_to(root)) for file in files)
 
@@ -70,10 +71,10 @@ def _is_module(name: str, root: Path) -> bool:
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
-def _packages(module: str) -> Iterator[str]:
-    """`a` and `a.b` of `a.b.c`: Python runs their `__init__.py`."""
+def _packages(module: str, root: Path) -> Iterator[str]:
+    """`a` and `a.b` of `a.b.c`, where they have an `__init__.py`: Python runs it."""
     parts = module.split(".")
-    return (".".join(parts[:i]) for i in range(1, len(parts)))
+    return (name for i in range(1, len(parts)) if _is_module(name := ".".join(parts[:i]), root))
 
 
 def _data(module: str, root: Path) -> list[Path]:

@@ -10,22 +10,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from vqddm.artifacts import replacing
-from vqddm.paper.evidence import NOT_REPRODUCED, NOT_TESTABLE, ONE_TRAINING, REPRODUCED
-from vqddm.paper.plan import Plan
+from vqddm.paper.claims.evidence import NOT_REPRODUCED, NOT_TESTABLE, ONE_TRAINING, REPRODUCED
+from vqddm.paper.figures import FIGURES
+from vqddm.paper.plan import ROLE_TITLES, Plan
 from vqddm.paper.render import DASH, read_table
 from vqddm.paper.reported import HERE, captions
 from vqddm.paper.tables import TABLES
 
-FIGURES = range(1, 13)
 SIGNS = {REPRODUCED: ("yes", "✓"), NOT_REPRODUCED: ("no", "✗"), NOT_TESTABLE: ("open", "○")}
-SECTIONS = (  # the paper's own order
-    ("1", "Introduction", ("figure1",)),
-    ("3", "Methods", ("figure2",)),
-    ("4.2", "Codebook quality", ("table1", "figure3", "figure4")),
-    ("4.3", "Generation quality", ("table2", "likelihood", "speed", "figure5", "figure6", "figure7")),
-    ("4.4", "Image inpainting", ("figure8", "inpainting")),
-    ("A", "Appendix", ("table3", "figure9", "figure10", "figure11", "figure12")),
-)
+SECTIONS = {  # the paper's own, in its order
+    "1": "Introduction",
+    "3": "Methods",
+    "4.2": "Codebook quality",
+    "4.3": "Generation quality",
+    "4.4": "Image inpainting",
+    "A": "Appendix",
+}
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,20 @@ def page(plan: Plan, root: Path, out: Path) -> None:
         claims=claims,
         counts=[(verdict, *SIGNS[verdict], sum(c["verdict"] == verdict for c in claims)) for verdict in SIGNS],
         notes=head_notes(plan, root),
-        sections=[(number, title, [_part(name, root) for name in names]) for number, title, names in SECTIONS],
+        roles=ROLE_TITLES,
+        sections=[
+            (number, title, [_part(name, root) for name in _shown_in(number)]) for number, title in SECTIONS.items()
+        ],
     )
     with replacing(out) as aside:
         aside.write_text(html, encoding="utf-8")
+
+
+def _shown_in(section: str) -> list[str]:
+    """Tables and figures of a section, in the order of their captions."""
+    shown = {name: table.section for name, table in TABLES.items()}
+    shown |= {f"figure{number}": figure.section for number, figure in FIGURES.items()}
+    return [name for name in captions() if shown[name] == section]
 
 
 def head_notes(plan: Plan, root: Path) -> list[str]:

@@ -1,42 +1,42 @@
 """What a suite holds, without any of its settings: enough to find its files and name its rows.
 
-A rule passes a `Plan` as JSON, so a table depends on which first stages and priors there are and on nothing
+A rule passes a `Plan` as JSON, so a table depends on which first stages and methods there are and on nothing
 else of the parameters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from vqddm.artifacts import UserError, read_json
+from vqddm.artifacts import UserError
+from vqddm.first_stages import FirstStageName, codebook_size, kind_of, sampled_features
 from vqddm.methods import METHODS, PIXELS
-from vqddm.params import DatasetName, FirstStageName, Params, Roles, codebook_size, sampled_features
+from vqddm.params import DatasetName, Params, Roles
 from vqddm.settings import PositiveInt, Section
 
 Role = Literal["celebahq", "lsun_church", "imagenet"]
-Baseline = Literal["transformer", "absorbing", "ddpm"]
-PaperRow = Literal["vqvae2", "dvae", "vqgan_larger", "vqgan", "refit_larger_p", "refit", "refit_smaller_k"]
+ROLE_TITLES: dict[Role, str] = {"celebahq": "CelebA-HQ", "lsun_church": "LSUN-Church", "imagenet": "ImageNet"}
+SAME_NETWORK = {"absorbing": "prior"}  # methods whose counts are those of another: only its transition differs
 
 
-def paper_rows(first_stages: Sequence[str]) -> dict[PaperRow, str]:
-    """Which first stage stands in which row of the paper (Tables 1 and 2), found from K and P in the names.
+def paper_rows(first_stages: Sequence[str]) -> dict[str, str]:
+    """Which first stage stands in which row of the paper (Tables 1 and 2), found from kind, K and P in the names.
 
     `refit` has the largest K and the smallest P trained at it (paper: 1024, 20k), `refit_larger_p` the
     largest P at that K (100k), `refit_smaller_k` the smallest K (512; the same P if there is one). `vqgan` is
-    the VQ-GAN at the largest ReFiT's K (1024), or else the largest; `vqgan_larger` has a larger K (16384). `vqvae2` and
-    `dvae` are the first of their kind.
+    the VQ-GAN at the largest ReFiT's K (1024), or else the largest; `vqgan_larger` has a larger K (16384). The first
+    one of any other kind stands in a row of the kind's name.
 
     Returns:
-        Rows in the paper's order; a row that no first stage fills is not a key.
+        First stages by row, in no order; a row that no first stage fills is not a key.
     """
-    refits = [name for name in first_stages if name.startswith("refit")]
-    vqgans = sorted((name for name in first_stages if name.startswith("vqgan")), key=codebook_size)
-    found: dict[PaperRow, str] = {}
-    largest = max((codebook_size(name) for name in refits), default=None)
+    by_kind: dict[str, list[str]] = {}
+    for name in first_stages:
+        by_kind.setdefault(kind_of(name).name, []).append(name)
+    refits, vqgans = by_kind.pop("refit", []), sorted(by_kind.pop("vqgan", []), key=codebook_size)
+    found = {kind: names[0] for kind, names in by_kind.items()}
+    largest = max(map(codebook_size, refits), default=None)
     if vqgans:
         found["vqgan"] = next((name for name in vqgans if codebook_size(name) == largest), vqgans[-1])
         if codebook_size(vqgans[-1]) > codebook_size(found["vqgan"]):
@@ -50,12 +50,7 @@ def paper_rows(first_stages: Sequence[str]) -> dict[PaperRow, str]:
         smallest = min(refits, key=lambda name: (codebook_size(name), sampled_features(name) != common_p, name))
         if codebook_size(smallest) < largest:
             found["refit_smaller_k"] = smallest
-    others: tuple[PaperRow, ...] = ("vqvae2", "dvae")
-    for row in others:
-        if first := next((name for name in first_stages if name.startswith(row)), None):
-            found[row] = first
-    order: tuple[PaperRow, ...] = (*others, "vqgan_larger", "vqgan", "refit_larger_p", "refit", "refit_smaller_k")
-    return {row: found[row] for row in order if row in found}
+    return found
 
 
 class PlannedDataset(Section):
@@ -68,9 +63,12 @@ class PlannedDataset(Section):
     priors: tuple[FirstStageName, ...]
     timesteps: PositiveInt
     step_sweep: tuple[PositiveInt, ...]
-    methods: dict[str, tuple[PositiveInt, ...]] = Field(default_factory=dict)
-    baselines: tuple[Baseline, ...] = ()
-    ddim_steps: tuple[PositiveInt, ...] = ()
+    methods: dict[str, tuple[PositiveInt, ...]]  # those that are trained, with the steps of their samples
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """What the main prior is compared with."""
+        return tuple(name for name in self.methods if name != "prior")
 
     def stages(self, method: str) -> tuple[str, ...]:
         """What a method fills on this dataset: the codes of first stages, or `pixels`."""
@@ -80,17 +78,17 @@ class PlannedDataset(Section):
 
     @property
     def main_prior(self) -> str:
-        """The first stage whose prior the figures show."""
+        """The first stage whose prior the figures show, and beside whose prior the baselines stand."""
         return self.priors[0]
-
-    def baseline(self, name: Baseline) -> str | None:
-        """The first stage beside whose prior a baseline stands, None where it is not trained."""
-        return self.main_prior if name in self.baselines else None
 
     @property
     def steps(self) -> list[int]:
         """The sampling steps of Figure 5, rising, with T as the last."""
         return sorted({*(n for n in self.step_sweep if n < self.timesteps), self.timesteps})
+
+    def steps_of(self, method: str) -> tuple[int, ...]:
+        """Network evaluations with which a method is sampled, rising, the last Table 2's; none: it is not trained."""
+        return tuple(self.steps) if method == "prior" else self.methods.get(method, ())
 
 
 class Plan(Section):
@@ -106,27 +104,41 @@ class Plan(Section):
         name: str | None = getattr(self.roles, role)
         return name
 
-    def metrics_path(self, root: Path, dataset: str | None, first_stage: str | None, name: str) -> Path:
-        """Where a metric lies under the suite's results folder `root`.
+    def metric(
+        self,
+        kind: str,
+        dataset: str | None = None,
+        stage: str | None = None,
+        method: str | None = None,
+        steps: int | None = None,
+    ) -> str:
+        """The path of a metric below the suite's results folder.
 
-        It is a first stage's, a dataset's (`first_stage` None) or the suite's (both None).
+        Args:
+            kind: what was measured: `samples`, `reconstruction`, `floor`.
+            dataset: None for what the suite has once.
+            stage: the first stage; where a method is given, the one that it is shown with unless another is meant.
+            method: what was sampled or timed, None where it is the first stage itself or the dataset.
+            steps: of samples; Table 2's unless others are meant.
         """
-        parts = [part for part in (dataset, first_stage) if part is not None]
-        return root.joinpath("metrics", *parts, f"{name}.json")
+        return f"metrics/{self._place(kind, dataset, stage, method, steps)}.json"
 
-    def metrics(self, root: Path, dataset: str | None, first_stage: str | None, name: str) -> dict[str, Any] | None:
-        """One measured metric file under the suite's results folder, or None where it was not measured.
+    def array(
+        self, kind: str, dataset: str, stage: str | None = None, method: str | None = None, steps: int | None = None
+    ) -> str:
+        """The path of pictures below the suite's arrays, by the arguments of `metric`: `samples`, `neighbours`."""
+        suffix = "npy" if kind == "samples" else "npz"
+        return f"{self._place(kind, dataset, stage, method, steps)}.{suffix}"
 
-        Raises:
-            UserError: the file is there but damaged.
-        """
-        path = self.metrics_path(root, dataset, first_stage, name)
-        if not path.exists():
-            return None
-        value = read_json(path)
-        if not isinstance(value, dict):
-            raise UserError(f"{path}: expected a JSON object; delete it and build it again")
-        return value
+    def _place(self, kind: str, dataset: str | None, stage: str | None, method: str | None, steps: int | None) -> str:
+        if dataset and method:
+            about = self.datasets[dataset]
+            if kind == "counts":
+                method = SAME_NETWORK.get(method, method)
+            stage = stage or (PIXELS if METHODS[method].fills == "pixels" else about.main_prior)
+            steps = steps or about.steps_of(method)[-1] if kind == "samples" else None
+        name = "_".join(str(part) for part in (method, kind, steps) if part)
+        return "/".join(part for part in (dataset, stage, name) if part)
 
 
 def plan_from(params: Params, suite: str) -> Plan:
@@ -153,8 +165,6 @@ def plan_from(params: Params, suite: str) -> Plan:
                 timesteps=dataset.prior.diffusion.timesteps,
                 step_sweep=chosen.evaluate.step_sweep,
                 methods={name: dataset.steps(name, chosen.evaluate) for name in dataset.methods},
-                baselines=dataset.baselines,
-                ddim_steps=tuple(sorted(chosen.evaluate.ddim_steps)) if "ddpm" in dataset.baselines else (),
             )
             for name, dataset in datasets.items()
         },

@@ -29,6 +29,11 @@ def with_spread(mean: Any, deviation: Any, digits: int = 2) -> str:
     return fixed(mean, digits) if pd.isna(mean) or pd.isna(deviation) else f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
 
+def spreads(means: pd.Series, deviations: pd.Series, digits: int = 2) -> list[str]:
+    """A column of numbers, each with its spread."""
+    return [with_spread(*pair, digits) for pair in zip(means, deviations, strict=True)]
+
+
 def whole(x: Any) -> str:
     """An integer (a CSV column with blanks turns integers to floats)."""
     return DASH if pd.isna(x) else f"{int(x)}"
@@ -45,14 +50,14 @@ def short(x: Any) -> str:
     return f"{x:.0f}"
 
 
-def thousandths(mean: Any, deviation: Any) -> str:
-    """A KID and its deviation, both times 1000."""
-    return with_spread(1000 * mean, 1000 * deviation) if pd.notna(mean) else DASH
-
-
 def known(x: Any) -> str:
     """Text, or a dash where there is none."""
     return DASH if pd.isna(x) else str(x)
+
+
+def noted(x: Any) -> str:
+    """A note, or nothing where there is none."""
+    return "" if pd.isna(x) else str(x)
 
 
 def flat(columns: pd.Index | pd.MultiIndex) -> list[str]:

@@ -14,14 +14,21 @@ from vqddm.paper.plan import Plan
 from vqddm.paper.tables import TABLES
 
 
-def so_far(plan: Plan, root: Path, models: Path, out: Path, say: Callable[[str], object]) -> None:
-    """Write tables, claims, page, and each figure whose files are all there, into a folder of their own.
+def so_far(
+    *,
+    plan: Plan,
+    root: Path,
+    out: Path,
+    evaluation: Path = Path("evaluation"),
+    say: Callable[[str], object] = print,
+) -> None:
+    """Write the page before everything is measured, with tables, claims, and each figure whose files are all there.
 
     Args:
-        plan: the suite.
-        root: the suite's results folder, `results/{suite}`.
-        models: the folder `models`.
-        out: the folder to write; what an earlier call wrote there goes away.
+        plan: the suite's description.
+        root: the suite's results folder.
+        out: folder to write; what an earlier call wrote there goes away.
+        evaluation: the folder `evaluation`, which holds the suites' arrays.
         say: is told what the page lacks.
     """
     shutil.rmtree(out, ignore_errors=True)
@@ -35,7 +42,7 @@ def so_far(plan: Plan, root: Path, models: Path, out: Path, say: Callable[[str],
             lacking.append(name)
     for number, figure in FIGURES.items():
         if all(Path(path).exists() for path in inputs(plan, number)):
-            figure.draw(plan, root, models, out / f"figures/figure{number}")
+            figure.draw(plan, root, evaluation, out / f"figures/figure{number}")
         else:
             lacking.append(f"figure {number}")
     claims(plan, out, out / "claims")

@@ -100,10 +100,15 @@ def reads(*keys):
     return mark
 
 
+def of_wildcards(name):
+    """A name that may be a function of the wildcards, as such a function."""
+    return name if callable(name) else lambda wildcards: name
+
+
 def keys_of(section):
-    """The keys of a dataset's section, in its preset and its own; `section` may be a function of the wildcards."""
-    name = section if callable(section) else lambda wildcards: section
-    return lambda wildcards: sources(config, wildcards.dataset, name(wildcards))
+    """The keys of a dataset's section, in its preset and its own."""
+    named = of_wildcards(section)
+    return lambda wildcards: sources(config, wildcards.dataset, named(wildcards))
 
 
 def in_dataset(wildcards, section):
@@ -120,7 +125,8 @@ def json_of(wildcards, section):
 
 def section(name):
     """A dataset's section of params.yaml as sorted JSON."""
-    return reads(keys_of(name))(lambda wildcards: json_of(wildcards, name))
+    named = of_wildcards(name)
+    return reads(keys_of(named))(lambda wildcards: json_of(wildcards, named(wildcards)))
 
 
 def sections(named):
@@ -221,11 +227,8 @@ def on_gpu(minutes=JOB_MINUTES, megabytes=16000):
 
 
 def training_on(name):
-    """What a training asks for: as many of the site's GPUs as the batch of a dataset's section can be shared by.
-
-    The section may be a function of the wildcards.
-    """
-    named = name if callable(name) else lambda wildcards: name
+    """What a training asks for: as many of the site's GPUs as the batch of a dataset's section can be shared by."""
+    named = of_wildcards(name)
 
     def asked(resource):
         def value(wildcards):
@@ -249,10 +252,10 @@ FEATURE_WEIGHTS = weights("inception") if SUITE.evaluate.features == "inception"
 
 def perceptual_weights(section):
     """What the perceptual loss of a dataset's section needs to be fetched; one without such a loss needs nothing."""
+    named = of_wildcards(section)
 
     def files(wildcards):
-        named = section(wildcards) if callable(section) else section
-        loss = getattr(in_dataset(wildcards, named), "loss", None)
+        loss = getattr(in_dataset(wildcards, named(wildcards)), "loss", None)
         lpips = getattr(loss, "perceptual", None) == "lpips_vgg"
         return weights("lpips", "vgg16") if lpips else []
 

@@ -1,92 +1,37 @@
-"""The paper's twelve figures, drawn from finished files: no network is run and torch is not needed."""
+"""The paper's figures, each from a module of its own; no network is run and torch is not needed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from vqddm.artifacts import UserError
-from vqddm.paper.figures.diagrams import figure1, figure2, figure5, figure6
-from vqddm.paper.figures.files import Files
-from vqddm.paper.figures.galleries import (
-    FIGURE3,
-    FIGURE4,
-    figure3,
-    figure4,
-    figure7,
-    figure8,
-    figure9,
+from vqddm.paper.figures import (
+    figure01,
+    figure02,
+    figure03,
+    figure04,
+    figure05,
+    figure06,
+    figure07,
+    figure08,
+    figure09,
     figure10,
     figure11,
     figure12,
 )
-from vqddm.paper.plan import Plan, Role
+from vqddm.paper.figures.record import PaperFigure
+from vqddm.paper.plan import Plan
+from vqddm.registry import Registry
 
-__all__ = [
-    "FIGURES",
-    "FigureSpec",
-    "draw",
-    "figure1",
-    "figure2",
-    "figure3",
-    "figure4",
-    "figure5",
-    "figure6",
-    "figure7",
-    "figure8",
-    "figure9",
-    "figure10",
-    "figure11",
-    "figure12",
-    "inputs",
-]
-
-
-@dataclass(frozen=True)
-class FigureSpec:
-    """One figure: how it is drawn, and which files it reads."""
-
-    draw: Callable[[Plan, Path, Path, Path], None]
-    files: Callable[[Files], list[Path]]
-
-
-def _if_played(role: Role, files: Callable[[Files], list[Path]]) -> Callable[[Files], list[Path]]:
-    return lambda f: files(f) if f.plan.role(role) else []
-
-
-def _speed_file(files: Files) -> Path:
-    return files.metric(files.dataset("celebahq"), None, "speed")
-
-
-def _floor_file(files: Files) -> Path:
-    return files.metric(files.dataset("celebahq"), None, "floor")
-
-
-_CHURCHES = _if_played("lsun_church", lambda f: list(f.samples("lsun_church")))
-
-FIGURES: dict[int, FigureSpec] = {
-    1: FigureSpec(figure1, lambda f: f.operations()),
-    2: FigureSpec(figure2, lambda f: [f.of_prior("celebahq", "chain.npz")]),
-    3: FigureSpec(figure3, _if_played("imagenet", lambda f: list(f.reconstructions("imagenet", FIGURE3).values()))),
-    4: FigureSpec(figure4, lambda f: list(f.reconstructions("celebahq", FIGURE4).values())),
-    5: FigureSpec(
-        figure5, lambda f: [*f.sweep("celebahq").values(), *f.ddim("celebahq").values(), _floor_file(f), _speed_file(f)]
-    ),
-    6: FigureSpec(figure6, lambda f: [_speed_file(f)]),
-    7: FigureSpec(figure7, lambda f: [*f.samples("celebahq"), *_CHURCHES(f)]),
-    8: FigureSpec(figure8, lambda f: f.inpaintings("celebahq")),
-    9: FigureSpec(figure9, _CHURCHES),
-    10: FigureSpec(figure10, lambda f: list(f.samples("celebahq"))),
-    11: FigureSpec(figure11, lambda f: [f.of_prior("celebahq", "inpainting.npz")]),
-    12: FigureSpec(figure12, lambda f: [f.of_prior("celebahq", "neighbours.npz")]),
-}
-
-
-def _spec(number: int) -> FigureSpec:
-    if number not in FIGURES:
-        raise UserError(f"figure {number}: the paper has figures 1 to {max(FIGURES)}")
-    return FIGURES[number]
+FIGURES: Registry[PaperFigure] = Registry(
+    "figure",
+    [
+        module.FIGURE
+        for module in (
+            figure01, figure02, figure03, figure04, figure05, figure06,
+            figure07, figure08, figure09, figure10, figure11, figure12,
+        )
+    ],
+)  # fmt: skip
 
 
 def inputs(plan: Plan, number: int) -> list[str]:
@@ -95,21 +40,20 @@ def inputs(plan: Plan, number: int) -> list[str]:
     Raises:
         UserError: there is no such figure.
     """
-    files = Files(plan, Path("results") / plan.suite, Path("models"))
-    return [str(path) for path in dict.fromkeys(_spec(number).files(files))]
+    return [str(path) for path in FIGURES[number].inputs(plan, Path("results") / plan.suite, Path("evaluation"))]
 
 
-def draw(number: int, plan: Plan, root: Path, models: Path, out_stem: Path) -> None:
-    """Draw one figure into `out_stem`.png and `out_stem`.pdf.
+def draw(number: int, *, plan: Plan, root: Path, out: Path, evaluation: Path = Path("evaluation")) -> None:
+    """Draw one figure as PNG and PDF.
 
     Args:
-        number: 1 to 12.
-        plan: the suite.
-        root: the suite's folder of results, `results/{suite}`.
-        models: the folder `models`.
-        out_stem: the output without its suffix.
+        number: in the paper, 1 to 12.
+        plan: the suite's description.
+        root: the suite's results folder.
+        out: path without suffix; .png and .pdf are written.
+        evaluation: the folder `evaluation`, which holds the suites' arrays.
 
     Raises:
         UserError: no such figure, or a file that it reads is missing or damaged (the message names it).
     """
-    _spec(number).draw(plan, root, models, out_stem)
+    FIGURES[number].draw(plan, root, evaluation, out)

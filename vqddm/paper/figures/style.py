@@ -23,6 +23,7 @@ LIMIT = 400_000  # bytes of a PNG on the page
 
 # Okabe and Ito's colours, told apart with every common kind of colour blindness.
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
+COLOURS = {"blue": BLUE, "orange": ORANGE, "green": GREEN, "purple": PURPLE, "sky": SKY, "red": RED}
 INK, GREY, PALE = "#222222", "#6b6b6b", "#f2f2f2"
 
 STYLE: Any = {  # matplotlib's type of its settings lists every name
@@ -92,6 +93,11 @@ def footer(figure: Figure, top: float, lines: str) -> None:
     pixel_text(figure, MARGIN, top, lines, size=8, color=GREY, linespacing=1.25)
 
 
+def not_comparable(distance_name: str) -> str:
+    """The warning that belongs beside a distance that is no FID."""
+    return "" if distance_name == "FID" else f"{distance_name} is another number than FID: do not compare the two."
+
+
 def save(figure: Figure, stem: Path) -> None:
     """Write `stem`.png (at most 400 KB) and `stem`.pdf; the same figure gives the same bytes.
 
@@ -119,15 +125,20 @@ def _write_png(image: Image.Image, path: Path) -> None:
             return
 
 
-def placeholder(stem: Path, title: str, words: str) -> None:
-    """Write a tidy picture that says what would stand here and how to build it."""
-    with styled():
-        lines = wrapped(words, WIDTH - 220)
-        figure = new_figure(WIDTH, 190 + 34 * (lines.count("\n") + 1))
-        axes = figure.add_axes((0.02, 0.04, 0.96, 0.92))
-        axes.set(xticks=[], yticks=[], facecolor=PALE)
-        for spine in axes.spines.values():
-            spine.set(visible=True, linestyle=(0, (4, 3)), color=GREY)
-        pixel_text(figure, 55, 45, title, weight="bold", size=10)
-        pixel_text(figure, 55, 100, lines, color=GREY, linespacing=1.4)
-        save(figure, stem)
+def placeholder(title: str, words: str) -> Figure:
+    """A tidy picture that says what would stand here and how to build it."""
+    lines = wrapped(words, WIDTH - 220)
+    figure = new_figure(WIDTH, 190 + 34 * (lines.count("\n") + 1))
+    axes = figure.add_axes((0.02, 0.04, 0.96, 0.92))
+    dashed(axes)
+    pixel_text(figure, 55, 45, title, weight="bold", size=10)
+    pixel_text(figure, 55, 100, lines, color=GREY, linespacing=1.4)
+    return figure
+
+
+def dashed(axes: Axes) -> None:
+    """Make axes the box of something that is not there."""
+    axes.set(xticks=[], yticks=[], facecolor=PALE)
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set(visible=True, linestyle=(0, (4, 3)), color=GREY)

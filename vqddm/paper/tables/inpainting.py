@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from vqddm.paper.evidence import rule_first
-from vqddm.paper.plan import Plan
-from vqddm.paper.render import known, with_spread
+from vqddm.methods import METHODS
+from vqddm.paper.metrics import Metrics
+from vqddm.paper.names import rule_first, short_title
+from vqddm.paper.render import known, spreads
+from vqddm.paper.tables.record import Table
 
 MEANS = ("agreement", "chance", "seam_gap")
 
 
-def inpainting_rows(plan: Plan, root: Path) -> pd.DataFrame:
-    """One row for each dataset, mask and method; the transformer's where it is trained.
-
-    Args:
-        plan: the suite.
-        root: the suite's results folder.
+def gather(metrics: Metrics) -> pd.DataFrame:
+    """One row for each dataset, mask and method that completes and is trained.
 
     Returns:
         Each mean beside half the width of its 95 % interval over pictures (`…_half`); `…_minus` are the paired
-        differences, the transformer's less VQ-DDM's. A dataset without measured completions has one row without mask.
+        differences, a baseline's less VQ-DDM's. A dataset without measured completions has one row without mask.
     """
     rows: list[dict[str, Any]] = []
-    for name, dataset in plan.datasets.items():
-        stage = dataset.main_prior
-        found = {"VQ-DDM": plan.metrics(root, name, stage, "inpainting")}
-        if dataset.baseline("transformer"):
-            found["transformer"] = plan.metrics(root, name, stage, "transformer_inpainting")
-        about = {"dataset": name, "first_stage": stage}
-        made = {method: one for method, one in found.items() if one}
+    completing = {short_title(method): name for name, method in METHODS.items() if "inpaint" in method.commands}
+    for dataset, planned in metrics.plan.datasets.items():
+        read = {title: metrics.read("inpainting", dataset, method=name) for title, name in completing.items()}
+        made = {title: one for title, one in read.items() if one}
+        about = {"dataset": dataset, "first_stage": planned.main_prior}
         masks = rule_first(dict.fromkeys(mask for one in made.values() for mask in one["masks"]))
-        rows += [about | _row(mask, method, one) for mask in masks for method, one in made.items()]
+        rows += [about | _row(mask, title, one) for mask in masks for title, one in made.items()]
         if not made:
             rows.append(about | {"note": "not measured yet"})
     return pd.DataFrame(rows, columns=_columns())
@@ -65,12 +60,11 @@ def _row(mask: str, method: str, found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def inpainting_display(tidy: pd.DataFrame) -> pd.DataFrame:
+def display(tidy: pd.DataFrame) -> pd.DataFrame:
     """The completions as they are read; seam gaps times 1000."""
 
     def told(key: str, scale: int = 1, digits: int = 3) -> list[str]:
-        pairs = zip(scale * tidy[key], scale * tidy[f"{key}_half"], strict=True)
-        return [with_spread(mean, half, digits) for mean, half in pairs]
+        return spreads(scale * tidy[key], scale * tidy[f"{key}_half"], digits)
 
     region, border = "distance in the filled region", "seam gap × 10³"
     given = [
@@ -89,13 +83,13 @@ def inpainting_display(tidy: pd.DataFrame) -> pd.DataFrame:
             (border, "mean"): told("seam_gap", 1000, 1),
             (border, "less VQ-DDM's"): told("seam_gap_minus", 1000, 1),
             **{
-                ("whole picture", name): [
-                    with_spread(*pair)
-                    for pair in zip(
-                        tidy["distance"].where(tidy["distance_name"] == name), tidy["distance_std"], strict=True
-                    )
-                ]
+                ("whole picture", name): spreads(
+                    tidy["distance"].where(tidy["distance_name"] == name), tidy["distance_std"]
+                )
                 for name in names
             },
         }
     )
+
+
+TABLE = Table("inpainting", "4.4", gather, display)

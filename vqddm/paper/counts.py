@@ -1,10 +1,21 @@
-"""Rows of Table 2 counted again: networks of the same size, built here, beside what the paper prints."""
+"""Sizes and operations of networks, and rows of Table 2 counted again: networks of the same size, built here."""
 
 from __future__ import annotations
 
 from typing import Any
 
 COUNTED = ("counted_parameters", "counted_macs_per_step", "counted_macs_per_image", "counted_macs_as_printed")
+
+
+def network_of(counts: dict[str, Any]) -> dict[str, Any]:
+    """The counts of the network that generates, among those of a method; they stand alone where pixels are filled."""
+    network: dict[str, Any] = counts.get("prior", counts)
+    return network
+
+
+def macs_per_image(counts: dict[str, Any], steps: int) -> int:
+    """Multiply-accumulates of an image: all steps and the decoder; so many steps where there is none."""
+    return int(counts["macs_per_image"] if "macs_per_image" in counts else steps * counts["macs_per_step"])
 
 
 def recounted(networks: dict[str, Any], paper: dict[str, Any]) -> dict[str, Any]:
@@ -23,8 +34,8 @@ def recounted(networks: dict[str, Any], paper: dict[str, Any]) -> dict[str, Any]
     counts = networks.get(str(paper.get("capacity") or paper["id"]))
     if not counts:
         return dict.fromkeys(COUNTED)
-    network = counts.get("prior", counts)
-    per_step, steps = network["macs_per_step"], paper["steps"]
-    per_image = counts["macs_per_image"] if "macs_per_image" in counts else steps * per_step
+    network = network_of(counts)
+    per_step = network["macs_per_step"]
     printed = counts["timesteps"] * per_step if paper["id"] == "vqgan_transformer" else per_step
+    per_image = macs_per_image(counts, paper["steps"])
     return dict(zip(COUNTED, (network["parameters"], per_step, per_image, printed), strict=True))

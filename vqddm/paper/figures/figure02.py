@@ -1,15 +1,18 @@
-"""Figure 2 as a drawing of given arrays: both stages of VQ-DDM on one real image's codes."""
+"""Figure 2: both stages of VQ-DDM, drawn from one real image's codes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from vqddm.paper.figures.files import Files, read_arrays
 from vqddm.paper.figures.pictures import cell_side, draw_sheet, fitted
+from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.figures.style import (
     BLUE,
     DPI,
@@ -31,8 +34,8 @@ HEIGHT = 1400
 
 
 @dataclass(frozen=True)
-class Chain:
-    """The arrays of `chain.npz`: k timesteps, j codes in the bar charts.
+class Diffused:
+    """One image's codes at rising timesteps: k timesteps, j codes in the bar charts.
 
     image, reconstruction: uint8 (H, W, 3); timesteps (k,); codes (k, h, w); decoded uint8 (k, H, W, 3);
     position (2,); bar_codes (j,); forward, predicted (k, j), probabilities; codebook_size: K.
@@ -48,6 +51,15 @@ class Chain:
     forward: np.ndarray
     predicted: np.ndarray
     codebook_size: int
+
+
+def _files(files: Files) -> list[Path]:
+    return [files.array("diffused")]
+
+
+def _compose(files: Files) -> Figure:
+    arrays = read_arrays(_files(files)[0], *(field.name for field in fields(Diffused)))
+    return draw_pipeline(Diffused(**arrays))  # type: ignore[arg-type]
 
 
 def code_colours(codes: np.ndarray) -> np.ndarray:
@@ -95,12 +107,12 @@ def _picture(figure: Figure, picture: np.ndarray, centre: float, top: int, side:
     draw_sheet(figure, shown, left, top + (side - shown.shape[0]) // 2)
 
 
-def _first_stage(figure: Figure, chain: Chain, top: int) -> None:
+def _first_stage(figure: Figure, diffused: Diffused, top: int) -> None:
     """image -> E -> code map -> D -> reconstruction."""
     side, box, gap = 160, 110, 45
     x = float(MARGIN)
-    codes = code_map_picture(chain.codes[0], chain.codes[0])
-    pictures = (("image x", chain.image), ("codes z₀", codes), ("reconstruction", chain.reconstruction))
+    codes = code_map_picture(diffused.codes[0], diffused.codes[0])
+    pictures = (("image x", diffused.image), ("codes z₀", codes), ("reconstruction", diffused.reconstruction))
     middle = top + side / 2
     for (label, picture), network in zip(pictures, ("encoder\nE", "decoder\nD", ""), strict=True):
         _picture(figure, picture, x + side / 2, top, side)
@@ -113,12 +125,14 @@ def _first_stage(figure: Figure, chain: Chain, top: int) -> None:
             x += box + gap
 
 
-def _bars(figure: Figure, chain: Chain, values: np.ndarray, left: float, top: int, side: int, first: bool) -> None:
+def _bars(
+    figure: Figure, diffused: Diffused, values: np.ndarray, left: float, top: int, side: int, first: bool
+) -> None:
     axes = pixel_axes(figure, left, top, side, 110)
     axes.bar(
         range(len(values)),
         values,
-        color=code_colours(chain.bar_codes),
+        color=code_colours(diffused.bar_codes),
         edgecolor=GREY,
         linewidth=0.4,
         width=0.85,
@@ -128,22 +142,22 @@ def _bars(figure: Figure, chain: Chain, values: np.ndarray, left: float, top: in
     axes.grid(False)
 
 
-def draw_pipeline(chain: Chain) -> Figure:
+def draw_pipeline(diffused: Diffused) -> Figure:
     """Figure 2: the first stage above, the diffusion below, with the probabilities of one position."""
-    k = len(chain.timesteps)
-    width = max(chain.image.shape[1] if chain.image.shape[1] < 128 else 0, chain.codes.shape[2])
+    k = len(diffused.timesteps)
+    width = max(diffused.image.shape[1] if diffused.image.shape[1] < 128 else 0, diffused.codes.shape[2])
     side = cell_side(width, k, GAP, WIDTH - 2 * MARGIN - INDENT)
     lefts = [MARGIN + INDENT + i * (side + GAP) for i in range(k)]
     figure = new_figure(WIDTH, HEIGHT - 2 * (160 - side))
     pixel_text(figure, MARGIN, 20, "1  Compress: picture to discrete codes and back", weight="bold")
-    _first_stage(figure, chain, 76)
+    _first_stage(figure, diffused, 76)
     pixel_text(figure, MARGIN, 320, "2  Fit the distribution of codes by discrete diffusion", weight="bold")
-    top = _diffusion(figure, chain, lefts, side, 372)
-    _probabilities(figure, chain, lefts, side, top)
+    top = _diffusion(figure, diffused, lefts, side, 372)
+    _probabilities(figure, diffused, lefts, side, top)
     return figure
 
 
-def _diffusion(figure: Figure, chain: Chain, lefts: list[int], side: int, top: int) -> int:
+def _diffusion(figure: Figure, diffused: Diffused, lefts: list[int], side: int, top: int) -> int:
     """Code maps at every t with their decoded pictures, between the arrows; returns where the drawing ends."""
     start, end = lefts[0], lefts[-1] + side
     middle = (start + end) / 2
@@ -151,11 +165,11 @@ def _diffusion(figure: Figure, chain: Chain, lefts: list[int], side: int, top: i
     pixel_text(figure, middle, top, words, ha="center", size=8, color=BLUE)
     _arrow(figure, (start, top + 48), (end, top + 48), BLUE)
     maps, pictures = top + 104, top + 104 + side + GAP
-    for left, t, codes, picture in zip(lefts, chain.timesteps, chain.codes, chain.decoded, strict=True):
+    for left, t, codes, picture in zip(lefts, diffused.timesteps, diffused.codes, diffused.decoded, strict=True):
         centre = left + side / 2
         pixel_text(figure, centre, top + 64, f"$t = {t}$", ha="center", size=8)
-        _picture(figure, code_map_picture(codes, chain.codes[0]), centre, maps, side)
-        _mark(figure, chain, centre, maps, side)
+        _picture(figure, code_map_picture(codes, diffused.codes[0]), centre, maps, side)
+        _mark(figure, diffused, centre, maps, side)
         _picture(figure, picture, centre, pictures, side)
     bottom = pictures + side
     _arrow(figure, (end, bottom + 26), (start, bottom + 26), RED)
@@ -164,33 +178,36 @@ def _diffusion(figure: Figure, chain: Chain, lefts: list[int], side: int, top: i
     return bottom + 100
 
 
-def _probabilities(figure: Figure, chain: Chain, lefts: list[int], side: int, top: int) -> None:
+def _probabilities(figure: Figure, diffused: Diffused, lefts: list[int], side: int, top: int) -> None:
     """Bar charts of the shown codes' probabilities at every t, forward and predicted."""
-    row, column = (int(v) + 1 for v in chain.position)
-    shown = f"{len(chain.bar_codes)} of the {chain.codebook_size} codes"
+    row, column = (int(v) + 1 for v in diffused.position)
+    shown = f"{len(diffused.bar_codes)} of the {diffused.codebook_size} codes"
     words = f"Probability of {shown} at the marked place (row {row}, column {column})"
     pixel_text(figure, MARGIN, top, words, size=8)
     rows = (
-        (r"forward $q(z_t\,|\,z_0)$", chain.forward, BLUE),
-        (r"predicted $p_\theta(z_0\,|\,z_t)$", chain.predicted, RED),
+        (r"forward $q(z_t\,|\,z_0)$", diffused.forward, BLUE),
+        (r"predicted $p_\theta(z_0\,|\,z_t)$", diffused.predicted, RED),
     )
     for i, (label, values, colour) in enumerate(rows):
         y = top + 44 + i * 170
         pixel_text(figure, lefts[0], y, label, size=8, color=colour)
         for j, left in enumerate(lefts):
-            _bars(figure, chain, values[j], left, y + 42, side, first=j == 0)
+            _bars(figure, diffused, values[j], left, y + 42, side, first=j == 0)
     words = "Nearly black cells: codes that noise has replaced. One colour is one code everywhere, in the bars too."
     footer(figure, top + 400, wrapped(words, WIDTH - 2 * MARGIN))
 
 
-def _mark(figure: Figure, chain: Chain, centre: float, top: int, side: int) -> None:
+def _mark(figure: Figure, diffused: Diffused, centre: float, top: int, side: int) -> None:
     """Frame the position whose probabilities are shown."""
-    rows, columns = chain.codes.shape[1:]
+    rows, columns = diffused.codes.shape[1:]
     cell = fitted(np.zeros((rows, columns, 3), np.uint8), side).shape[1] // columns
     left, upper = round(centre - cell * columns / 2), top + (side - cell * rows) // 2
     axes = pixel_axes(figure, left, upper, cell * columns, cell * rows)
     axes.set(xlim=(0, columns), ylim=(rows, 0))
     axes.set_axis_off()
-    row, column = (int(v) for v in chain.position)
+    row, column = (int(v) for v in diffused.position)
     for colour, width in (("white", 2.4), ("black", 0.9)):
         axes.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=colour, linewidth=width, clip_on=False))
+
+
+FIGURE = PaperFigure(2, "3", _files, _compose)

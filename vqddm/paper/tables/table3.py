@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from vqddm.paper.plan import Plan
+from vqddm.paper.metrics import Metrics
 from vqddm.paper.render import DASH, short
 from vqddm.paper.reported import reported
+from vqddm.paper.tables.record import Table
 
 PAPER_CODEBOOK = "1024"
 STAGE = re.compile(r"(?P<stage>conv_in|conv_out|mid|(?:down|up)\.\d+)")
 
 
-def table3_rows(plan: Plan, root: Path) -> pd.DataFrame:
+def gather(metrics: Metrics) -> pd.DataFrame:
     """One row for each convolution of the first stage at the paper's size and at the suite's, then the sizes.
 
-    Args:
-        plan: the suite; the main dataset's first prior says which first stage is read.
-        root: the suite's results folder.
+    The suite's is that of the main dataset's first prior.
 
     Returns:
         Columns `network` (`paper` or the suite's), `part`, `name`, channels, kernel, and `parameters` (only in the
         rows named `(all)`).
     """
-    main = plan.roles.celebahq
-    sizes = {"paper": (plan.metrics(root, None, None, "paper_counts") or {}).get(PAPER_CODEBOOK)}
-    sizes["suite"] = plan.metrics(root, main, plan.datasets[main].main_prior, "counts")
+    sizes = {"paper": (metrics.read("paper_counts") or {}).get(PAPER_CODEBOOK)}
+    sizes["suite"] = metrics.read("counts", metrics.plan.roles.celebahq, method="prior")
     rows: list[dict[str, Any]] = []
     for network, counts in sizes.items():
         autoencoder = counts["autoencoder"] if counts else {"layers": []}
@@ -82,7 +79,7 @@ def _order(part: str, stages: list[str]) -> list[str]:
     return ["conv_in", "mid", *levels, "conv_out"]
 
 
-def table3_display(tidy: pd.DataFrame) -> pd.DataFrame:
+def display(tidy: pd.DataFrame) -> pd.DataFrame:
     """Table 3 as it is read: a row for each stage, the paper's brief text, its size and the suite's."""
     rows = []
     for part in ("encoder", "decoder"):
@@ -113,3 +110,6 @@ def _brief_stages(part: str) -> list[str]:
     if part == "encoder":
         return ["conv_in", "down", "mid", "conv_out"]
     return ["conv_in", "mid", "up", "conv_out"]
+
+
+TABLE = Table("table3", "A", gather, display)

@@ -1,0 +1,76 @@
+"""The paper's claims, each judged by a fixed rule from measured numbers.
+
+A claim holds only where the numbers show it beyond their spread, which is that of the evaluation (draws, pictures, code
+maps) and not of trainings. A claim that the suite cannot speak to is said to be not testable, never counted either way.
+Only the rule about speed reads timings, which differ from run to run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from vqddm.artifacts import replacing
+from vqddm.paper.claims import codebook, generation, inpainting
+from vqddm.paper.claims.evidence import ONE_TRAINING, Claim
+from vqddm.paper.metrics import Metrics
+from vqddm.paper.plan import Plan
+from vqddm.paper.render import markdown
+from vqddm.registry import Registry
+
+CLAIMS: Registry[Claim] = Registry("claim", [*codebook.CLAIMS, *generation.CLAIMS, *inpainting.CLAIMS])
+
+
+def claims_inputs(plan: Plan) -> list[str]:
+    """The metric files that the claims read, relative to the suite's results folder."""
+    metrics = Metrics(plan)
+    for claim in CLAIMS.values():
+        claim.judge(metrics)
+    for dataset in plan.datasets:
+        metrics.read("floor", dataset)  # told only beside distances that were measured
+    return list(metrics.asked)
+
+
+def judge(plan: Plan, root: Path) -> pd.DataFrame:
+    """One row for each claim: `id`, `claim`, `place`, `measured`, `verdict`, `rule`, `evidence` (files read).
+
+    Args:
+        plan: the suite.
+        root: the suite's results folder; what was not measured there makes a claim not testable.
+
+    Raises:
+        UserError: a metric file is damaged.
+    """
+    rows = []
+    for claim in CLAIMS.values():
+        metrics = Metrics(plan, root)
+        found = claim.judge(metrics)
+        rows.append(
+            {
+                "id": claim.name,
+                "claim": claim.says,
+                "place": claim.place,
+                "measured": found.measured,
+                "verdict": found.verdict,
+                "rule": claim.rule,
+                "evidence": "; ".join(metrics.found),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def claims(plan: Plan, root: Path, out: Path) -> None:
+    """Judge every claim and write `out`.csv, and `out`.md with a sentence on what their spread is.
+
+    Args:
+        plan: the suite.
+        root: the suite's results folder.
+        out: path without suffix.
+    """
+    found = judge(plan, root)
+    shown = found[["claim", "place", "measured", "verdict", "rule"]].rename(columns=str.capitalize)
+    texts = {".csv": found.to_csv(index=False, lineterminator="\n"), ".md": f"{ONE_TRAINING}\n\n{markdown(shown)}"}
+    for suffix, content in texts.items():
+        with replacing(out.with_name(out.name + suffix)) as aside:
+            aside.write_text(content, encoding="utf-8")

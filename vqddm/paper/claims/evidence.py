@@ -1,0 +1,147 @@
+"""What claims are made of: a record with a rule, verdicts, and distances compared with their spread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from vqddm.artifacts import UserError
+from vqddm.paper.metrics import Metrics
+from vqddm.paper.plan import paper_rows
+from vqddm.paper.render import with_spread
+
+REPRODUCED = "reproduced"
+NOT_REPRODUCED = "not reproduced"
+NOT_TESTABLE = "not measured in this suite"
+ONE_TRAINING = (
+    "One training stands behind each number: spreads are over draws, pictures or code maps of the evaluation, so "
+    "“beyond the spread” speaks of these checkpoints, not of the methods trained again."
+)
+BEYOND = "the Fréchet distance is lower beyond the spread of its draws, on every dataset"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict with its numbers in words."""
+
+    verdict: str
+    measured: str
+
+    @classmethod
+    def of(cls, holds: bool, measured: str) -> Judgement:
+        """That of a claim that was tested."""
+        return cls(REPRODUCED if holds else NOT_REPRODUCED, measured)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim: what the paper says and where, the rule of its verdict, and the function that applies it."""
+
+    name: str
+    says: str
+    place: str
+    rule: str
+    judge: Callable[[Metrics], Judgement]
+
+
+Check = Callable[[Metrics, str], tuple[bool | None, str] | None]
+
+
+def on_every_dataset(check: Check, missing: str, note: str = "") -> Callable[[Metrics], Judgement]:
+    """Reproduced iff the check holds on every dataset on which it could be made.
+
+    Args:
+        check: whether the claim holds on a dataset (None: it does not count there), and the numbers in words; None
+            where nothing was measured.
+        missing: what the suite lacks where no dataset could be checked.
+        note: said behind what was measured.
+    """
+
+    def judge(metrics: Metrics) -> Judgement:
+        checked = {
+            dataset.title: found
+            for name, dataset in metrics.plan.datasets.items()
+            if (found := check(metrics, name)) is not None
+        }
+        if not checked:
+            return Judgement(NOT_TESTABLE, f"Not measured in this suite: {missing}")
+        counted = [held for held, _ in checked.values() if held is not None]
+        words = ". ".join(f"{title}: {text}" for title, (_, text) in checked.items()) + f".{note}"
+        return Judgement.of(all(counted), words) if counted else Judgement(NOT_TESTABLE, words)
+
+    return judge
+
+
+def reconstruction(metrics: Metrics, dataset: str, row: str) -> dict[str, Any] | None:
+    """The reconstruction metrics of the first stage that stands in a row of Table 1."""
+    stage = paper_rows(metrics.plan.datasets[dataset].first_stages).get(row)
+    return metrics.read("reconstruction", dataset, stage) if stage else None
+
+
+def samples(metrics: Metrics, dataset: str, row: str) -> dict[str, Any] | None:
+    """The metrics of samples with all T steps of the prior that stands in a row of Table 2."""
+    stage = paper_rows(metrics.plan.datasets[dataset].priors).get(row)
+    return metrics.read("samples", dataset, stage, "prior") if stage else None
+
+
+def floor(metrics: Metrics, dataset: str) -> str:
+    """The floor's words, empty where it was not measured."""
+    found = metrics.read("floor", dataset)
+    return f", floor {found['distance']['frechet']:.2f}" if found else ""
+
+
+def above(*terms: tuple[float, dict[str, Any]]) -> tuple[bool, str]:
+    """Whether a weighted sum of distances is above 0 beyond its spread, and where it lies in words.
+
+    Beyond means by more than twice the weighted deviations in quadrature. They are the Fréchet distance's own over
+    independent draws; where there was one draw only, the sum of the KIDs must be above 0 too, by more than twice
+    their deviations over subsets.
+
+    Args:
+        terms: each a weight and a distance as it was measured.
+
+    Raises:
+        UserError: they were measured with different feature networks.
+    """
+    names = sorted({distance["name"] for _, distance in terms})
+    if len(names) > 1:
+        raise UserError(f"{' cannot be compared with '.join(names)}; measure both again")
+    of_draws = all(distance.get("frechet_std") is not None for _, distance in terms)
+    measure = "frechet" if of_draws else "kid"
+    total = sum(weight * distance[measure] for weight, distance in terms)
+    spread = 2 * math.hypot(*(weight * distance[f"{measure}_std"] for weight, distance in terms))
+    where = f"{'beyond' if abs(total) > spread else 'within'} the spread{'' if of_draws else ' of KID'}"
+    return sum(weight * distance["frechet"] for weight, distance in terms) > 0 and total > spread, where
+
+
+def lower(first: dict[str, Any], second: dict[str, Any]) -> tuple[bool, str]:
+    """Whether one distance is below another beyond the spread, and the numbers in words.
+
+    Raises:
+        UserError: the two were measured with different feature networks.
+    """
+    holds, where = above((1, second), (-1, first))
+    return holds, f"{_against(first, second)}, {where}"
+
+
+def at_most(first: dict[str, Any], second: dict[str, Any], factor: float) -> tuple[bool, str]:
+    """Whether one distance is at most `factor` times another beyond the spread, and the numbers in words.
+
+    Raises:
+        UserError: the two were measured with different feature networks.
+    """
+    holds, where = above((factor, second), (-1, first))
+    ratio = first["frechet"] / second["frechet"]
+    return holds, f"{_against(first, second)}, {ratio:.2f} times where {factor:.2f} is the limit, {where}"
+
+
+def _against(first: dict[str, Any], second: dict[str, Any]) -> str:
+    shown = [with_spread(one["frechet"], one.get("frechet_std")) for one in (first, second)]
+    return f"{first['name']} {shown[0]} against {shown[1]}"
+
+
+def interval(mean: dict[str, float]) -> tuple[float, float]:
+    """The ends of the 95 % interval of a mean over pictures."""
+    return mean["mean"] - mean["half_width"], mean["mean"] + mean["half_width"]

@@ -1,0 +1,228 @@
+"""Figure 1: quality against cost and size, the paper's rows and each dataset's in their own units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
+from vqddm.artifacts import UserError, read_json
+from vqddm.methods import BASELINES
+from vqddm.paper.counts import macs_per_image, network_of, recounted
+from vqddm.paper.figures.files import Files, measured_distance
+from vqddm.paper.figures.labels import place_labels
+from vqddm.paper.figures.record import PaperFigure
+from vqddm.paper.figures.style import (
+    BLUE,
+    INK,
+    MARGIN,
+    ORANGE,
+    WIDTH,
+    footer,
+    height_of,
+    new_figure,
+    not_comparable,
+    pixel_axes,
+    wrapped,
+)
+from vqddm.paper.names import first_stage_label, sampler, short_title
+from vqddm.paper.render import with_spread
+from vqddm.paper.reported import reported
+
+LARGEST = 700, 260  # square points of the largest blob: of the paper's panel, and of ours, where many come close
+COLOURS = {BLUE: "VQ-DDM, the paper's method", ORANGE: "what it is compared with"}
+LABELS = {"absorbing": "absorbing chain"}  # what of ours is called otherwise here than in tables
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One method in Figure 1: what it costs, how good it is, how large it is.
+
+    `recounted` are the operations of the same, counted here in full; None where they are not known.
+    """
+
+    label: str
+    operations: float
+    distance: float
+    parameters: float
+    colour: str
+    recounted: float | None = None
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Where a method's costs and samples stand; `steps` are those of the samples."""
+
+    label: str
+    counts: Path
+    samples: Path
+    steps: int
+    colour: str = ORANGE
+
+
+def _measured(files: Files) -> dict[str, list[_Measured]]:
+    """The priors, then baselines, of the two datasets that the paper generates, by title of the dataset."""
+    plan, found = files.plan, {}
+    for dataset in dict.fromkeys(d for d in (plan.role("celebahq"), plan.role("lsun_church")) if d):
+        about = plan.datasets[dataset]
+
+        def of(label: str, method: str, stage: str | None = None, colour: str = ORANGE, d: str = dataset) -> _Measured:
+            counts, samples = (files.metric(kind, d, stage, method) for kind in ("counts", "samples"))
+            return _Measured(label, counts, samples, plan.datasets[d].steps_of(method)[-1], colour)
+
+        rows = [of(first_stage_label(stage), "prior", stage, BLUE) for stage in about.priors]
+        for method in sorted(BASELINES.values(), key=lambda method: method.row is not None):  # variants of ours first
+            if about.steps_of(method.name):
+                label = LABELS.get(method.name, short_title(method))
+                if method.fills == "pixels":
+                    label = f"{sampler(method)}, {about.steps_of(method.name)[-1]} steps"
+                elif method.row is None:
+                    label = f"{label}, {first_stage_label(about.main_prior)}"
+                rows.append(of(label, method.name))
+        found[about.title] = rows
+    return found
+
+
+def _files(files: Files) -> list[Path]:
+    rows = [row for found in _measured(files).values() for row in found]
+    return [files.metric("paper_counts"), *(path for row in rows for path in (row.counts, row.samples))]
+
+
+def _compose(files: Files) -> Figure:
+    rows = reported()["table2"]["rows"]
+    networks = read_json(files.metric("paper_counts"))
+    drawn = [row for row in rows if row["flops"] and row["parameters"]]
+    of_paper = [
+        Blob(
+            _short(row["method"]),
+            row["flops"]["value"],
+            row["fid"]["value"],
+            row["parameters"]["value"],
+            BLUE if row["source"] == "ours" else ORANGE,
+            recounted(networks, row)["counted_macs_as_printed"],
+        )
+        for row in drawn
+    ]
+    names: set[str] = set()
+    measured: dict[str, list[Blob]] = {}
+    for title, found in _measured(files).items():
+        measured[title] = []
+        for one in found:
+            counts, distance = read_json(one.counts), measured_distance(one.samples)
+            names.add(distance["name"])
+            parameters = network_of(counts)["parameters"]
+            told = with_spread(distance["frechet"], distance.get("frechet_std"), 1)
+            label = f"{one.label}: {told}, {parameters / 1e6:.3g} M parameters"
+            operations = macs_per_image(counts, one.steps)
+            measured[title].append(Blob(label, operations, distance["frechet"], parameters, one.colour))
+    if len(names) > 1:
+        raise UserError(
+            f"{files.results / 'metrics'}: distances of several kinds ({', '.join(sorted(names))}); measure again"
+        )
+    return draw_operations(of_paper, measured, names.pop(), [row["method"] for row in rows if row not in drawn])
+
+
+def _short(method: str) -> str:
+    """A method of Table 2 as short as a label must be."""
+    ours = method.replace("ours (", "").replace(" w/o ReFiT)", "\nwithout ReFiT").replace(" w/ ReFiT)", "")
+    return ours.replace(" + ", " +\n")
+
+
+def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
+    """One panel of Figure 1; small blobs lie on large ones, and outlines on all of them, so that none is hidden."""
+    blobs = sorted(blobs, key=lambda blob: -blob.parameters)
+    axes.set_xscale("log")
+    operations, distances = [b.operations for b in blobs], [b.distance for b in blobs]
+    most = max(b.recounted or b.operations for b in blobs)
+    narrow = most < 10 * min(operations)
+    axes.set_xlim(min(operations) / 5, most * (30 if narrow else 3))  # room for the labels
+    recounts = [[(b.operations, b.distance), (b.recounted, b.distance)] for b in blobs if b.recounted is not None]
+    room = 0.18 * max(max(distances) - min(distances), 0.1 * max(distances))
+    axes.set_ylim(max(0, min(distances) - room), max(distances) + room)
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 3.0)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    areas = [largest * b.parameters / blobs[0].parameters for b in blobs]
+    axes.scatter(operations, distances, s=areas, c=[b.colour for b in blobs], alpha=0.6, linewidths=0)
+    axes.scatter(operations, distances, s=areas, facecolors="none", edgecolors=INK, linewidths=0.7)
+    for line in recounts:
+        axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.8)
+        axes.plot(*line[-1], marker="D", markersize=4, markerfacecolor="white", markeredgecolor=INK)
+    radii = [(area / 3.1416) ** 0.5 for area in areas]
+    points = [(b.operations, b.distance, b.label) for b in blobs]
+    place_labels(axes, points[::-1], radii[::-1], recounts)  # a large blob's label has more places to go to
+
+
+def draw_operations(
+    reported: Sequence[Blob],
+    measured: Mapping[str, Sequence[Blob]],
+    distance_name: str,
+    left_out: Sequence[str],
+) -> Figure:
+    """Figure 1: distance against operations; the blobs' areas grow with the number of parameters.
+
+    Args:
+        reported: the paper's rows, in its own units.
+        measured: this suite's rows for the title of each dataset, numbered and listed below: MACs of a whole image,
+            and a distance that may have another name.
+        distance_name: name of the measured distance.
+        left_out: reported methods without operations or parameters.
+    """
+    above, below = _words_of_operations(distance_name, left_out)
+    keys = {title: _key(blobs) for title, blobs in measured.items()}
+    tops = [765 + height_of(above) + 70]  # of the dataset's panels, and of what stands below them
+    for key in keys.values():
+        tops.append(tops[-1] + 570 + height_of(key))
+    figure = new_figure(WIDTH, tops[-1] - 30 + height_of(below))
+    upper = pixel_axes(figure, 115, 60, WIDTH - 150, 600)
+    upper.set(title="Reported by the paper (CelebA-HQ 256 × 256)", xlabel="operations (log scale)", ylabel="FID")
+    handles: list[Artist] = [Patch(color=c, alpha=0.6, label=words) for c, words in COLOURS.items()]
+    if any(blob.recounted is not None for blob in reported):
+        handles.append(
+            Line2D([], [], color=INK, marker="D", markersize=4, markerfacecolor="white", label="counted here")
+        )
+    upper.legend(handles=handles, loc="upper left")
+    _blobs(upper, reported, LARGEST[0])
+    footer(figure, 765, above)
+    for top, (title, blobs) in zip(tops, measured.items(), strict=False):
+        panel = pixel_axes(figure, 115, top, WIDTH - 150, 400)
+        panel.set(
+            title=f"Measured here on {title}: a whole picture",
+            xlabel="multiply-accumulates per picture (log scale)",
+            ylabel=distance_name,
+        )
+        _blobs(panel, [replace(blob, label=str(n)) for n, blob in enumerate(blobs, 1)], LARGEST[1])
+        footer(figure, top + 505, keys[title])
+    footer(figure, tops[-1] - 40, below)
+    return figure
+
+
+def _words_of_operations(distance_name: str, left_out: Sequence[str]) -> tuple[str, str]:
+    """What stands below the paper's panel of Figure 1, and below all."""
+    above = (
+        "Operations as printed in Table 2: one network evaluation for diffusion models, a whole code map for the"
+        " transformer. Diamonds: the same networks built and counted here, transposed convolutions too, where their"
+        " architecture is known." + (f" Without printed cost, so not drawn: {', '.join(left_out)}." if left_out else "")
+    )
+    below = (
+        "Colours are the same in all panels. Area of a blob: parameters of the network that generates; each panel has"
+        " its own scale. Measured here are all steps and the decoder."
+        " Distances on one dataset do not compare with those on another."
+        f" {not_comparable(distance_name)}"
+    )
+    return wrapped(above, WIDTH - 2 * MARGIN), wrapped(below, WIDTH - 2 * MARGIN)
+
+
+def _key(blobs: Sequence[Blob]) -> str:
+    """The numbered list below a panel."""
+    return "\n".join(f"{number}  {blob.label}" for number, blob in enumerate(blobs, 1))
+
+
+FIGURE = PaperFigure(1, "1", _files, _compose)

@@ -1,0 +1,53 @@
+"""What Figures 5 and 6 share: seconds of one machine as hours, an axis of sampling steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
+
+MAPS = 50_000  # code maps and images whose hours are told
+SECONDS_PER_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast one machine samples and decodes, in seconds per image."""
+
+    per_step: float
+    decode: float
+
+    def hours_of_maps(self, steps: int) -> float:
+        """Hours to sample 50,000 code maps."""
+        return MAPS * steps * self.per_step / SECONDS_PER_HOUR
+
+    def hours_of_images(self, steps: int) -> float:
+        """Hours to sample 50,000 code maps and decode them."""
+        return self.hours_of_maps(steps) + MAPS * self.decode / SECONDS_PER_HOUR
+
+
+def machine_of(timed: dict[str, Any]) -> str:
+    """The machine on which something was timed."""
+    threads = timed["threads"]
+    return f"{timed['device']}, {threads} thread{'s' if threads != 1 else ''}"
+
+
+def hours(value: float) -> str:
+    """Two significant digits with the unit, such as `0.023 h` or `10 h`."""
+    return f"{value:.2g} h" if value < 100 else f"{value:.0f} h"
+
+
+def steps_axis(axes: Axes, steps: Sequence[int], room: float = 1.9) -> None:
+    """Sampling steps on a logarithmic axis, with so many times the most steps as room for labels on the right."""
+    axes.set_xscale("log")
+    axes.set_xlim(min(steps) / 1.6, max(steps) * room)
+    shown: list[int] = []
+    for step in sorted(set(steps)):  # leave out ticks that would touch their left neighbour
+        if not shown or step / shown[-1] > 1.45:
+            shown.append(step)
+    axes.set_xticks(shown, [f"{s:,}".replace(",", " ") for s in shown])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("sampling steps (log scale)")

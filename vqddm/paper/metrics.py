@@ -1,0 +1,49 @@
+"""A suite's measured numbers, read by name; who reads them is asked which they were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vqddm.artifacts import UserError, read_json
+from vqddm.paper.plan import Plan
+
+
+@dataclass
+class Metrics:
+    """The metrics below a results folder; None: nothing is measured. `asked` is each path, and whether it was there."""
+
+    plan: Plan
+    root: Path | None = None
+    asked: dict[str, bool] = field(default_factory=dict)
+
+    def read(
+        self,
+        kind: str,
+        dataset: str | None = None,
+        stage: str | None = None,
+        method: str | None = None,
+        steps: int | None = None,
+    ) -> dict[str, Any] | None:
+        """One metric, by the arguments of `Plan.metric`; None where it was not measured or the method is not trained.
+
+        Raises:
+            UserError: the file is there but damaged.
+        """
+        if dataset and method and not self.plan.datasets[dataset].steps_of(method):
+            return None
+        name = self.plan.metric(kind, dataset, stage, method, steps)
+        path = self.root / name if self.root else None
+        self.asked[name] = path is not None and path.exists()
+        if path is None or not path.exists():
+            return None
+        value = read_json(path)
+        if not isinstance(value, dict):
+            raise UserError(f"{path}: expected a JSON object; delete it and build it again")
+        return value
+
+    @property
+    def found(self) -> list[str]:
+        """The files that were read, in the order of the first asking."""
+        return [name for name, there in self.asked.items() if there]
