@@ -83,13 +83,7 @@ class PriorRecipe(NetworkRecipe):
 
 
 @trains
-def train_prior(
-    *,
-    codes: Path,
-    params: PriorParams,
-    codebook_size: int,
-    micro_batch: int | None = None,
-) -> Training:
+def train_prior(*, codes: Path, params: PriorParams, codebook_size: int, micro_batch: int | None = None) -> Training:
     """Train the discrete diffusion prior on the code maps of a first stage.
 
     Args:

@@ -31,13 +31,7 @@ def with_codebook(model: FirstStage, centres: Tensor) -> FirstStage:
 
 
 @trains
-def finetune(
-    *,
-    source: Path,
-    centres: Path,
-    data: Path,
-    params: RefitParams,
-) -> Training:
+def finetune(*, source: Path, centres: Path, data: Path, params: RefitParams) -> Training:
     """Fine-tune decoder and discriminator on a rebuilt codebook.
 
     Args:

@@ -125,12 +125,7 @@ class FirstStageRecipe(Recipe):
 
 
 @trains
-def train_vqgan(
-    *,
-    data: Path,
-    params: VQGANParams,
-    codebook_size: int,
-) -> Training:
+def train_vqgan(*, data: Path, params: VQGANParams, codebook_size: int) -> Training:
     """Train a VQ-GAN from scratch (section 2.2).
 
     Args:

@@ -51,11 +51,7 @@ class DDPMRecipe(NetworkRecipe):
 
 
 @trains
-def train_ddpm(
-    *,
-    data: Path,
-    params: DDPMParams,
-) -> Training:
+def train_ddpm(*, data: Path, params: DDPMParams) -> Training:
     """Train the pixel diffusion on the images of a split.
 
     Args:

@@ -48,13 +48,7 @@ class DVAERecipe(NetworkRecipe):
 
 
 @trains
-def train_dvae(
-    *,
-    data: Path,
-    autoencoder: AutoencoderParams,
-    params: DVAEParams,
-    codebook_size: int,
-) -> Training:
+def train_dvae(*, data: Path, autoencoder: AutoencoderParams, params: DVAEParams, codebook_size: int) -> Training:
     """Train a discrete VAE with Gumbel-softmax.
 
     Args:

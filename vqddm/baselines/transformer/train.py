@@ -58,12 +58,7 @@ class TransformerRecipe(NetworkRecipe):
 
 
 @trains
-def train_transformer(
-    *,
-    codes: Path,
-    params: TransformerParams,
-    codebook_size: int,
-) -> Training:
+def train_transformer(*, codes: Path, params: TransformerParams, codebook_size: int) -> Training:
     """Train the autoregressive transformer prior on the code maps of a first stage.
 
     Args:

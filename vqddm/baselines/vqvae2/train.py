@@ -39,13 +39,7 @@ class VQVAE2Recipe(NetworkRecipe):
 
 
 @trains
-def train_vqvae2(
-    *,
-    data: Path,
-    autoencoder: AutoencoderParams,
-    params: VQVAE2Params,
-    codebook_size: int,
-) -> Training:
+def train_vqvae2(*, data: Path, autoencoder: AutoencoderParams, params: VQVAE2Params, codebook_size: int) -> Training:
     """Train a VQ-VAE-2.
 
     Args:
