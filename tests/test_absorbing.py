@@ -8,16 +8,15 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
+from helpers.recipes import CASES, JOINT, between, brute_posterior, keeps, parts, strides
 from pydantic import ValidationError
 from scipy.stats import chisquare
-from test_diffusion import CASES, JOINT, between, brute_posterior, keeps, parts, strides
 from torch import Tensor, nn
 
 from vqddm.prior import absorbing
 from vqddm.prior.diffusion import strided_timesteps
-from vqddm.prior.inpaint import inpaint_codes
-from vqddm.prior.likelihood import exact_bits
-from vqddm.prior.sample import sample_codes
+from vqddm.prior.likelihood import bound_bits
+from vqddm.prior.reverse import inpaint_codes, sample_codes
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.settings import DiffusionParams
 from vqddm.prior.transitions import TRANSITIONS
@@ -164,7 +163,7 @@ def test_coupled_codes_are_sampled_as_enumerated(steps: int) -> None:
 
 
 def test_the_bound_is_the_enumerated_one() -> None:
-    """Mean of `exact_bits` over its draws against every z_t enumerated, prior KL included."""
+    """Mean of `bound_bits` over its draws against every z_t enumerated, prior KL included."""
     schedule, oracle, codes, z0 = NoiseSchedule(6, "sqrt_cosine"), Oracle(JOINT), 3, (0, 2)
     steps = matrices(codes, 6, "sqrt_cosine")
     nats = 2 * absorbing.prior_kl(schedule.interval(0, 6, torch.float64), codes)
@@ -180,7 +179,7 @@ def test_the_bound_is_the_enumerated_one() -> None:
                 q = brute_posterior(steps, t - 1, t, np.eye(codes + 1)[a])[b]
                 nats += chance * np.sum(q[q > 0] * np.log(q[q > 0] / p[q > 0]))
     images = torch.tensor([[z0]]).expand(4000, 1, 2)
-    bits, terms = exact_bits(oracle, schedule, images, torch.Generator().manual_seed(0), batch_size=5000)
+    bits, terms = bound_bits(oracle, schedule, images, torch.Generator().manual_seed(0), batch_size=5000)
     assert terms.shape == (6,)
     assert abs(float(bits.mean()) - nats / 2 / math.log(2)) < 4 * float(bits.std()) / math.sqrt(4000)
     assert float(bits.mean()) > -math.log2(chain_output(JOINT.numpy(), schedule, 6)[z0]) / 2  # an upper bound

@@ -56,7 +56,7 @@ def test_the_step_sweep_is_the_main_priors(root: Path) -> None:
 def test_hours_are_times_of_what_each_takes(root: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # LPIPS has no weights there
     params = tiny(root, perceptual="lpips_vgg")
-    said = write_cost(params, tmp_path / "cost.csv", threads=1)
+    said = write_cost(params=params, out=tmp_path / "cost.csv", threads=1)
     table = pd.read_csv(tmp_path / "cost.csv", keep_default_na=False)
     rows, total = table.iloc[:-1], table.iloc[-1]
     untimed = rows[rows.what == "VQ-GAN, training step"].iloc[0]

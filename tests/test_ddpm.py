@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,22 +12,24 @@ import pytest
 import torch
 import yaml
 from diffusers import DDIMScheduler, DDPMScheduler
+from helpers.recipes import paper, write_pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_baselines import STAGE, with_baselines
 from test_paper import distance, judge, lay, make_plan, row
 from torch import Tensor, nn
 
-from vqddm.artifacts import UserError, write_array, write_json
+from vqddm.artifacts import UserError
 from vqddm.baselines.ddpm.network import DDPM, add_noise, alpha_bars, ddim_step, sample_pixels
-from vqddm.baselines.ddpm.sample import sample_images
+from vqddm.baselines.ddpm.sampler import load_ddpm
 from vqddm.baselines.ddpm.settings import DDPMParams
-from vqddm.baselines.ddpm.train import load_ddpm, train_ddpm
-from vqddm.evaluate.networks import PAPER_DDPM, count_ddpm
+from vqddm.baselines.ddpm.train import train_ddpm
+from vqddm.evaluate.networks import count_ddpm
 from vqddm.paper.plan import Plan
 from vqddm.paper.tables import TABLES
-from vqddm.params import Params
-from vqddm.settings import TrainingParams, parse
+from vqddm.params import resolve
+from vqddm.prior.sample import sample_images
+from vqddm.settings import TrainingParams
 
 PARAMS = DDPMParams(
     timesteps=20,
@@ -109,42 +112,50 @@ def test_any_number_of_steps_ends_in_the_data(steps: int, eta: float) -> None:
 
 
 def test_the_papers_network_has_its_parameters() -> None:
-    found = count_ddpm(256, PAPER_DDPM)
+    found = count_ddpm(256, paper().ddpm)
     assert found["parameters"] == 113_673_219  # google/ddpm-celebahq-256's published checkpoint
     assert found["macs_per_step"] / 2 == pytest.approx(124e9, rel=0.005)  # Table 2 prints half of them
 
 
-def write_pictures(folder: Path) -> Path:
-    """Pictures of one colour each, from dark to bright."""
-    images = np.repeat(np.linspace(60, 200, 32, dtype=np.uint8), 16 * 16 * 3).reshape(32, 16, 16, 3)
-    write_array(folder / "train.npy", images)
-    write_json(folder / "train.json", {"count": 32, "resolution": 16, "sha256": "of these pictures"})
-    return folder / "train.npy"
-
-
 def test_training_learns_samples_and_resumes(tmp_path: Path) -> None:
-    data, out = write_pictures(tmp_path), tmp_path / "ddpm.safetensors"
-    train_ddpm(data, PARAMS, tmp_path / "state", out, tmp_path / "curve.csv", 60.0, threads=1)
+    shades = np.repeat(np.linspace(60, 200, 32, dtype=np.uint8), 16 * 16 * 3).reshape(32, 16, 16, 3)
+    data, out = write_pictures(tmp_path / "train.npy", shades), tmp_path / "ddpm.safetensors"
+    train_ddpm(data=data, params=PARAMS, state=tmp_path / "state", out=out, curve=tmp_path / "curve.csv", threads=1)
     error = np.genfromtxt(tmp_path / "curve.csv", delimiter=",", names=True)["noise_error"]
     assert error[-10:].mean() < 0.75 * error[:3].mean()
-    network, params, about = load_ddpm(out)
-    assert params == PARAMS and about["resolution"] == 16 and not network.training
+    sampler = load_ddpm(out)
+    assert sampler.shape == (16, 16, 3) and sampler.steps == range(1, 21) and not sampler.network.training
     made = [tmp_path / f"{i}.npy" for i in range(2)]
+
+    def sample(path: Path, steps: int = 5, **how: float) -> None:
+        state = tmp_path / "samples"
+        sample_images(checkpoint=out, steps=steps, count=10, seed=3, state=state, out=path, threads=1, **how)
+
     for path in made:
-        sample_images(out, 10, 5, 0.0, 3, tmp_path / "samples", path, threads=1)
+        sample(path)
     first, again = (np.load(path) for path in made)
     assert first.shape == (10, 16, 16, 3) and first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
     with pytest.raises(UserError, match="T = 20"):
-        sample_images(out, 10, 21, 0.0, 3, tmp_path / "samples", made[0])
+        sample(made[0], steps=21)
     with pytest.raises(UserError, match="eta"):
-        sample_images(out, 10, 5, 2.0, 3, tmp_path / "samples", made[0])
+        sample(made[0], eta=2.0)
 
 
 def test_folding_pixels_loses_none() -> None:
+    """With a U-Net that changes nothing every pixel comes back in its place; and every one reaches a true one."""
     network = DDPM(16, PARAMS)
-    x = torch.rand(2, 3, 16, 16)
-    assert network(x, torch.tensor([1, 7])).shape == x.shape
+    x = torch.rand(2, 3, 16, 16, requires_grad=True)
+    network(x, torch.tensor([1, 7])).square().sum().backward()
+    assert (x.grad.abs() > 0).all()
+
+    class Same(nn.Module):
+        def forward(self, folded: Tensor, t: Tensor) -> Any:
+            assert folded.shape == (2, 12, 8, 8)
+            return SimpleNamespace(sample=folded)
+
+    network.unet = Same()  # type: ignore[assignment]
+    assert torch.equal(network(x, torch.tensor([1, 7])), x)
 
 
 # ---- where it stands in tables, figures and claims
@@ -162,7 +173,7 @@ def with_ddpm() -> tuple[Plan, dict[str, Any]]:
         metrics[f"faces/ddim_samples_{steps}"] = about | {"distance": distance(frechet)}
     metrics["faces/ddpm_counts"] = {"parameters": 1_100_000, "macs_per_step": 67_000_000, "timesteps": 1000}
     metrics["faces/speed"]["ddpm"] = {"seconds_per_step": 0.03, "timesteps": 1000}
-    metrics["paper_counts"]["ddim"] = count_ddpm(256, PAPER_DDPM)
+    metrics["paper_counts"]["ddim"] = count_ddpm(256, paper().ddpm)
     return made.model_copy(update={"datasets": made.datasets | {"faces": faces}}), metrics
 
 
@@ -209,4 +220,4 @@ def test_a_suite_names_ddims_steps() -> None:
     for steps in ([], [1001]):
         values["suites"]["mini"]["evaluate"]["ddim_steps"] = steps
         with pytest.raises(UserError, match="ddim_steps"):
-            parse(Params, values)
+            resolve(values)

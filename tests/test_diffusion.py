@@ -8,6 +8,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
+from helpers.recipes import CASES, JOINT, between, brute_posterior, keeps, parts, strides
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, chisquare
@@ -16,18 +17,10 @@ from torch import Tensor, nn
 from vqddm.artifacts import UserError
 from vqddm.prior import diffusion
 from vqddm.prior.diffusion import diffuse, draw, kl_terms, posterior, prior_kl, strided_timesteps
-from vqddm.prior.inpaint import inpaint_codes, paper_masks, random_mask
-from vqddm.prior.likelihood import exact_bits
-from vqddm.prior.sample import sample_codes
-from vqddm.prior.schedule import Interval, NoiseSchedule
-
-CASES = [(5, 4, "cosine"), (6, 10, "sqrt_cosine"), (7, 50, "cosine"), (5, 50, "sqrt_cosine")]
-
-
-def keeps(timesteps: int, kind: str) -> np.ndarray:
-    """Eq. 19 as printed, or its square root, for t = 0..T."""
-    f = np.cos((np.arange(timesteps + 1) / timesteps + 0.008) / 1.008 * np.pi / 2) ** 2
-    return f / f[0] if kind == "cosine" else np.sqrt(f / f[0])
+from vqddm.prior.likelihood import bound_bits
+from vqddm.prior.masks import paper_masks, random_mask
+from vqddm.prior.reverse import inpaint_codes, sample_codes
+from vqddm.prior.schedule import NoiseSchedule
 
 
 def matrices(codes: int, timesteps: int, kind: str) -> list[np.ndarray]:
@@ -35,31 +28,6 @@ def matrices(codes: int, timesteps: int, kind: str) -> list[np.ndarray]:
     keep = keeps(timesteps, kind)
     alphas = [keep[t] / keep[t - 1] for t in range(1, timesteps + 1)]
     return [np.eye(codes)] + [a * np.eye(codes) + (1 - a) / codes for a in alphas]
-
-
-def between(steps: list[np.ndarray], s: int, t: int) -> np.ndarray:
-    """The product Q_{s+1} ... Q_t."""
-    found = np.eye(len(steps[0]))
-    for step in steps[s + 1 : t + 1]:
-        found = found @ step
-    return found
-
-
-def brute_posterior(steps: list[np.ndarray], s: int, t: int, p0: np.ndarray) -> np.ndarray:
-    """Eqs. 20 to 22 by matrices: [z_t, z_s]."""
-    joint = between(steps, s, t).T * (p0 @ between(steps, 0, s))
-    return joint / joint.sum(1, keepdims=True)
-
-
-def parts(schedule: NoiseSchedule, s: int, t: int) -> tuple[Interval, Interval]:
-    """(late, early) in float64."""
-    return schedule.interval(s, t, torch.float64), schedule.interval(0, s, torch.float64)
-
-
-def strides(timesteps: int) -> list[tuple[int, int]]:
-    """Pairs s < t: neighbours, long jumps, from and to both ends."""
-    ends = {(0, 1), (1, 2), (timesteps - 1, timesteps), (0, timesteps), (1, timesteps)}
-    return sorted(ends | {(s, t) for s, t in product(range(0, timesteps, 7), range(1, timesteps + 1, 5)) if s < t})
 
 
 @pytest.mark.parametrize("timesteps", [2, 100, 4000])
@@ -257,9 +225,6 @@ class Oracle(nn.Module):
         return (others * torch.where(t[:, None, None] == 1, seen, 1))[:, None].log()
 
 
-JOINT = torch.tensor([[0.30, 0.02, 0.05], [0.01, 0.25, 0.02], [0.10, 0.05, 0.20]], dtype=torch.float64)
-
-
 def sampled(joint: Tensor, schedule: NoiseSchedule, steps: int, count: int) -> np.ndarray:
     """How often each of the 9 maps is sampled."""
     generator = torch.Generator().manual_seed(steps)
@@ -319,7 +284,7 @@ def test_feeding_z_t_as_if_it_were_one_step_from_s_is_wrong() -> None:
 
 
 def test_the_bound_is_the_enumerated_one() -> None:
-    """Mean of `exact_bits` over its draws against every z_t enumerated, prior KL included."""
+    """Mean of `bound_bits` over its draws against every z_t enumerated, prior KL included."""
     schedule = NoiseSchedule(6, "sqrt_cosine")
     oracle, codes, z0 = Oracle(JOINT, schedule), 3, (0, 2)
     steps = matrices(codes, 6, "sqrt_cosine")
@@ -337,7 +302,7 @@ def test_the_bound_is_the_enumerated_one() -> None:
                 nats += chance * np.sum(q[q > 0] * np.log(q[q > 0] / p[q > 0]))
     generator = torch.Generator().manual_seed(0)
     images = torch.tensor([[z0]]).expand(4000, 1, 2)
-    bits, terms = exact_bits(oracle, schedule, images, generator, batch_size=5000)
+    bits, terms = bound_bits(oracle, schedule, images, generator, batch_size=5000)
     assert bits.shape == (4000,) and bits.dtype == torch.float64
     assert terms.shape == (6,)
     assert float(terms.sum()) == pytest.approx(float(bits.mean()), rel=1e-9)  # the prior KL is nothing at T

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from helpers.recipes import paper, write_pictures
 from scipy.linalg import sqrtm
 from sklearn.datasets import load_sample_images
 from torch import nn
 from torch_fidelity import calculate_metrics
 
-from vqddm.artifacts import UserError, write_array, write_json
+from vqddm.artifacts import UserError, write_array
 from vqddm.evaluate.agreement import agreement, region_distance
-from vqddm.evaluate.counts import macs, parameters
 from vqddm.evaluate.distances import distances_of_draws, frechet, gaussian, kernel_and_coverage
 from vqddm.evaluate.features import EFFICIENTNET, extract, feature_label
 from vqddm.evaluate.neighbours import find_neighbours, nearest, perceptual_neighbours
-from vqddm.evaluate.networks import PAPER_AUTOENCODER, PAPER_DIFFUSION, PAPER_UNET, count_networks
+from vqddm.evaluate.networks import count_networks, macs, parameters
 from vqddm.vqgan.perceptual import PerceptualDistance
 
 
@@ -276,7 +276,7 @@ def test_attention_counts(fused: bool) -> None:
 
 def test_the_papers_networks_are_counted_as_published() -> None:
     """Table 2's and the official checkpoint's sizes, whole, as `vqddm describe` and Table 2 tell them."""
-    found = count_networks(PAPER_AUTOENCODER, 1024, PAPER_UNET, PAPER_DIFFUSION)
+    found = count_networks(paper().autoencoder, 1024, paper().unet, paper().diffusion)
     prior, first_stage = found["prior"], found["autoencoder"]
     assert prior["parameters"] / 1e6 == pytest.approx(117.59, abs=0.005)
     assert prior["macs_per_step"] / 1e9 == pytest.approx(1.1109, abs=5e-5)
@@ -329,10 +329,9 @@ def test_perceptual_neighbours_by_brute_force(
 
 
 def test_find_neighbours_writes_figure_12(images: np.ndarray, tmp_path: Path) -> None:
-    write_array(tmp_path / "train.npy", images[5:])
-    write_json(tmp_path / "train.json", {"count": 55, "resolution": 32})
-    write_array(tmp_path / "samples.npy", images[:10])
-    find_neighbours(tmp_path / "samples.npy", tmp_path / "train.npy", 7, 3, tmp_path / "found.npz")
+    real, made = write_pictures(tmp_path / "train.npy", images[5:]), tmp_path / "samples.npy"
+    write_array(made, images[:10])
+    find_neighbours(samples=made, train=real, count=7, neighbours=3, out=tmp_path / "found.npz")
     with np.load(tmp_path / "found.npz") as found:
         np.testing.assert_array_equal(found["samples"], images[:7])
         assert found["neighbours"].shape == (7, 3, 32, 32, 3)
@@ -340,7 +339,7 @@ def test_find_neighbours_writes_figure_12(images: np.ndarray, tmp_path: Path) ->
         np.testing.assert_allclose(found["distances"][5:, 0], 0, atol=1e-5)
         assert (np.diff(found["distances"]) >= 0).all() and (found["distances"][:5] > 0.01).all()
     with pytest.raises(UserError, match="10 samples, but 11"):
-        find_neighbours(tmp_path / "samples.npy", tmp_path / "train.npy", 11, 3, tmp_path / "found.npz")
+        find_neighbours(samples=made, train=real, count=11, neighbours=3, out=tmp_path / "found.npz")
 
 
 # ---- agreement

@@ -15,15 +15,16 @@ LAYERS = [
     {"evaluate", "paper", "ledger"},
     {"baselines"},
     {"refit", "prior"},
+    {"samplers"},
     {"vqgan"},
     {"training", "data"},
-    {"state"},
-    {"slurm"},
+    {"recipe", "state"},
+    {"compute", "slurm"},
     {"artifacts"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Settings and records (`vqddm/registry.py`) lie with their steps, but import only each other: all may read them.
-RECORDS = {"settings", "kind", "method", "schedules", "transitions"}
+RECORDS = {"settings", "kind", "method", "schedules", "sources", "transitions"}
 COLLECTED = {"settings", "registry", "params", "first_stages", "methods"}  # at the top of the package
 
 

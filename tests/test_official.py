@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ import yaml
 
 from vqddm import cli
 from vqddm.artifacts import UserError, describe_checkpoint, read_checkpoint
+from vqddm.params import with_presets
 from vqddm.vqgan.model import Discriminator, FirstStage, load_discriminator, load_first_stage
 from vqddm.vqgan.official import LEGACY, import_official
 from vqddm.vqgan.settings import VQGANParams
@@ -26,7 +28,8 @@ K = 24
 @pytest.fixture
 def params(root: Path) -> VQGANParams:
     """The paper's networks, of a smaller width."""
-    vqgan = yaml.safe_load((root / "params.yaml").read_text())["datasets"]["imagenet"]["vqgan"]
+    values = with_presets(yaml.safe_load((root / "params.yaml").read_text()))
+    vqgan = copy.deepcopy(values["datasets"]["imagenet"]["vqgan"])
     vqgan["autoencoder"] |= {"resolution": 32, "width": 32, "attention": [2], "z_channels": 16, "embed_dim": 16}
     vqgan["loss"]["discriminator_width"] = 8
     return VQGANParams.model_validate(vqgan)

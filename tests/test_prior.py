@@ -8,44 +8,19 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from helpers.recipes import PRIOR as PARAMS
+from helpers.recipes import trained_prior, write_maps
 from scipy.stats import chisquare
 
 from vqddm import training
 from vqddm.artifacts import UserError, read_checkpoint, write_array
-from vqddm.prior import sample as sampling
-from vqddm.prior.likelihood import exact_bits
-from vqddm.prior.sample import sample, sample_codes
-from vqddm.prior.settings import DiffusionParams, PriorParams, UNetParams
+from vqddm.prior import sampler as sampling
+from vqddm.prior.batches import forget_batches, in_batches
+from vqddm.prior.reverse import sample_codes
+from vqddm.prior.sampler import load_prior
 from vqddm.prior.timesteps import SIZE, UNIFORM, LossHistory
-from vqddm.prior.train import PriorRecipe, load_prior, train_prior
-from vqddm.settings import TrainingParams
-
-PARAMS = PriorParams(
-    diffusion=DiffusionParams(timesteps=12, schedule="cosine", residual=True),
-    unet=UNetParams(width=16, multipliers=(1, 2), groups=4, heads=2, head_dim=8),
-    learning_rate=3e-3,
-    warmup_steps=0,
-    gradient_clip=None,
-    importance_sampling=True,
-    ema_decay=0.9,
-    training=TrainingParams(steps=30, batch_size=32, precision="no", seed=3),
-)
-
-
-def write_maps(path: Path, count: int = 200) -> np.ndarray:
-    """Code maps (N, 4, 4) of 6 codes: each is one code all over, or, in its right half, the next."""
-    rng = np.random.default_rng(0)
-    code, turns = rng.integers(6, size=(count, 1, 1)), rng.integers(2, size=(count, 1, 1))
-    maps = ((code + turns * (np.arange(4) > 1)[None, None]) % 6 + np.zeros((1, 4, 1), int)).astype(np.uint16)
-    write_array(path, maps)
-    return maps
-
-
-def trained(folder: Path, params: PriorParams = PARAMS, save_seconds: float = 1e9) -> Path:
-    """Train in `folder` on maps written there; the checkpoint's path."""
-    out = folder / "prior.safetensors"
-    train_prior(folder / "codes.npy", 6, params, folder / "state", out, folder / "prior.csv", save_seconds, None, 1)
-    return out
+from vqddm.prior.train import PriorRecipe
+from vqddm.samplers import Sampling
 
 
 def filled_history(timesteps: int) -> LossHistory:
@@ -112,27 +87,25 @@ def test_a_batch_in_small_parts_gives_the_same_training(tmp_path: Path) -> None:
         folder = tmp_path / str(micro_batch)
         folder.mkdir()
         write_maps(folder / "codes.npy")
-        out, curve = folder / "prior.safetensors", folder / "prior.csv"
-        train_prior(folder / "codes.npy", 6, PARAMS, folder / "state", out, curve, 1e9, micro_batch, 1)
-        curves.append(np.loadtxt(curve, delimiter=",", skiprows=1))
+        trained_prior(folder, micro_batch=micro_batch)
+        curves.append(np.loadtxt(folder / "prior.csv", delimiter=",", skiprows=1))
     np.testing.assert_allclose(*curves, rtol=1e-4)
 
 
 def test_training_learns_and_samples_look_like_the_data(tmp_path: Path) -> None:
     maps = write_maps(tmp_path / "codes.npy")
     longer = PARAMS.training.model_copy(update={"steps": 300})
-    path = trained(tmp_path, PARAMS.model_copy(update={"training": longer, "ema_decay": 0.98}))
-    prior, schedule, about = load_prior(path)
-    assert about["latent_size"] == [4, 4] and about["codebook_size"] == 6 and not prior.training
+    path = trained_prior(tmp_path, PARAMS.model_copy(update={"training": longer, "ema_decay": 0.98}))
+    prior = load_prior(path)
+    assert prior.shape == (4, 4) and prior.codebook_size == 6 and not prior.network.training
     assert (tmp_path / "prior.csv").exists() and not list((tmp_path / "state").glob("step-*"))
     codes = torch.from_numpy(maps[:50].astype(np.int64))
-    bits = float(exact_bits(prior, schedule, codes, torch.Generator().manual_seed(0))[0].mean())
+    bits = float(prior.bits_per_code(codes, torch.Generator().manual_seed(0)).each.mean())
     ideal = np.log2(12) / 16  # 12 equally likely maps of 16 codes
     assert ideal < bits < 0.5 * np.log2(6)
     generator = torch.Generator().manual_seed(0)
-    shape = (400, 4, 4)
-    drawn = {steps: sample_codes(prior, schedule, shape, steps, 1.0, generator) for steps in (12, 4)}
-    known = {m.tobytes() for m in maps.astype(np.int64)}
+    drawn = {steps: prior.draw(400, Sampling(steps), generator, lambda: None) for steps in (12, 4)}
+    known = {m.tobytes() for m in maps}
     shares = {steps: np.mean([m.numpy().tobytes() in known for m in z]) for steps, z in drawn.items()}
     assert shares[12] > 0.35 and shares[4] > 0.05  # by chance it would be 4e-12
 
@@ -150,10 +123,11 @@ def test_clipping_bounds_the_gradient_and_nothing_else() -> None:
     norms = {}
     for clip in (None, 1e6, 1e-3):
         accelerator = Accelerator(cpu=True)
+        torch.manual_seed(0)
         recipe = PriorRecipe(6, PARAMS.model_copy(update={"gradient_clip": clip}), torch.device("cpu"))
-        recipe.optimizers["prior"] = accelerator.prepare(recipe.optimizers["prior"])
+        recipe.optimizers["network"] = accelerator.prepare(recipe.optimizer)
         recipe.step(torch.zeros(32, 4, 4, dtype=torch.int64), 0, torch.Generator().manual_seed(0), accelerator)
-        gradients = [p.grad for p in recipe.modules["prior"].parameters() if p.grad is not None]
+        gradients = [p.grad for p in recipe.network.parameters() if p.grad is not None]
         norms[clip] = float(torch.stack([g.norm() for g in gradients]).norm())
     assert norms[None] == norms[1e6] > 0.01
     assert norms[1e-3] == pytest.approx(1e-3, rel=1e-3)
@@ -164,7 +138,7 @@ def test_interrupted_training_gives_the_same_weights(tmp_path: Path, monkeypatch
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):
         write_maps(folder / "codes.npy")
-    expected, _ = read_checkpoint(trained(whole), "prior")
+    expected, _ = read_checkpoint(trained_prior(whole), "prior")
     fetched = {"count": 0}
     batch_indices = training.batch_indices
 
@@ -176,10 +150,10 @@ def test_interrupted_training_gives_the_same_weights(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(training, "batch_indices", stop_at_21)
     with pytest.raises(KeyboardInterrupt):
-        trained(parts, save_seconds=0)
+        trained_prior(parts, save_seconds=0)
     monkeypatch.setattr(training, "batch_indices", batch_indices)
     assert not (parts / "prior.safetensors").exists()
-    found, _ = read_checkpoint(trained(parts), "prior")
+    found, _ = read_checkpoint(trained_prior(parts), "prior")
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
@@ -190,7 +164,7 @@ def test_the_average_is_what_is_kept(tmp_path: Path) -> None:
         folder = tmp_path / str(decay)
         write_maps(folder / "codes.npy")
         checkpoints[decay], _ = read_checkpoint(
-            trained(folder, PARAMS.model_copy(update={"ema_decay": decay})), "prior"
+            trained_prior(folder, PARAMS.model_copy(update={"ema_decay": decay})), "prior"
         )
     gates = [name for name in checkpoints[0.0] if name.endswith("gate")]  # they start at 0
     sizes = {decay: sum(float(c[name].abs().sum()) for name in gates) for decay, c in checkpoints.items()}
@@ -206,15 +180,26 @@ def test_wrong_codes_are_user_errors(tmp_path: Path) -> None:
     ):
         write_array(path, array)
         with pytest.raises(UserError, match=message):
-            trained(tmp_path)
+            trained_prior(tmp_path)
 
 
 def test_killed_sampling_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_maps(tmp_path / "codes.npy")
-    prior = trained(tmp_path)
+    prior = trained_prior(tmp_path)
 
     def run(name: str, seed: int = 0) -> bytes:
-        sample(prior, 10, 3, 4, seed, 1.0, tmp_path / f"{name}.partial", tmp_path / f"{name}.npy", threads=1)
+        sampler, how = load_prior(prior), Sampling(steps=3)
+        in_batches(
+            lambda size, generator, tick: sampler.draw(size, how, generator, tick),
+            count=10,
+            batch_size=4,
+            ticks=3,
+            seed=seed,
+            settings=[],
+            state=tmp_path / f"{name}.partial",
+            out=tmp_path / f"{name}.npy",
+            device="cpu",
+        )
         return (tmp_path / f"{name}.npy").read_bytes()
 
     calls = {"count": 0}
@@ -234,18 +219,18 @@ def test_killed_sampling_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: 
     maps = np.load(tmp_path / "parts.npy")
     assert maps.shape == (10, 4, 4) and maps.dtype == np.uint16 and maps.max() < 6
     assert run("other", seed=1) != whole
-    with pytest.raises(UserError, match="1 to T = 12"):
-        sample(prior, 10, 13, 4, 0, 1.0, tmp_path / "p", tmp_path / "o.npy", threads=1)
+    forget_batches(tmp_path / "parts.partial")
+    assert not list((tmp_path / "parts.partial").iterdir())
 
 
 def test_temperature_sharpens(tmp_path: Path) -> None:
     """Nearly 0: the likeliest code only, so with one step from T all positions are functions of z_T."""
     write_maps(tmp_path / "codes.npy")
-    prior, schedule, _ = load_prior(trained(tmp_path))
+    prior = load_prior(trained_prior(tmp_path))
     spread = {}
     for temperature in (0.01, 1.0, 100.0):
         generator = torch.Generator().manual_seed(0)
-        z = sample_codes(prior, schedule, (400, 4, 4), 12, temperature, generator)
+        z = prior.draw(400, Sampling(12, temperature), generator, lambda: None).long()
         shares = z.flatten().bincount(minlength=6) / z.numel()
         agree = (z[:, :, 0] == z[:, :, 1]).double().mean()
         spread[temperature] = (float(agree), float(shares.max()))

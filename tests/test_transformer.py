@@ -9,29 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.recipes import TRANSFORMER as PARAMS
+from helpers.recipes import paper, write_maps
 from scipy.stats import chisquare
-from test_prior import write_maps
 
 from vqddm.artifacts import UserError, read_checkpoint, write_array
 from vqddm.baselines.transformer.network import Cache, CodeTransformer
 from vqddm.baselines.transformer.raster import complete_codes, exact_bits, next_probs, seen, window_start
+from vqddm.baselines.transformer.sampler import load_transformer
 from vqddm.baselines.transformer.settings import TransformerParams
-from vqddm.baselines.transformer.train import load_transformer, train_transformer
-from vqddm.evaluate.counts import macs, parameters
-from vqddm.evaluate.networks import PAPER_AUTOENCODER, count_transformer
-from vqddm.settings import TrainingParams
-
-PARAMS = TransformerParams(
-    layers=2,
-    width=16,
-    heads=2,
-    window=4,
-    top_k=None,
-    learning_rate=5e-3,
-    warmup_steps=5,
-    gradient_clip=1.0,
-    training=TrainingParams(steps=60, batch_size=32, precision="no", seed=3),
-)
+from vqddm.baselines.transformer.train import TransformerRecipe, train_transformer
+from vqddm.evaluate.networks import count_transformer, macs, parameters
 
 
 def network(codebook_size: int = 6, window: int = 4) -> CodeTransformer:
@@ -133,20 +121,26 @@ def test_training_learns_resumes_and_refuses(tmp_path: Path, monkeypatch: pytest
     codes, out = tmp_path / "codes.npy", tmp_path / "transformer.safetensors"
     maps = write_maps(codes)
 
-    def trained(state: str, params: TransformerParams = PARAMS) -> None:
-        train_transformer(codes, 6, params, tmp_path / state, out, tmp_path / f"{state}.csv", 1e9, 1)
+    def trained(state: str, params: TransformerParams = PARAMS, save_seconds: float = 1e9) -> None:
+        train_transformer(
+            codes=codes,
+            params=params,
+            codebook_size=6,
+            state=tmp_path / state,
+            out=out,
+            curve=tmp_path / f"{state}.csv",
+            save_seconds=save_seconds,
+            threads=1,
+        )
 
     trained("whole")
     tensors, about = read_checkpoint(out, "transformer")
-    transformer, _ = load_transformer(out)
-    bits = exact_bits(transformer, torch.from_numpy(maps.astype(np.int64)))
+    bits = load_transformer(out).bits_per_code(torch.from_numpy(maps.astype(np.int64)), torch.Generator()).each
     assert float(bits.mean()) < 0.75 * math.log2(6), "a map holds log2(12) bits in 16 codes"
     assert about["latent_size"] == [4, 4]
 
     class Stop(Exception):
         pass
-
-    from vqddm.baselines.transformer.train import TransformerRecipe
 
     step, calls = TransformerRecipe.step, []
 
@@ -158,7 +152,7 @@ def test_training_learns_resumes_and_refuses(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(TransformerRecipe, "step", failing)
     with pytest.raises(Stop):
-        train_transformer(codes, 6, PARAMS, tmp_path / "again", out, tmp_path / "again.csv", 0.0, 1)
+        trained("again", save_seconds=0.0)
     monkeypatch.undo()
     trained("again")
     again, _ = read_checkpoint(out, "transformer")
@@ -187,8 +181,23 @@ def test_counts_at_the_papers_setting() -> None:
 
 def test_where_the_window_slides_every_code_is_counted_with_its_whole_window() -> None:
     """As `raster.complete_codes` calls the network, code by code."""
-    autoencoder = PAPER_AUTOENCODER.model_copy(update={"resolution": 80})  # 5 x 5 codes
+    autoencoder = paper().autoencoder.model_copy(update={"resolution": 80})  # 5 x 5 codes
     codes = torch.zeros(1, 5, 5, dtype=torch.int64)
     windows = [seen(codes, row, column, 4) for row in range(5) for column in range(5)]
     whole = sum(macs(network(), around[:, : index + 1]) for around, index in windows)
     assert count_transformer(autoencoder, 6, PARAMS)["prior"]["macs_per_step"] == whole // 25
+
+
+def test_a_transformers_cost_is_that_of_all_its_steps() -> None:
+    """The mean of the first and the last step against every step counted, and the matrices of a whole map."""
+    autoencoder = paper().autoencoder.model_copy(update={"resolution": 64})  # 4 x 4 codes
+    found = count_transformer(autoencoder, 32, PARAMS)
+    with torch.device("meta"):
+        network, codes = CodeTransformer(32, PARAMS), torch.zeros(1, 16, dtype=torch.int64)
+    matrices = 12 * PARAMS.layers * PARAMS.width**2 + PARAMS.width * 32
+    steps = [matrices + 2 * PARAMS.layers * PARAMS.width * (position + 1) for position in range(16)]
+    assert found["prior"]["macs_per_step"] == sum(steps) // 16
+    assert found["macs_per_image"] - found["autoencoder"]["decoder_macs"] == sum(steps)
+    assert macs(network, codes) == 16 * matrices + 2 * PARAMS.layers * PARAMS.width * 16**2
+    quoted = count_transformer(paper().autoencoder, 1024, paper().transformer)
+    assert quoted["prior"]["parameters"] / 1e6 == pytest.approx(802, abs=0.5)

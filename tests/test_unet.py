@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from helpers.recipes import paper
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -11,7 +12,6 @@ from vqddm.artifacts import UserError
 from vqddm.prior.settings import DiffusionParams, UNetParams
 from vqddm.prior.unet import CodeUNet, LinearAttention, Prior
 
-PAPER = UNetParams(width=128, multipliers=(1, 2, 4, 8), groups=8, heads=4, head_dim=32)
 SMALL = UNetParams(width=8, multipliers=(1, 2, 2), groups=4, heads=2, head_dim=4)
 WITHOUT = DiffusionParams(timesteps=10, schedule="cosine", residual=False)
 
@@ -19,7 +19,7 @@ WITHOUT = DiffusionParams(timesteps=10, schedule="cosine", residual=False)
 def count_macs(codebook_size: int) -> tuple[int, float, float]:
     """Parameters, MACs (convolutions, linear layers, attention products), MACs of transposed convolutions."""
     with torch.device("meta"):
-        unet = CodeUNet(codebook_size, codebook_size, PAPER)
+        unet = CodeUNet(codebook_size, codebook_size, paper().unet)
         transposed: list[int] = []
 
         def note(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
