@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqddm.artifacts import UserError, read_json
+from vqddm.methods import METHODS
 from vqddm.paper.plan import Plan
 
 
@@ -26,12 +27,12 @@ class Metrics:
         method: str | None = None,
         steps: int | None = None,
     ) -> dict[str, Any] | None:
-        """One metric, by the arguments of `Plan.metric`; None where it was not measured or the method is not trained.
+        """One metric, by the arguments of `Plan.metric`; None where it was not measured.
 
         Raises:
             UserError: the file is there but damaged.
         """
-        if dataset and method and not self.plan.datasets[dataset].steps_of(method):
+        if dataset and method and METHODS[method] not in self.plan.measured(kind, dataset):
             return None
         name = self.plan.metric(kind, dataset, stage, method, steps)
         path = self.root / name if self.root else None

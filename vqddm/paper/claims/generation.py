@@ -77,7 +77,7 @@ def _steps(metrics: Metrics) -> Judgement:
     """Rank correlation of sampling steps and distance on the main dataset, and its two ends."""
     main = metrics.plan.roles.celebahq
     dataset = metrics.plan.datasets[main]
-    wanted = dataset.steps_of("prior")
+    wanted = dataset.methods["prior"]
     read = {n: metrics.read("samples", main, method="prior", steps=n) for n in wanted}
     sweep = {n: found["distance"] for n, found in read.items() if found}
     if len(sweep) < 3 or wanted[-1] not in sweep:
@@ -91,11 +91,11 @@ def _steps(metrics: Metrics) -> Judgement:
 
 def _speed(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
     """Seconds of an image with all T steps against pixel diffusion's on the same machine; they vary between runs."""
-    about, ddpm = metrics.plan.datasets[dataset], METHODS["ddpm"]
-    found = metrics.read("speed", dataset) if about.steps_of("ddpm") else None
+    steps = metrics.plan.datasets[dataset].methods.get("ddpm", ())
+    found = metrics.read("speed", dataset) if steps else None
     if not found or "ddpm" not in found:
         return None
-    pixels = timed_runs(ddpm, found["ddpm"], about.steps_of("ddpm")[-1:])
+    pixels = timed_runs(METHODS["ddpm"], found["ddpm"], steps[-1:])
     whole, part = found["timesteps"], max(1, found["timesteps"] // PAPER_PART)
     times = {
         n: [

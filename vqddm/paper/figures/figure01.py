@@ -14,7 +14,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from vqddm.artifacts import UserError, read_json
-from vqddm.methods import BASELINES
 from vqddm.paper.counts import macs_per_image, network_of, recounted
 from vqddm.paper.figures.files import Files, measured_distance
 from vqddm.paper.figures.labels import place_labels
@@ -33,6 +32,7 @@ from vqddm.paper.figures.style import (
     wrapped,
 )
 from vqddm.paper.names import first_stage_label, sampler, short_title
+from vqddm.paper.plan import Plan
 from vqddm.paper.render import with_spread
 from vqddm.paper.reported import reported
 
@@ -56,43 +56,30 @@ class Blob:
     recounted: float | None = None
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """Where a method's costs and samples stand; `steps` are those of the samples."""
-
-    label: str
-    counts: Path
-    samples: Path
-    steps: int
-    colour: str = ORANGE
-
-
-def _measured(files: Files) -> dict[str, list[_Measured]]:
-    """The priors, then baselines, of the two datasets that the paper generates, by title of the dataset."""
-    plan, found = files.plan, {}
+def _shown(plan: Plan) -> list[tuple[str, str, str, str | None]]:
+    """What is drawn of the datasets that the paper generates: dataset, label, method, of priors the first stage."""
+    found: list[tuple[str, str, str, str | None]] = []
     for dataset in dict.fromkeys(d for d in (plan.role("celebahq"), plan.role("lsun_church")) if d):
         about = plan.datasets[dataset]
-
-        def of(label: str, method: str, stage: str | None = None, colour: str = ORANGE, d: str = dataset) -> _Measured:
-            counts, samples = (files.metric(kind, d, stage, method) for kind in ("counts", "samples"))
-            return _Measured(label, counts, samples, plan.datasets[d].steps_of(method)[-1], colour)
-
-        rows = [of(first_stage_label(stage), "prior", stage, BLUE) for stage in about.priors]
-        for method in sorted(BASELINES.values(), key=lambda method: method.row is not None):  # variants of ours first
-            if about.steps_of(method.name):
-                label = LABELS.get(method.name, short_title(method))
-                if method.fills == "pixels":
-                    label = f"{sampler(method)}, {about.steps_of(method.name)[-1]} steps"
-                elif method.row is None:
-                    label = f"{label}, {first_stage_label(about.main_prior)}"
-                rows.append(of(label, method.name))
-        found[about.title] = rows
+        found += [(dataset, first_stage_label(stage), "prior", stage) for stage in about.priors]
+        others = [method for method in plan.measured("counts", dataset) if method.name != "prior"]
+        for method in sorted(others, key=lambda method: method.row is not None):  # variants of ours first
+            label = LABELS.get(method.name, short_title(method))
+            if method.fills == "pixels":
+                label = f"{sampler(method)}, {about.methods[method.name][-1]} steps"
+            elif method.row is None:
+                label = f"{label}, {first_stage_label(about.main_prior)}"
+            found.append((dataset, label, method.name, None))
     return found
 
 
 def _files(files: Files) -> list[Path]:
-    rows = [row for found in _measured(files).values() for row in found]
-    return [files.metric("paper_counts"), *(path for row in rows for path in (row.counts, row.samples))]
+    measured = [
+        files.metric(kind, dataset, stage, method)
+        for dataset, _, method, stage in _shown(files.plan)
+        for kind in ("counts", "samples")
+    ]
+    return [files.metric("paper_counts"), *measured]
 
 
 def _compose(files: Files) -> Figure:
@@ -112,20 +99,19 @@ def _compose(files: Files) -> Figure:
     ]
     names: set[str] = set()
     measured: dict[str, list[Blob]] = {}
-    for title, found in _measured(files).items():
-        measured[title] = []
-        for one in found:
-            counts, distance = read_json(one.counts), measured_distance(one.samples)
-            names.add(distance["name"])
-            parameters = network_of(counts)["parameters"]
-            told = with_spread(distance["frechet"], distance.get("frechet_std"), 1)
-            label = f"{one.label}: {told}, {parameters / 1e6:.3g} M parameters"
-            operations = macs_per_image(counts, one.steps)
-            measured[title].append(Blob(label, operations, distance["frechet"], parameters, one.colour))
+    for dataset, label, method, stage in _shown(files.plan):
+        about = files.plan.datasets[dataset]
+        counts = read_json(files.metric("counts", dataset, stage, method))
+        distance = measured_distance(files.metric("samples", dataset, stage, method))
+        names.add(distance["name"])
+        parameters, operations = network_of(counts)["parameters"], macs_per_image(counts, about.methods[method][-1])
+        told = with_spread(distance["frechet"], distance.get("frechet_std"), 1)
+        label = f"{label}: {told}, {parameters / 1e6:.3g} M parameters"
+        blob = Blob(label, operations, distance["frechet"], parameters, BLUE if method == "prior" else ORANGE)
+        measured.setdefault(about.title, []).append(blob)
     if len(names) > 1:
-        raise UserError(
-            f"{files.results / 'metrics'}: distances of several kinds ({', '.join(sorted(names))}); measure again"
-        )
+        kinds = ", ".join(sorted(names))
+        raise UserError(f"{files.results / 'metrics'}: distances of several kinds ({kinds}); measure again")
     return draw_operations(of_paper, measured, names.pop(), [row["method"] for row in rows if row not in drawn])
 
 

@@ -58,7 +58,7 @@ def _measured(files: Files) -> dict[str, dict[int, Path]]:
     """Files of the distances of the main prior, and of what else is sampled with several numbers of steps, by label."""
     about, found = files.about, {}
     for name, method in METHODS.items():
-        steps = about.steps_of(name)
+        steps = about.methods.get(name, ())
         if name == "prior" or len(steps) > 1:
             pixels = method.fills == "pixels"
             label = (

@@ -53,14 +53,14 @@ def _files(files: Files) -> list[Path]:
 def _compose(files: Files) -> Figure:
     about, timed = files.about, read_json(_files(files)[0])
     decode = timed["seconds_decode"]
-    speed, steps = Speed(timed["seconds_per_step"], decode), about.steps_of("prior")
+    speed, steps = Speed(timed["seconds_per_step"], decode), about.methods["prior"]
     images, maps = ({n: hours(n) for n in steps} for hours in (speed.hours_of_images, speed.hours_of_maps))
     measured = [
         Timed("50 000 images by VQ-DDM, here", images, "s--", ORANGE),
         Timed("50 000 code maps by VQ-DDM, here", maps, "o-", BLUE, "code maps here"),
     ]
     measured += [
-        _baseline(method, timed[method.name], about.steps_of(method.name), decode)
+        _baseline(method, timed[method.name], about.methods.get(method.name, ()), decode)
         for method in sorted(BASELINES.values(), key=lambda method: method.fills == "codes")  # the longest line first
         if method.name in timed
     ]

@@ -50,7 +50,7 @@ class Files:
     Args:
         plan: the suite.
         results: its folder of results, `results/{suite}`.
-        evaluation: the folder `evaluation`, which holds the suites' arrays.
+        evaluation: the folder `evaluation`.
         role: which dataset a figure shows; one must play it.
     """
 
@@ -85,4 +85,4 @@ class Files:
     def array(self, kind: str, stage: str | None = None, method: str | None = None) -> Path:
         """Pictures of the dataset that is shown, of its main prior unless another stage or method is meant."""
         stage = stage if stage or method else self.about.main_prior
-        return self.evaluation / self.plan.suite / self.plan.array(kind, self.dataset, stage, method)
+        return self.evaluation / self.plan.array(kind, self.dataset, stage, method)

@@ -47,7 +47,7 @@ class PaperFigure:
         Args:
             plan: the suite.
             root: the suite's folder of results, `results/{suite}`.
-            evaluation: the folder `evaluation`, which holds the suites' arrays.
+            evaluation: the folder `evaluation`, which holds the suites' pictures.
             out_stem: the output without its suffix.
 
         Raises:

@@ -32,12 +32,11 @@ def gather(metrics: Metrics) -> pd.DataFrame:
             continue
         shown.add(dataset)
         about = metrics.plan.datasets[dataset]
-        for name, method in METHODS.items():
-            if "likelihood" in method.commands and about.steps_of(name):
-                found = metrics.read("likelihood", dataset, method=name)
-                told = paper if name == "prior" else None
-                if found or told or name != "prior":
-                    rows += _splits(role, dataset, about.main_prior, method, found, told)
+        for method in metrics.plan.measured("likelihood", dataset):
+            found = metrics.read("likelihood", dataset, method=method.name)
+            told = paper if method.name == "prior" else None
+            if found or told or method.name != "prior":
+                rows += _splits(role, dataset, about.main_prior, method, found, told)
     return pd.DataFrame(rows)
 
 

@@ -35,7 +35,7 @@ def gather(metrics: Metrics) -> pd.DataFrame:
             rows += [
                 _unreported(metrics, dataset, method.name, named)
                 for dataset, about in plan.datasets.items()
-                if about.steps_of(method.name)
+                if method.name in about.methods
             ]
     rows += [
         _unreported(metrics, main, stage, stage, stage)
@@ -52,7 +52,7 @@ def _paper_row(metrics: Metrics, dataset: str, paper: dict[str, Any], ours: dict
     """A row of the paper, with what a method of this suite measured, or the prior on the first stage of that row."""
     method = next((method.name for method in METHODS.values() if method.row == paper["id"]), None)
     stage = ours.get(paper["row"])
-    trained = metrics.plan.datasets[dataset].steps_of(method) if method else stage
+    trained = method in metrics.plan.datasets[dataset].methods if method else stage
     row = _reported(metrics, paper) | _measured(metrics, dataset if trained else None, method or "prior", stage)
     if trained:
         why = None if row["distance"] is not None else "not measured yet"
@@ -98,7 +98,7 @@ def _measured(metrics: Metrics, dataset: str | None, method: str, stage: str | N
         floor = metrics.read("floor", dataset)
         place = stage or about.main_prior
         if METHODS[method].fills == "pixels":
-            steps = about.steps_of(method)[-1]
+            steps = about.methods[method][-1]
             place = f"pixels, {steps} steps"
     network = network_of(counts or {})
     distance = found["distance"] if found else {}
