@@ -9,6 +9,7 @@ Where the state is kept: `vqddm/state.py`.
 from __future__ import annotations
 
 import csv
+import inspect
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -141,48 +142,60 @@ class _Signals:
             signal.signal(number, handler)
 
 
-def run_training(
-    make: Callable[[torch.device], Recipe],
-    examples: np.ndarray,
-    params: TrainingParams,
-    about: Mapping[str, Any],
-    *,
-    state: Path,
-    out: Path,
-    curve: Path,
-    save_seconds: float,
-    threads: int | None,
-    identity: Mapping[str, Any] | None = None,
-) -> None:
-    """Train from the first step to the checkpoint, or go on with a training that was interrupted.
+class Training(NamedTuple):
+    """What a training is made of.
 
     Args:
         make: takes the device of this process and makes the recipe; it is seeded.
         examples: (N, ...), memory-mapped or not; a batch is a tensor of some of them.
         params: steps, batch size over all processes, precision, seed.
         about: all that the result depends on, and `kind`; kept in the checkpoint.
-        state: folder of the resumable state.
-        out: the checkpoint to write.
-        curve: CSV of every loss to write.
-        save_seconds: the state is saved about this often.
-        threads: CPU threads.
         identity: what an unfinished state must agree in, if it is not all of `about`.
-
-    Raises:
-        UserError, Interrupted: as `train` and `state.StateFolder` do.
     """
-    limit_threads(threads)
-    device = join_processes().device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(params.seed)
-        recipe = make(device)
-    with StateFolder(state, dict(identity or about), save_seconds) as folder:
-        if folder.take_finished([out, curve]):
-            return
-        train(recipe, lambda index: torch.from_numpy(examples[index]), len(examples), params, folder, curve)
-        if PartialState().is_main_process:
-            write_checkpoint(out, recipe.checkpoint(), about)
-            folder.finish([out, curve])
+
+    make: Callable[[torch.device], Recipe]
+    examples: np.ndarray
+    params: TrainingParams
+    about: Mapping[str, Any]
+    identity: Mapping[str, Any] | None = None
+
+
+def trains(prepare: Callable[..., Training]) -> Callable[..., None]:
+    """Turn a function that prepares a training into one that trains, or goes on where it was interrupted.
+
+    The parameters of `run` join its own.
+    """
+
+    def run(
+        *, state: Path, out: Path, curve: Path, save_seconds: float = 60.0, threads: int | None = None, **own: Any
+    ) -> None:
+        limit_threads(threads)
+        device = join_processes().device
+        make, examples, params, about, identity = prepare(**own)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(params.seed)
+            recipe = make(device)
+        with StateFolder(state, dict(identity or about), save_seconds) as folder:
+            if folder.take_finished([out, curve]):
+                return
+            train(recipe, lambda index: torch.from_numpy(examples[index]), len(examples), params, folder, curve)
+            if PartialState().is_main_process:
+                write_checkpoint(out, recipe.checkpoint(), about)
+                folder.finish([out, curve])
+
+    signatures = [inspect.signature(function, eval_str=True) for function in (prepare, run)]
+    parameters = [p for signature in signatures for p in signature.parameters.values() if p.name != "own"]
+    run.__signature__ = signatures[1].replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__doc__ = inspect.cleandoc(prepare.__doc__ or "").replace("Args:", f"Args:{SHARED}")
+    return run
+
+
+SHARED = """
+    state: folder of the resumable state.
+    out: checkpoint to write.
+    curve: CSV of every loss, to write.
+    save_seconds: how often the resumable state is saved; changes no result.
+    threads: CPU threads; last bits may differ with their number."""
 
 
 def train(

@@ -48,8 +48,7 @@ def macs(module: nn.Module, *inputs: Tensor, exclude_transposed: bool = False) -
     """
     counted = copy.deepcopy(module).to("meta").eval()
     counter = FlopCounterMode(
-        display=False,
-        custom_mapping={torch.ops.aten.convolution: _forward_only} if exclude_transposed else None,
+        display=False, custom_mapping={torch.ops.aten.convolution: _forward_only} if exclude_transposed else None
     )
     with counter, torch.no_grad():
         counted(*(x.to("meta") for x in inputs))

@@ -13,11 +13,7 @@ from vqddm.prior.unet import Prior
 
 @torch.inference_mode()
 def bound_bits(
-    prior: Prior,
-    schedule: NoiseSchedule,
-    codes: Tensor,
-    generator: torch.Generator,
-    batch_size: int = 256,
+    prior: Prior, schedule: NoiseSchedule, codes: Tensor, generator: torch.Generator, batch_size: int = 256
 ) -> tuple[Tensor, Tensor]:
     """The bound of Eq. 7 in bits per code: an upper bound on -log2 p(z_0) / N.
 

@@ -14,13 +14,7 @@ from vqddm.prior.unet import Prior
 
 
 def denoise(
-    prior: Prior,
-    schedule: NoiseSchedule,
-    z_t: Tensor,
-    t: int,
-    s: int,
-    temperature: float,
-    generator: torch.Generator,
+    prior: Prior, schedule: NoiseSchedule, z_t: Tensor, t: int, s: int, temperature: float, generator: torch.Generator
 ) -> Tensor:
     """Draw z_s from p(z_s | z_t), s < t: one network evaluation (Eqs. 20 to 23, at t = 1 Cat(p0)).
 

@@ -20,7 +20,7 @@ from vqddm.prior.settings import PriorParams
 from vqddm.prior.timesteps import LossHistory
 from vqddm.prior.unet import Prior
 from vqddm.recipe import NetworkRecipe, warmed_cosine, whole_batch
-from vqddm.training import run_training
+from vqddm.training import Training, trains
 from vqddm.vqgan.codec import read_codes
 
 
@@ -82,34 +82,19 @@ class PriorRecipe(NetworkRecipe):
         return {"bits_per_code": bits(torch.cat(nats), weight).mean() + self.prior_bits}
 
 
-def train_prior(
-    *,
-    codes: Path,
-    params: PriorParams,
-    codebook_size: int,
-    state: Path,
-    out: Path,
-    curve: Path,
-    save_seconds: float = 60.0,
-    micro_batch: int | None = None,
-    threads: int | None = None,
-) -> None:
+@trains
+def train_prior(*, codes: Path, params: PriorParams, codebook_size: int, micro_batch: int | None = None) -> Training:
     """Train the discrete diffusion prior on the code maps of a first stage.
 
     Args:
         codes: code maps of the training images, uint16 (N, h, w).
         params: the dataset's section `prior`.
         codebook_size: capacity K of the codebook.
-        state: folder of the resumable state.
-        out: checkpoint to write.
-        curve: CSV of every loss, to write.
-        save_seconds: how often the resumable state is saved; changes no result.
         micro_batch: code maps at once, if memory is short; changes rounding.
-        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: codes that are not code maps of this codebook or do not fit the network, and what
-            `run_training` raises.
+            training raises.
     """
     maps = read_codes(codes, codebook_size)
     about = {
@@ -125,14 +110,4 @@ def train_prior(
         recipe.network.unet.check_size(*maps.shape[1:])  # type: ignore[union-attr, operator]
         return recipe
 
-    run_training(
-        make,
-        maps,
-        params.training,
-        about,
-        state=state,
-        out=out,
-        curve=curve,
-        save_seconds=save_seconds,
-        threads=threads,
-    )
+    return Training(make, maps, params.training, about)

@@ -11,7 +11,7 @@ from torch import Tensor
 from vqddm.artifacts import fingerprint, read_array
 from vqddm.data.arrays import load_split
 from vqddm.refit.settings import RefitParams
-from vqddm.training import run_training
+from vqddm.training import Training, trains
 from vqddm.vqgan.codec import FIRST_STAGE
 from vqddm.vqgan.model import FirstStage, load_discriminator, load_first_stage
 from vqddm.vqgan.train import FirstStageRecipe
@@ -30,18 +30,8 @@ def with_codebook(model: FirstStage, centres: Tensor) -> FirstStage:
     return rebuilt
 
 
-def finetune(
-    *,
-    source: Path,
-    centres: Path,
-    data: Path,
-    params: RefitParams,
-    state: Path,
-    out: Path,
-    curve: Path,
-    save_seconds: float = 60.0,
-    threads: int | None = None,
-) -> None:
+@trains
+def finetune(*, source: Path, centres: Path, data: Path, params: RefitParams) -> Training:
     """Fine-tune decoder and discriminator on a rebuilt codebook.
 
     Args:
@@ -49,11 +39,6 @@ def finetune(
         centres: the rebuilt codebook, float32 (K, d) `.npy`.
         data: `train.npy` of the dataset.
         params: the dataset's section `refit`.
-        state: folder of the resumable state.
-        out: checkpoint to write.
-        curve: CSV of every loss, to write.
-        save_seconds: how often the resumable state is saved; changes no result.
-        threads: CPU threads; last bits may differ with their number.
     """
     original, about = load_first_stage(source)
     codebook = torch.from_numpy(np.array(read_array(centres)))
@@ -73,15 +58,4 @@ def finetune(
             discriminator_learning_rate=params.discriminator_learning_rate,
         )
 
-    run_training(
-        make,
-        load_split(data),
-        params.training,
-        {"kind": FIRST_STAGE, **identity},
-        identity=identity,
-        state=state,
-        out=out,
-        curve=curve,
-        save_seconds=save_seconds,
-        threads=threads,
-    )
+    return Training(make, load_split(data), params.training, {"kind": FIRST_STAGE, **identity}, identity)

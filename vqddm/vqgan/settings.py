@@ -53,8 +53,7 @@ class VQGANParams(TrainedParams):
     """The VQ-GAN: trained from scratch, or an official checkpoint."""
 
     pretrained: dict[VQGANName, str] = Field(
-        default={},
-        description="official checkpoints (Lightning's .ckpt) that stand for training: first stage to file",
+        default={}, description="official checkpoints (Lightning's .ckpt) that stand for training: first stage to file"
     )
     autoencoder: AutoencoderParams
     loss: AdversarialParams

@@ -18,7 +18,7 @@ from torch import Tensor
 from vqddm.artifacts import fingerprint
 from vqddm.data.arrays import load_split, to_unit
 from vqddm.recipe import Recipe
-from vqddm.training import run_training
+from vqddm.training import Training, trains
 from vqddm.vqgan.codec import DISCRIMINATOR, FIRST_STAGE
 from vqddm.vqgan.model import Discriminator, FirstStage
 from vqddm.vqgan.perceptual import perceptual_distance
@@ -124,28 +124,14 @@ class FirstStageRecipe(Recipe):
         return self.modules["model"].state_dict() | {DISCRIMINATOR + k: v for k, v in discriminator.items()}
 
 
-def train_vqgan(
-    *,
-    data: Path,
-    params: VQGANParams,
-    codebook_size: int,
-    state: Path,
-    out: Path,
-    curve: Path,
-    save_seconds: float = 60.0,
-    threads: int | None = None,
-) -> None:
+@trains
+def train_vqgan(*, data: Path, params: VQGANParams, codebook_size: int) -> Training:
     """Train a VQ-GAN from scratch (section 2.2).
 
     Args:
         data: `train.npy` of a prepared dataset.
         params: the dataset's section `vqgan`.
         codebook_size: capacity K of the codebook.
-        state: folder of the resumable state.
-        out: checkpoint to write.
-        curve: CSV of every loss, to write.
-        save_seconds: how often the resumable state is saved; changes no result.
-        threads: CPU threads; last bits may differ with their number.
     """
     identity = {
         "codebook_size": codebook_size,
@@ -160,15 +146,4 @@ def train_vqgan(
         rate = params.learning_rate
         return FirstStageRecipe(model, discriminator, params.loss, learning_rate=rate, discriminator_learning_rate=rate)
 
-    run_training(
-        make,
-        load_split(data),
-        params.training,
-        {"kind": FIRST_STAGE, **identity},
-        identity=identity,
-        state=state,
-        out=out,
-        curve=curve,
-        save_seconds=save_seconds,
-        threads=threads,
-    )
+    return Training(make, load_split(data), params.training, {"kind": FIRST_STAGE, **identity}, identity)

@@ -14,7 +14,7 @@ from vqddm.baselines.ddpm.network import DDPM, add_noise, alpha_bars
 from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.data.arrays import load_split, to_unit
 from vqddm.recipe import NetworkRecipe, whole_batch
-from vqddm.training import run_training
+from vqddm.training import Training, trains
 
 
 class DDPMRecipe(NetworkRecipe):
@@ -50,29 +50,16 @@ class DDPMRecipe(NetworkRecipe):
         return {"noise_error": loss.detach()}
 
 
-def train_ddpm(
-    *,
-    data: Path,
-    params: DDPMParams,
-    state: Path,
-    out: Path,
-    curve: Path,
-    save_seconds: float = 60.0,
-    threads: int | None = None,
-) -> None:
+@trains
+def train_ddpm(*, data: Path, params: DDPMParams) -> Training:
     """Train the pixel diffusion on the images of a split.
 
     Args:
         data: `train.npy` of a prepared dataset.
         params: the dataset's section `ddpm`.
-        state: folder of the resumable state.
-        out: checkpoint to write, of the averaged weights.
-        curve: CSV of every loss, to write.
-        save_seconds: how often the resumable state is saved; changes no result.
-        threads: CPU threads; last bits may differ with their number.
 
     Raises:
-        UserError: no split, and what `run_training` raises.
+        UserError: no split, and what training raises.
     """
     images = load_split(data)
     about = {
@@ -81,14 +68,4 @@ def train_ddpm(
         "resolution": images.shape[1],
         "inputs": {data.name: fingerprint(data)},
     }
-    run_training(
-        lambda device: DDPMRecipe(images.shape[1], params, device),
-        images,
-        params.training,
-        about,
-        state=state,
-        out=out,
-        curve=curve,
-        save_seconds=save_seconds,
-        threads=threads,
-    )
+    return Training(lambda device: DDPMRecipe(images.shape[1], params, device), images, params.training, about)

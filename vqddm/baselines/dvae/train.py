@@ -13,7 +13,7 @@ from vqddm.baselines.dvae.model import DVAE
 from vqddm.baselines.dvae.settings import DVAEParams
 from vqddm.data.arrays import load_split, to_unit
 from vqddm.recipe import NetworkRecipe, whole_batch
-from vqddm.training import run_training
+from vqddm.training import Training, trains
 from vqddm.vqgan.settings import AutoencoderParams
 
 COLDEST = 1 / 16  # DALL-E's last temperature
@@ -47,18 +47,8 @@ class DVAERecipe(NetworkRecipe):
         return {"reconstruction": error.detach(), "kl": kl.detach()}
 
 
-def train_dvae(
-    *,
-    data: Path,
-    autoencoder: AutoencoderParams,
-    params: DVAEParams,
-    codebook_size: int,
-    state: Path,
-    out: Path,
-    curve: Path,
-    save_seconds: float = 60.0,
-    threads: int | None = None,
-) -> None:
+@trains
+def train_dvae(*, data: Path, autoencoder: AutoencoderParams, params: DVAEParams, codebook_size: int) -> Training:
     """Train a discrete VAE with Gumbel-softmax.
 
     Args:
@@ -66,11 +56,6 @@ def train_dvae(
         autoencoder: encoder and decoder: the section `vqgan.autoencoder`.
         params: the dataset's section `dvae`.
         codebook_size: capacity K of the codebook.
-        state: folder of the resumable state.
-        out: checkpoint to write.
-        curve: CSV of every loss, to write.
-        save_seconds: how often the resumable state is saved; changes no result.
-        threads: CPU threads; last bits may differ with their number.
     """
     about = {
         "kind": "dvae",
@@ -79,14 +64,6 @@ def train_dvae(
         "made_by": {"step": "dvae", "params": params.model_dump(mode="json")},
         "inputs": {data.name: fingerprint(data)},
     }
-    run_training(
-        lambda device: DVAERecipe(DVAE(autoencoder, codebook_size), params),
-        load_split(data),
-        params.training,
-        about,
-        state=state,
-        out=out,
-        curve=curve,
-        save_seconds=save_seconds,
-        threads=threads,
+    return Training(
+        lambda device: DVAERecipe(DVAE(autoencoder, codebook_size), params), load_split(data), params.training, about
     )

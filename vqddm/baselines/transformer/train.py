@@ -14,7 +14,7 @@ from vqddm.artifacts import UserError, fingerprint
 from vqddm.baselines.transformer.network import CodeTransformer
 from vqddm.baselines.transformer.settings import TransformerParams
 from vqddm.recipe import NetworkRecipe, warmed_cosine
-from vqddm.training import run_training
+from vqddm.training import Training, trains
 from vqddm.vqgan.codec import read_codes
 
 
@@ -57,32 +57,18 @@ class TransformerRecipe(NetworkRecipe):
         return {"bits_per_code": loss.detach() / math.log(2)}
 
 
-def train_transformer(
-    *,
-    codes: Path,
-    params: TransformerParams,
-    codebook_size: int,
-    state: Path,
-    out: Path,
-    curve: Path,
-    save_seconds: float = 60.0,
-    threads: int | None = None,
-) -> None:
+@trains
+def train_transformer(*, codes: Path, params: TransformerParams, codebook_size: int) -> Training:
     """Train the autoregressive transformer prior on the code maps of a first stage.
 
     Args:
         codes: code maps of the training images, uint16 (N, h, w).
         params: the dataset's section `transformer`.
         codebook_size: capacity K of the codebook.
-        state: folder of the resumable state.
-        out: checkpoint to write.
-        curve: CSV of every loss, to write.
-        save_seconds: how often the resumable state is saved; changes no result.
-        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: codes that are not code maps of this codebook or are smaller than the window, and what
-            `run_training` raises.
+            training raises.
     """
     maps = read_codes(codes, codebook_size)
     if min(maps.shape[1:]) < params.window:
@@ -94,14 +80,4 @@ def train_transformer(
         "latent_size": list(maps.shape[1:]),
         "inputs": {"codes": fingerprint(codes)},
     }
-    run_training(
-        lambda device: TransformerRecipe(codebook_size, params),
-        maps,
-        params.training,
-        about,
-        state=state,
-        out=out,
-        curve=curve,
-        save_seconds=save_seconds,
-        threads=threads,
-    )
+    return Training(lambda device: TransformerRecipe(codebook_size, params), maps, params.training, about)

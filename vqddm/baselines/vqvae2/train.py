@@ -14,7 +14,7 @@ from vqddm.baselines.vqvae2.model import VQVAE2
 from vqddm.baselines.vqvae2.settings import VQVAE2Params
 from vqddm.data.arrays import load_split, to_unit
 from vqddm.recipe import NetworkRecipe
-from vqddm.training import run_training
+from vqddm.training import Training, trains
 from vqddm.vqgan.settings import AutoencoderParams
 
 
@@ -38,18 +38,8 @@ class VQVAE2Recipe(NetworkRecipe):
         return {name: value.detach() for name, value in losses.items()}
 
 
-def train_vqvae2(
-    *,
-    data: Path,
-    autoencoder: AutoencoderParams,
-    params: VQVAE2Params,
-    codebook_size: int,
-    state: Path,
-    out: Path,
-    curve: Path,
-    save_seconds: float = 60.0,
-    threads: int | None = None,
-) -> None:
+@trains
+def train_vqvae2(*, data: Path, autoencoder: AutoencoderParams, params: VQVAE2Params, codebook_size: int) -> Training:
     """Train a VQ-VAE-2.
 
     Args:
@@ -57,11 +47,6 @@ def train_vqvae2(
         autoencoder: encoder and decoder: the section `vqgan.autoencoder`.
         params: the dataset's section `vqvae2`.
         codebook_size: capacity K of the codebook, of each of the two.
-        state: folder of the resumable state.
-        out: checkpoint to write.
-        curve: CSV of every loss, to write.
-        save_seconds: how often the resumable state is saved; changes no result.
-        threads: CPU threads; last bits may differ with their number.
     """
     about = {
         "kind": "vqvae2",
@@ -70,14 +55,9 @@ def train_vqvae2(
         "made_by": {"step": "vqvae2", "params": params.model_dump(mode="json")},
         "inputs": {data.name: fingerprint(data)},
     }
-    run_training(
+    return Training(
         lambda device: VQVAE2Recipe(VQVAE2(autoencoder, codebook_size), params),
         load_split(data),
         params.training,
         about,
-        state=state,
-        out=out,
-        curve=curve,
-        save_seconds=save_seconds,
-        threads=threads,
     )
