@@ -32,10 +32,12 @@ from helpers.paper import (
 
 from vqddm.artifacts import UserError
 from vqddm.paper.claims import claims, judge
+from vqddm.paper.figures import FIGURES
 from vqddm.paper.metrics import Metrics
-from vqddm.paper.page import page
+from vqddm.paper.page import SECTIONS, page
 from vqddm.paper.plan import Plan, paper_rows, plan_from
 from vqddm.paper.render import escape, read_table, short
+from vqddm.paper.reported import captions
 from vqddm.paper.so_far import so_far
 from vqddm.paper.tables import TABLES
 from vqddm.params import load
@@ -490,7 +492,7 @@ def paint(root: Path) -> None:
     from PIL import Image
 
     (root / "figures").mkdir()
-    for number in range(1, 13):
+    for number in FIGURES:
         Image.new("RGB", (30, 20), "white").save(root / "figures" / f"figure{number}.png")
         (root / "figures" / f"figure{number}.pdf").write_bytes(b"%PDF-1.4")
 
@@ -502,9 +504,9 @@ def test_the_page_holds_everything_and_needs_no_network(plan: Plan, metrics: dic
     text = (tmp_path / "index.html").read_text()
     found = Links(text)
     assert found.lang == "en"
-    assert {f"figures/figure{n}.png" for n in range(1, 13)} <= set(found.loads)
+    assert {f"figures/figure{n}.png" for n in FIGURES} <= set(found.loads)
     assert len(found.alts) == 12 and all(found.alts)
-    wanted = {f"figure{n}" for n in range(1, 13)} | set(TABLES)
+    wanted = {f"figure{n}" for n in FIGURES} | set(TABLES)
     assert wanted | {"claims", "about"} <= found.ids
     for link in found.links:
         if link.startswith("#"):
@@ -520,6 +522,14 @@ def test_the_page_holds_everything_and_needs_no_network(plan: Plan, metrics: dic
     for shown in ("31.85%", "34.38%", "13.2", "40.50", "prefers-color-scheme", "drawn avatars", "is not FID"):
         assert shown in text
     assert text.count("Reproduced if:") == len(judge(plan, tmp_path))
+
+
+def test_every_record_has_a_caption_and_a_section_of_the_page() -> None:
+    """One without would be left out without notice."""
+    sections = {name: table.section for name, table in TABLES.items()}
+    sections |= {f"figure{number}": figure.section for number, figure in FIGURES.items()}
+    assert set(captions()) == set(sections) and set(sections.values()) == set(SECTIONS)
+    assert all(captions()[f"figure{number}"]["alt"] for number in FIGURES)
 
 
 def test_the_page_before_anything_was_measured(plan: Plan, tmp_path: Path) -> None:

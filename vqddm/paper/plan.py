@@ -16,6 +16,7 @@ from vqddm.params import Dataset, DatasetName, EvaluateParams, Params, Roles
 from vqddm.registry import Method
 from vqddm.settings import PositiveInt, Section
 
+Name = str | None  # a part of a path that may be left out
 Role = Literal["celebahq", "lsun_church", "imagenet"]
 ROLE_TITLES: dict[Role, str] = {"celebahq": "CelebA-HQ", "lsun_church": "LSUN-Church", "imagenet": "ImageNet"}
 COMMANDS = {"samples": "sample", "inpainting": "inpaint", "likelihood": "likelihood", "counts": "counts"}
@@ -73,6 +74,12 @@ class PlannedDataset(Section):
         """The first stage whose prior the figures show, and beside whose prior the baselines stand."""
         return self.priors[0]
 
+    def stages(self, method: str) -> tuple[str, ...]:
+        """What a method fills: the codes of first stages, that with which it is shown first, or `pixels`."""
+        if METHODS[method].fills == "pixels":
+            return (PIXELS,)
+        return self.priors if method == "prior" else self.priors[:1]
+
 
 class Plan(Section):
     """A suite as the tables, figures, claims and the page need it."""
@@ -93,12 +100,7 @@ class Plan(Section):
         return [method for method in trained if COMMANDS[kind] in _counted(kind, method).commands]
 
     def metric(
-        self,
-        kind: str,
-        dataset: str | None = None,
-        stage: str | None = None,
-        method: str | None = None,
-        steps: int | None = None,
+        self, kind: str, dataset: Name = None, stage: Name = None, method: Name = None, steps: int | None = None
     ) -> str:
         """The path of a metric below the suite's results folder.
 
@@ -111,18 +113,16 @@ class Plan(Section):
         """
         return f"metrics/{self._place(kind, dataset, stage, method, steps)}.json"
 
-    def array(self, kind: str, dataset: str, stage: str | None = None, method: str | None = None) -> str:
+    def array(self, kind: str, dataset: str, stage: Name = None, method: Name = None) -> str:
         """The path of pictures below the folder `evaluation`, by the arguments of `metric`: `samples`, `neighbours`."""
         suffix = "npy" if kind == "samples" else "npz"
         return f"{self.suite}/{self._place(kind, dataset, stage, method)}.{suffix}"
 
-    def _place(
-        self, kind: str, dataset: str | None, stage: str | None, method: str | None, steps: int | None = None
-    ) -> str:
+    def _place(self, kind: str, dataset: Name, stage: Name, method: Name, steps: int | None = None) -> str:
         if dataset and method:
             about = self.datasets[dataset]
             method = _counted(kind, METHODS[method]).name
-            stage = stage or (PIXELS if METHODS[method].fills == "pixels" else about.main_prior)
+            stage = stage or about.stages(method)[0]
             steps = steps or (about.methods[method][-1] if kind == "samples" else None)
         name = "_".join(str(part) for part in (method, kind, steps) if part)
         return "/".join(part for part in (dataset, stage, name) if part)

@@ -15,29 +15,17 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from vqddm.artifacts import UserError, read_json
 from vqddm.paper.counts import macs_per_image, network_of, recounted
+from vqddm.paper.figures import style
 from vqddm.paper.figures.files import Files, measured_distance
 from vqddm.paper.figures.labels import place_labels
 from vqddm.paper.figures.record import PaperFigure
-from vqddm.paper.figures.style import (
-    BLUE,
-    INK,
-    MARGIN,
-    ORANGE,
-    WIDTH,
-    footer,
-    height_of,
-    new_figure,
-    not_comparable,
-    pixel_axes,
-    wrapped,
-)
 from vqddm.paper.names import first_stage_label, sampler, short_title
 from vqddm.paper.plan import Plan
 from vqddm.paper.render import with_spread
 from vqddm.paper.reported import reported
 
 LARGEST = 700, 260  # square points of the largest blob: of the paper's panel, and of ours, where many come close
-COLOURS = {BLUE: "VQ-DDM, the paper's method", ORANGE: "what it is compared with"}
+COLOURS = {style.BLUE: "VQ-DDM, the paper's method", style.ORANGE: "what it is compared with"}
 LABELS = {"absorbing": "absorbing chain"}  # what of ours is called otherwise here than in tables
 
 
@@ -92,7 +80,7 @@ def _compose(files: Files) -> Figure:
             row["flops"]["value"],
             row["fid"]["value"],
             row["parameters"]["value"],
-            BLUE if row["source"] == "ours" else ORANGE,
+            style.BLUE if row["source"] == "ours" else style.ORANGE,
             recounted(networks, row)["counted_macs_as_printed"],
         )
         for row in drawn
@@ -107,7 +95,9 @@ def _compose(files: Files) -> Figure:
         parameters, operations = network_of(counts)["parameters"], macs_per_image(counts, about.methods[method][-1])
         told = with_spread(distance["frechet"], distance.get("frechet_std"), 1)
         label = f"{label}: {told}, {parameters / 1e6:.3g} M parameters"
-        blob = Blob(label, operations, distance["frechet"], parameters, BLUE if method == "prior" else ORANGE)
+        blob = Blob(
+            label, operations, distance["frechet"], parameters, style.BLUE if method == "prior" else style.ORANGE
+        )
         measured.setdefault(about.title, []).append(blob)
     if len(names) > 1:
         kinds = ", ".join(sorted(names))
@@ -137,10 +127,10 @@ def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     areas = [largest * b.parameters / blobs[0].parameters for b in blobs]
     axes.scatter(operations, distances, s=areas, c=[b.colour for b in blobs], alpha=0.6, linewidths=0)
-    axes.scatter(operations, distances, s=areas, facecolors="none", edgecolors=INK, linewidths=0.7)
+    axes.scatter(operations, distances, s=areas, facecolors="none", edgecolors=style.INK, linewidths=0.7)
     for line in recounts:
-        axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.8)
-        axes.plot(*line[-1], marker="D", markersize=4, markerfacecolor="white", markeredgecolor=INK)
+        axes.plot(*zip(*line, strict=True), color=style.INK, linewidth=0.8)
+        axes.plot(*line[-1], marker="D", markersize=4, markerfacecolor="white", markeredgecolor=style.INK)
     radii = [(area / 3.1416) ** 0.5 for area in areas]
     points = [(b.operations, b.distance, b.label) for b in blobs]
     place_labels(axes, points[::-1], radii[::-1], recounts)  # a large blob's label has more places to go to
@@ -162,31 +152,34 @@ def draw_operations(
         left_out: reported methods without operations or parameters.
     """
     above, below = _words_of_operations(distance_name, left_out)
-    keys = {title: _key(blobs) for title, blobs in measured.items()}
-    tops = [765 + height_of(above) + 70]  # of the dataset's panels, and of what stands below them
+    keys = {
+        title: "\n".join(f"{number}  {blob.label}" for number, blob in enumerate(blobs, 1))
+        for title, blobs in measured.items()
+    }
+    tops = [765 + style.height_of(above) + 70]  # of the dataset's panels, and of what stands below them
     for key in keys.values():
-        tops.append(tops[-1] + 570 + height_of(key))
-    figure = new_figure(WIDTH, tops[-1] - 30 + height_of(below))
-    upper = pixel_axes(figure, 115, 60, WIDTH - 150, 600)
+        tops.append(tops[-1] + 570 + style.height_of(key))
+    figure = style.new_figure(style.WIDTH, tops[-1] - 30 + style.height_of(below))
+    upper = style.pixel_axes(figure, 115, 60, style.WIDTH - 150, 600)
     upper.set(title="Reported by the paper (CelebA-HQ 256 × 256)", xlabel="operations (log scale)", ylabel="FID")
     handles: list[Artist] = [Patch(color=c, alpha=0.6, label=words) for c, words in COLOURS.items()]
     if any(blob.recounted is not None for blob in reported):
         handles.append(
-            Line2D([], [], color=INK, marker="D", markersize=4, markerfacecolor="white", label="counted here")
+            Line2D([], [], color=style.INK, marker="D", markersize=4, markerfacecolor="white", label="counted here")
         )
     upper.legend(handles=handles, loc="upper left")
     _blobs(upper, reported, LARGEST[0])
-    footer(figure, 765, above)
+    style.footer(figure, 765, above)
     for top, (title, blobs) in zip(tops, measured.items(), strict=False):
-        panel = pixel_axes(figure, 115, top, WIDTH - 150, 400)
+        panel = style.pixel_axes(figure, 115, top, style.WIDTH - 150, 400)
         panel.set(
             title=f"Measured here on {title}: a whole picture",
             xlabel="multiply-accumulates per picture (log scale)",
             ylabel=distance_name,
         )
         _blobs(panel, [replace(blob, label=str(n)) for n, blob in enumerate(blobs, 1)], LARGEST[1])
-        footer(figure, top + 505, keys[title])
-    footer(figure, tops[-1] - 40, below)
+        style.footer(figure, top + 505, keys[title])
+    style.footer(figure, tops[-1] - 40, below)
     return figure
 
 
@@ -201,14 +194,9 @@ def _words_of_operations(distance_name: str, left_out: Sequence[str]) -> tuple[s
         "Colours are the same in all panels. Area of a blob: parameters of the network that generates; each panel has"
         " its own scale. Measured here are all steps and the decoder."
         " Distances on one dataset do not compare with those on another."
-        f" {not_comparable(distance_name)}"
+        f" {style.not_comparable(distance_name)}"
     )
-    return wrapped(above, WIDTH - 2 * MARGIN), wrapped(below, WIDTH - 2 * MARGIN)
-
-
-def _key(blobs: Sequence[Blob]) -> str:
-    """The numbered list below a panel."""
-    return "\n".join(f"{number}  {blob.label}" for number, blob in enumerate(blobs, 1))
+    return style.wrapped(above, style.INSIDE), style.wrapped(below, style.INSIDE)
 
 
 FIGURE = PaperFigure(1, "1", _files, _compose)
