@@ -44,7 +44,7 @@ rule all:
         ],
         [
             f"models/{dataset}/{stage}/{method}.safetensors"
-            for dataset, about in PLAN.datasets.items()
+            for dataset, about in DATASETS.items()
             for method in about.methods
             for stage in about.stages(method)
         ],

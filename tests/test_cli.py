@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 from unittest.mock import patch
@@ -334,3 +337,25 @@ def test_lists_of_commands_import_nothing_heavy(tokens):
     )
     done = subprocess.run([sys.executable, "-c", script, *tokens], capture_output=True, text=True, check=False)
     assert (done.stderr.strip(), done.returncode) == ("", 0)
+
+
+def test_a_methods_commands_come_from_its_record(monkeypatch):
+    lines = {"train": "baselines train-toy", "sample": "baselines sample-toy --toy"}
+    monkeypatch.setitem(cli.METHODS, "toy", replace(cli.METHODS["prior"], name="toy", commands=lines))
+    assert cli.commands()["baselines train-toy"].reference == cli.METHODS["prior"].train
+    options = {argument.name for argument in cli.command("baselines sample-toy").assemble_argument_collection()}
+    assert "--toy" in options and "--checkpoint" not in options
+
+
+def test_every_rules_command_line_can_be_read(root):
+    snakemake = [sys.executable, "-m", "snakemake", "-n", "-p", "--forceall", "--cores", "1", "--", "all", "cost"]
+    planned = subprocess.run(snakemake, cwd=root, capture_output=True, text=True, check=True).stdout
+    read = set()
+    for line in set(re.findall(r"^ *(?:Shell command: )?vqddm (.*?)(?: > .*| 2>&1 .*)?$", planned, re.MULTILINE)):
+        tokens = shlex.split(line)
+        if tokens[0] == "launch":
+            tokens = tokens[5:]
+        name = next(words for words in (" ".join(tokens[:2]), tokens[0]) if words in cli.commands())
+        cli.command(name).parse_args(tokens[len(name.split()) :], exit_on_error=False, print_error=False)
+        read.add(name)
+    assert {"prior train", "baselines sample-ddpm", "evaluate cost", "paper figure"} <= read

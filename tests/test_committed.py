@@ -18,7 +18,7 @@ from vqddm.params import load
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = ROOT / "results" / "mini"
-FROM_METRICS = (1, 5, 6)  # figures that read no arrays of models
+FROM_METRICS = (1, 5, 6)  # figures that read no pictures
 
 
 @pytest.fixture(scope="module")

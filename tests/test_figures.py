@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.paper import MAIN, STEPS, distance, make_plan, with_methods
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
@@ -28,32 +29,15 @@ from vqddm.paper.figures.figure02 import code_map_picture
 from vqddm.paper.figures.pictures import draw_sheet, fitted, hatched
 from vqddm.paper.plan import Plan
 
-STEPS = (2, 5, 10, 25, 50, 100)
 COMPARING = (1, 5, 6, 8)  # what shows baselines
 GIVEN = ("lower", "corner", "centre", "left", "right", "top", "random")
-
-
 DDIM_STEPS = (10, 25, 100)
 
 
-def plan_of(church: str | None = "fashion", imagenet: str | None = "fashion", compared: bool = False) -> Plan:
-    """A suite of faces and fashion; `compared` with everything on faces and the transformer on fashion."""
-    stages = ["vqgan_k256", "refit_k256_p20000", "refit_k256_p4000", "refit_k128_p4000"]
-    about = {"source": "folder", "resolution": 32, "first_stages": stages, "timesteps": 100, "step_sweep": STEPS}
-    priors = {"faces": ["refit_k256_p4000", "refit_k128_p4000", "vqgan_k256"], "fashion": ["refit_k256_p4000"]}
-    names = dict.fromkeys(n for n in ("faces", church, imagenet) if n)
-    baselines: dict[str, Any] = {"faces": {}, "fashion": {}}
-    if compared:
-        baselines["faces"] = {"baselines": ["transformer", "absorbing", "ddpm"], "ddim_steps": DDIM_STEPS}
-        baselines["fashion"] = {"baselines": ["transformer"]}
-    return Plan.model_validate(
-        {
-            "suite": "mini",
-            "title": "synthetic",
-            "roles": {"celebahq": "faces", "lsun_church": church, "imagenet": imagenet},
-            "datasets": {n: {"title": n.title(), "priors": priors[n], **about, **baselines[n]} for n in names},
-        }
-    )
+def compared_plan() -> Plan:
+    """The suite with everything on faces and the transformer on fashion."""
+    plan = with_methods(make_plan(), "faces", transformer=(64,), absorbing=(100,), ddpm=DDIM_STEPS)
+    return with_methods(plan, "fashion", transformer=(64,))
 
 
 def faces(count: int, seed: int, size: int = 32) -> np.ndarray:
@@ -72,11 +56,6 @@ def faces(count: int, seed: int, size: int = 32) -> np.ndarray:
             picture[(x - dx - eye) ** 2 + (y - dy) ** 2 < 0.0016] = 15
         pictures.append(np.clip(picture, 0, 255))
     return np.stack(pictures).astype(np.uint8)
-
-
-def distance_of(value: float) -> dict[str, Any]:
-    rest = {"kid": 0.01, "kid_std": 0.001, "precision": 0.5, "recall": 0.4, "images": 96, "reference_images": 96}
-    return {"name": "FD (EfficientNet-Lite0)", "frechet": value, **rest}
 
 
 def write_npz(path: Path, **arrays: Any) -> None:
@@ -107,7 +86,7 @@ def write_prior_pictures(folder: Path) -> None:
     bars = random.dirichlet(np.full(8, 0.4), 5)
     decoded = np.stack([noisy(image[None], i)[0] // (i + 1) * (i + 1) for i in range(5)])
     write_npz(
-        folder / "chain.npz",
+        folder / "diffused.npz",
         image=image,
         reconstruction=noisy(image[None], 1)[0],
         timesteps=np.array([0, 25, 50, 75, 100]),
@@ -125,7 +104,7 @@ def write_prior_pictures(folder: Path) -> None:
     masked = np.where(wide, originals, 127).astype(np.uint8)
     completed = np.where(wide, originals, noisy(originals, 2)).astype(np.uint8)
     write_npz(
-        folder / "inpainting.npz",
+        folder / "prior_inpainting.npz",
         names=np.array(GIVEN),
         masks=given,
         originals=originals,
@@ -138,37 +117,35 @@ def write_prior_pictures(folder: Path) -> None:
 
 
 def of_draws(value: float, deviation: float) -> dict[str, Any]:
-    return {"distance": distance_of(value) | {"frechet_std": deviation}}
+    return {"distance": distance(value) | {"frechet_std": deviation}}
 
 
-def write_baselines(plan: Plan, root: Path, models: Path) -> None:
+def write_baselines(plan: Plan, root: Path, pictures: Path) -> None:
     """What the figures read where a dataset has baselines, with the speeds and the crowding of the default suite.
 
     The measured pixels' line passes close by what the paper tells of VQ-DDM.
     """
     for dataset, about in plan.datasets.items():
-        if not about.baselines:
+        if set(about.methods) == {"prior"}:
             continue
         metrics = root / "metrics" / dataset
         stage = about.main_prior
-        for steps in about.steps:
-            path = metrics / stage / f"samples_{steps}.json"
+        for steps in about.methods["prior"]:
+            path = metrics / stage / f"prior_samples_{steps}.json"
             write_json(path, of_draws(read_json(path)["distance"]["frechet"], 2.5))
         speed = read_json(metrics / "speed.json") | {"seconds_per_step": 0.0006, "seconds_decode": 0.0002}
-        if "transformer" in about.baselines:
-            counts = {"prior": {"parameters": 867_200}, "macs_per_image": 7.9e7}
-            write_json(metrics / stage / "transformer_counts.json", counts)
-            write_json(metrics / stage / "transformer_samples.json", of_draws(13.5, 0.4))
-            shutil.copy(
-                models / dataset / stage / "inpainting.npz", models / dataset / stage / "transformer_inpainting.npz"
-            )
-            speed["transformer"] = {"seconds_per_step": 5e-5, "steps": 64}
-        if "absorbing" in about.baselines:
-            write_json(metrics / stage / "absorbing_samples.json", of_draws(20.4, 0.5))
-        if about.ddim_steps:
-            write_json(metrics / "ddpm_counts.json", {"parameters": 1_120_000, "macs_per_step": 6.7e7})
-            for steps in about.ddim_steps:
-                write_json(metrics / f"ddim_samples_{steps}.json", of_draws(22 + 40 / steps, 1.5))
+        counts = {"prior": {"parameters": 867_200}, "macs_per_image": 7.9e7}
+        write_json(metrics / stage / "transformer_counts.json", counts)
+        write_json(metrics / stage / "transformer_samples_64.json", of_draws(13.5, 0.4))
+        folder = pictures / dataset / stage
+        shutil.copy(folder / "prior_inpainting.npz", folder / "transformer_inpainting.npz")
+        speed["transformer"] = {"seconds_per_step": 5e-5, "steps": 64}
+        if "absorbing" in about.methods:
+            write_json(metrics / stage / "absorbing_samples_100.json", of_draws(20.4, 0.5))
+        if "ddpm" in about.methods:
+            write_json(metrics / "pixels/ddpm_counts.json", {"parameters": 1_120_000, "macs_per_step": 6.7e7})
+            for steps in DDIM_STEPS:
+                write_json(metrics / f"pixels/ddpm_samples_{steps}.json", of_draws(22 + 40 / steps, 1.5))
             speed["ddpm"] = {"seconds_per_step": 0.0009, "timesteps": 1000}
         write_json(metrics / "speed.json", speed)
 
@@ -185,12 +162,13 @@ PAPER_COUNTS = {
 
 
 def write_suite(plan: Plan, place: Path) -> tuple[Path, Path]:
-    """All files that the figures of `plan` read; returns (results/{suite}, models)."""
-    root, models = place / "results" / plan.suite, place / "models"
+    """All files that the figures of `plan` read; returns (results/{suite}, evaluation)."""
+    root, evaluation = place / "results" / plan.suite, place / "evaluation"
+    pictures = evaluation / plan.suite
     write_json(root / "metrics" / "paper_counts.json", PAPER_COUNTS)
     for i, (dataset, about) in enumerate(plan.datasets.items()):
         metrics = root / "metrics" / dataset
-        write_json(metrics / "floor.json", {"distance": distance_of(4.2)})
+        write_json(metrics / "floor.json", {"distance": distance(4.2)})
         speed = {
             "device": "x86_64",
             "threads": 2,
@@ -202,47 +180,46 @@ def write_suite(plan: Plan, place: Path) -> tuple[Path, Path]:
         for j, name in enumerate(about.first_stages):
             originals = faces(12, 60 + i)
             pair = {"originals": originals, "reconstructions": noisy(originals, j)}
-            write_npz(models / dataset / name / "reconstructions.npz", **pair)
+            write_npz(pictures / dataset / name / "reconstructions.npz", **pair)
         for j, name in enumerate(about.priors):
             size = 3.6e6 * (1 + j)
             counts = {"prior": {"parameters": size}, "macs_per_image": 2.1e9 * (1 + 0.2 * j + 2 * i)}
-            write_json(metrics / name / "counts.json", counts)
-            for steps in about.steps:
-                value = {"steps": steps, "samples": 96, "temperature": 1.0}
-                distance = distance_of(20 + 10 * j + 8 * i + 90 / steps)
-                write_json(metrics / name / f"samples_{steps}.json", {**value, "distance": distance})
-            write_array(models / dataset / name / "samples_100.npy", faces(96, 70 + i))
-        write_prior_pictures(models / dataset / about.main_prior)
-    write_baselines(plan, root, models)
-    return root, models
+            write_json(metrics / name / "prior_counts.json", counts)
+            for steps in STEPS:
+                value = {"steps": steps, "distance": distance(20 + 10 * j + 8 * i + 90 / steps)}
+                write_json(metrics / name / f"prior_samples_{steps}.json", value)
+            write_array(pictures / dataset / name / "prior_samples_100.npy", faces(96, 70 + i))
+        write_prior_pictures(pictures / dataset / about.main_prior)
+    write_baselines(plan, root, pictures)
+    return root, evaluation
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, Path]:
     place = tmp_path_factory.mktemp("suite")
-    return plan_of(), *write_suite(plan_of(), place)
+    return make_plan(), *write_suite(make_plan(), place)
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path, Path]:
     """The suite with baselines."""
-    plan = plan_of(compared=True)
+    plan = compared_plan()
     return plan, *write_suite(plan, tmp_path_factory.mktemp("compared"))
 
 
 @pytest.fixture(scope="module")
 def redrawn(suite: tuple[Plan, Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All figures, drawn by another process with another hash seed."""
-    plan, root, models = suite
+    plan, root, evaluation = suite
     place = tmp_path_factory.mktemp("redrawn")
     code = (
         "import sys; from pathlib import Path; from vqddm.paper.figures import FIGURES, draw\n"
         "from vqddm.paper.plan import Plan\n"
-        "plan, root, models, out = Plan.model_validate_json(sys.argv[1]), *map(Path, sys.argv[2:])\n"
-        "for n in FIGURES: draw(n, plan=plan, root=root, evaluation=models, out=out / f'figure{n}')\n"
+        "plan, root, evaluation, out = Plan.model_validate_json(sys.argv[1]), *map(Path, sys.argv[2:])\n"
+        "for n in FIGURES: draw(n, plan=plan, root=root, evaluation=evaluation, out=out / f'figure{n}')\n"
         "assert 'torch' not in sys.modules"
     )
-    arguments = [plan.model_dump_json(), str(root), str(models), str(place)]
+    arguments = [plan.model_dump_json(), str(root), str(evaluation), str(place)]
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, env=environment)
     return place
@@ -251,11 +228,10 @@ def redrawn(suite: tuple[Plan, Path, Path], tmp_path_factory: pytest.TempPathFac
 def drawn(suite: tuple[Plan, Path, Path], numbers: Iterable[int]) -> dict[int, Figure]:
     """Figures, drawn but not written."""
     found: list[Figure] = []
-    plan, root, models = suite
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(record, "save", lambda figure, stem: found.append(figure))
         for number in numbers:
-            draw(number, plan=plan, root=root, evaluation=models, out=Path("unused"))
+            FIGURES[number].draw(*suite, Path("unused"))
     return dict(zip(numbers, found, strict=True))
 
 
@@ -282,7 +258,7 @@ def test_figure_needs_only_its_inputs_and_gives_the_same_bytes_anywhere(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).symlink_to(root.parents[1] / name)
     stem = tmp_path / f"figure{number}"
-    draw(number, plan=plan, root=tmp_path / "results" / "mini", evaluation=tmp_path / "models", out=stem)
+    draw(number, plan=plan, root=tmp_path / "results" / "mini", evaluation=tmp_path / "evaluation", out=stem)
     for suffix in (".png", ".pdf"):
         again = (redrawn / stem.name).with_suffix(suffix).read_bytes()
         assert stem.with_suffix(suffix).read_bytes() == again
@@ -295,14 +271,14 @@ def test_figure_needs_only_its_inputs_and_gives_the_same_bytes_anywhere(
 
 
 def check_inputs(number: int, suite: tuple[Plan, Path, Path], aside: Path) -> None:
-    plan, root, models = suite
+    plan, root, evaluation = suite
     assert inputs(plan, number)
     for name in inputs(plan, number):
         path = root.parents[1] / name
         path.rename(aside / "aside")
         try:
             with pytest.raises(UserError, match=name):
-                draw(number, plan=plan, root=root, evaluation=models, out=aside / "figure")
+                draw(number, plan=plan, root=root, evaluation=evaluation, out=aside / "figure")
         finally:
             (aside / "aside").rename(path)
     assert not list(aside.iterdir())
@@ -397,8 +373,8 @@ def test_labels_beside_baselines_lie_inside_and_apart(number: int, compared_figu
 
 
 def test_samples_appear_pixel_for_pixel(suite: tuple[Plan, Path, Path], redrawn: Path) -> None:
-    _, _, models = suite
-    samples = np.load(models / "faces" / "refit_k256_p4000" / "samples_100.npy")
+    _, _, evaluation = suite
+    samples = np.load(evaluation / "mini" / MAIN / "prior_samples_100.npy")
     page = np.asarray(Image.open(redrawn / "figure10.png"))
     for number, left in ((32, 24), (41, 24 + 104)):  # the first after Figure 7's 32; the second row's second
         large = np.asarray(Image.fromarray(samples[number]).resize((96, 96), Image.Resampling.NEAREST))
@@ -409,15 +385,15 @@ def test_samples_appear_pixel_for_pixel(suite: tuple[Plan, Path, Path], redrawn:
 def test_further_samples_say_which_they_are(
     suite: tuple[Plan, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan, root, models = suite
-    path = models / "faces" / "refit_k256_p4000" / "samples_100.npy"
+    plan, root, evaluation = suite
+    path = evaluation / "mini" / MAIN / "prior_samples_100.npy"
     whole = np.load(path)
     written: list[Figure] = []
     monkeypatch.setattr(record, "save", lambda figure, stem: written.append(figure))
     try:
         for count in (len(whole), 70, 40):
             np.save(path, whole[:count])
-            draw(10, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
+            draw(10, plan=plan, root=root, evaluation=evaluation, out=tmp_path / "figure")
     finally:
         np.save(path, whole)
     assert len(whole) >= 96
@@ -546,41 +522,41 @@ def test_numbers_of_the_other_figures(suite: tuple[Plan, Path, Path], figures: d
     for figure in (figures[8], figures[11]):
         assert {"lower part given: 24 of 64 codes", "centre given: 16 of 64 codes"} <= set(texts(figure))
     assert "left half given: 32 of 64 codes" in texts(figures[11])
-    distances = np.load(suite[2] / "faces" / "refit_k256_p4000" / "neighbours.npz")["distances"]
+    distances = np.load(suite[2] / "mini" / MAIN / "neighbours.npz")["distances"]
     shown = [float(t) for t in texts(figures[12]) if t.startswith("0.")]
     np.testing.assert_allclose(shown, distances.ravel(), atol=5e-4)
 
 
 @pytest.mark.parametrize("number", [3, 7, 9])
 def test_a_role_without_dataset_is_told_in_words(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = plan_of(church=None, imagenet=None)
-    root, models = write_suite(plan, tmp_path)
+    plan = make_plan(None, None)
+    root, evaluation = write_suite(plan, tmp_path)
     role = "imagenet" if number == 3 else "lsun_church"
     assert not any(role in name or "fashion" in name for name in inputs(plan, number))
     if number != 7:
         assert inputs(plan, number) == []
     written: list[Figure] = []
     monkeypatch.setattr(record, "save", lambda figure, stem: written.append(figure))
-    draw(number, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
+    draw(number, plan=plan, root=root, evaluation=evaluation, out=tmp_path / "figure")
     words = " ".join(" ".join(texts(written[0])).split())
     assert f"name a dataset under suites.mini.datasets.{role} in params.yaml" in words
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:
-    plan = plan_of()
-    root, models = write_suite(plan, tmp_path)
-    folder = models / "faces" / "refit_k256_p4000"
+    plan = make_plan()
+    root, evaluation = write_suite(plan, tmp_path)
+    folder = evaluation / "mini" / MAIN
     pictures = faces(12, 99)
     write_npz(folder / "reconstructions.npz", originals=pictures, reconstructions=pictures)
     with pytest.raises(UserError, match=r"refit_k256_p4000/reconstructions.npz: shows other pictures"):
-        draw(4, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
-    whole = (folder / "chain.npz").read_bytes()
-    (folder / "chain.npz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"chain.npz: not a whole .npz"):
-        draw(2, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
+        draw(4, plan=plan, root=root, evaluation=evaluation, out=tmp_path / "figure")
+    whole = (folder / "diffused.npz").read_bytes()
+    (folder / "diffused.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"diffused.npz: not a whole .npz"):
+        draw(2, plan=plan, root=root, evaluation=evaluation, out=tmp_path / "figure")
     write_npz(folder / "neighbours.npz", samples=pictures)
     with pytest.raises(UserError, match=r"neighbours.npz: lacks an array"):
-        draw(12, plan=plan, root=root, evaluation=models, out=tmp_path / "figure")
+        draw(12, plan=plan, root=root, evaluation=evaluation, out=tmp_path / "figure")
     with pytest.raises(UserError, match="'13' is no figure; there are 1, 2, 3"):
         inputs(plan, 13)
 
@@ -620,20 +596,25 @@ def test_a_noisy_page_stays_below_400_kb(tmp_path: Path) -> None:
     assert 50_000 < (tmp_path / "noise.png").stat().st_size <= 400_000
 
 
-def test_figure8_shows_the_transformer_where_it_is_trained(suite: tuple[Plan, Path, Path], tmp_path: Path) -> None:
-    plan, root, models = suite
-    about = plan.datasets["faces"].model_copy(update={"baselines": ("transformer",)})
-    with_it = plan.model_copy(update={"datasets": plan.datasets | {"faces": about}})
-    shutil.copytree(models, tmp_path / "models")
-    path, other = (Path(p) for p in inputs(with_it, 8))
+def test_figure8_shows_the_transformer_where_it_is_trained(
+    suite: tuple[Plan, Path, Path], figures: dict[int, Figure], tmp_path: Path
+) -> None:
+    plan, root, evaluation = suite
+    with_it = with_methods(plan, "faces", transformer=(64,))
+    shutil.copytree(evaluation, tmp_path / "evaluation")
+    path, other = (tmp_path / name for name in inputs(with_it, 8))
     assert other == path.with_name("transformer_inpainting.npz")
-    arrays = dict(np.load(tmp_path / path))
+    arrays = dict(np.load(path))
     arrays["completed"] = arrays["originals"]
-    np.savez(tmp_path / other, **arrays)
-    draw(8, plan=with_it, root=root, evaluation=tmp_path / "models", out=tmp_path / "figure8")
-    draw(8, plan=plan, root=root, evaluation=tmp_path / "models", out=tmp_path / "without")
-    assert (tmp_path / "figure8.png").read_bytes() != (tmp_path / "without.png").read_bytes()
+    np.savez(other, **arrays)
+    found = drawn((with_it, root, tmp_path / "evaluation"), [8])[8]
+    assert "Transformer" in texts(found) and "VQ-GAN + Transformer" not in texts(found)
+    without = [" ".join(text.split()) for text in texts(figures[8])]
+    assert {"VQ-GAN + Transformer", "It is not trained in this suite."} <= set(without)
+    first = found.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(first[:, :192], first[:, -192:])  # its completion is the original
+    assert (first[:, :192] != first[:, -392:-200]).any()
     arrays["originals"] = arrays["originals"][:, ::-1]
-    np.savez(tmp_path / other, **arrays)
+    np.savez(other, **arrays)
     with pytest.raises(UserError, match="completes other pictures"):
-        draw(8, plan=with_it, root=root, evaluation=tmp_path / "models", out=tmp_path / "figure8")
+        draw(8, plan=with_it, root=root, evaluation=tmp_path / "evaluation", out=tmp_path / "figure8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import re
 import subprocess
@@ -15,189 +14,36 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.paper import (
+    FD,
+    MAIN,
+    PRIORS,
+    STAGES,
+    T,
+    distance,
+    lay,
+    make_metrics,
+    make_plan,
+    mean,
+    reconstruction,
+    row,
+    verdicts,
+)
 
 from vqddm.artifacts import UserError
 from vqddm.paper.claims import claims, judge
+from vqddm.paper.figures import FIGURES
 from vqddm.paper.metrics import Metrics
-from vqddm.paper.page import page
+from vqddm.paper.page import SECTIONS, page
 from vqddm.paper.plan import Plan, paper_rows, plan_from
 from vqddm.paper.render import escape, read_table, short
+from vqddm.paper.reported import captions
 from vqddm.paper.so_far import so_far
 from vqddm.paper.tables import TABLES
 from vqddm.params import load
 from vqddm.settings import parse
 
 ROOT = Path(__file__).parents[1]
-FD = "FD (EfficientNet-Lite0)"
-STAGES = ("vqgan_k256", "refit_k256_p20000", "refit_k256_p4000", "refit_k128_p4000")
-PRIORS = {"faces": ("refit_k256_p4000", "refit_k128_p4000", "vqgan_k256"), "fashion": ("refit_k256_p4000",)}
-T = 100
-
-
-def make_plan() -> Plan:
-    dataset = {"first_stages": STAGES, "timesteps": T, "step_sweep": (2, 5, 10, 25, 50)}
-    faces = dataset | {"title": "Faces", "source": "faces", "resolution": 32, "priors": PRIORS["faces"]}
-    fashion = dataset | {"title": "Fashion", "source": "fashion", "resolution": 32, "priors": PRIORS["fashion"]}
-    return parse(
-        Plan,
-        {
-            "suite": "mini",
-            "title": "two small datasets on a laptop",
-            "roles": {"celebahq": "faces", "lsun_church": "fashion", "imagenet": "fashion"},
-            "datasets": {"faces": faces, "fashion": fashion},
-        },
-    )
-
-
-def distance(frechet: float, images: int = 1000) -> dict[str, Any]:
-    return {
-        "name": FD,
-        "frechet": frechet,
-        "kid": frechet / 40,
-        "kid_std": 0.01,
-        "precision": 0.7,
-        "recall": 0.5,
-        "images": images,
-        "reference_images": 4000,
-    }
-
-
-def counts(k: int, paper: bool) -> dict[str, Any]:
-    """Sizes as a network would have them; the paper's are the published ones of the notes."""
-    layers = [
-        ["encoder", "conv_in", 64, 12, 3],
-        ["encoder", "down.0.block.0.conv1", 64, 64, 3],
-        ["encoder", "down.0.block.0.conv2", 64, 64, 3],
-        ["encoder", "down.0.downsample.conv", 64, 64, 3],
-        ["encoder", "down.1.block.0.conv1", 128, 64, 3],
-        ["encoder", "down.1.block.0.conv2", 128, 128, 3],
-        ["encoder", "down.1.block.0.nin_shortcut", 128, 64, 1],
-        ["encoder", "down.1.attn.0.q", 128, 128, 1],
-        ["encoder", "mid.block_1.conv1", 128, 128, 3],
-        ["encoder", "mid.attn_1.q", 128, 128, 1],
-        ["encoder", "mid.block_2.conv2", 128, 128, 3],
-        ["encoder", "conv_out", 64, 128, 3],
-        ["decoder", "conv_in", 128, 64, 3],
-        ["decoder", "mid.block_1.conv1", 128, 128, 3],
-        ["decoder", "up.0.block.0.conv1", 64, 128, 3],
-        ["decoder", "up.1.block.0.conv1", 128, 128, 3],
-        ["decoder", "up.1.upsample.conv", 128, 128, 3],
-        ["decoder", "conv_out", 12, 64, 3],
-    ]
-    if paper:
-        step, as_paper, parameters = {
-            512: (1_094_090_752, 1_043_759_104, 117_455_000),
-            1024: (1_110_867_968, 1_060_536_320, 117_586_568),
-            16384: (1_614_184_448, 1_563_852_800, 121_500_000),
-        }[k]
-        sizes = {"parameters": 72_141_699, "encoder_parameters": 29_298_176, "decoder_parameters": 42_449_795}
-        sizes |= {"encoder_macs": 69_197_627_392, "decoder_macs": 126_357_602_304}
-    else:
-        step, as_paper, parameters = 25_000_000 + 8192 * k, 24_000_000 + 8192 * k, 3_600_000 + 128 * k
-        sizes = {"parameters": 2_400_000, "encoder_parameters": 1_000_000, "decoder_parameters": 1_300_000}
-        sizes |= {"encoder_macs": 90_000_000, "decoder_macs": 150_000_000}
-    timesteps = 4000 if paper else T
-    return {
-        "codebook_size": k,
-        "resolution": 256 if paper else 32,
-        "autoencoder": sizes | {"layers": layers},
-        "prior": {"parameters": parameters, "macs_per_step": step, "macs_per_step_as_paper": as_paper},
-        "timesteps": timesteps,
-        "macs_per_image": timesteps * step + sizes["decoder_macs"],
-    }
-
-
-def reconstruction(stage: str) -> dict[str, Any]:
-    seen, frechet = {
-        "vqgan_k256": (0.34375, 31.5),
-        "refit_k256_p20000": (1.0, 18.2),
-        "refit_k256_p4000": (0.99609375, 21.0),
-        "refit_k128_p4000": (1.0, 24.25),
-    }[stage]
-    return {
-        "codebook_size": int(stage.split("_")[1][1:]),
-        "sampled_features": int(stage.split("_p")[1]) if "_p" in stage else None,
-        "latent_size": [8, 8],
-        "images": 1000,
-        "usage": {
-            "train": {"seen": seen, "seen10": 0.95 * seen},
-            "test": {"seen": 0.99 * seen, "seen10": 0.9 * seen},
-        },
-        "distance": distance(frechet),
-        "psnr": 22.75,
-        "psnr_std": 0.3,
-        "perceptual": {"name": "perceptual distance (EfficientNet-Lite0)", "value": 0.31},
-    }
-
-
-SAMPLES = {"refit_k256_p4000": 40.5, "refit_k128_p4000": 47.0, "vqgan_k256": 66.0}
-
-
-def make_metrics() -> dict[str, Any]:
-    """Every metric of the plausible suite, by its path under `metrics/`."""
-    made: dict[str, Any] = {"paper_counts": {str(k): counts(k, paper=True) for k in (512, 1024, 16384)}}
-    for dataset, priors in PRIORS.items():
-        made[f"{dataset}/floor"] = {"distance": distance(6.5)}
-        made[f"{dataset}/speed"] = {
-            "device": "x86_64",
-            "threads": 2,
-            "batch_size": 64,
-            "first_stage": priors[0],
-            "seconds_per_step": 0.002,
-            "seconds_per_step_std": 0.0001,
-            "seconds_decode": 0.004,
-            "timesteps": T,
-            "prior_parameters": 3_632_768,
-        }
-        for stage in STAGES:
-            made[f"{dataset}/{stage}/reconstruction"] = reconstruction(stage)
-        for stage in priors:
-            made[f"{dataset}/{stage}/samples_{T}"] = samples(T, SAMPLES[stage])
-            made[f"{dataset}/{stage}/counts"] = counts(int(stage.split("_")[1][1:]), paper=False)
-        made[f"{dataset}/{priors[0]}/likelihood"] = {
-            "train": {"bits_per_code": 2.41, "standard_error": 0.02, "first_term": 0.5, "images": 128},
-            "test": {"bits_per_code": 2.45, "standard_error": 0.02, "first_term": 0.5, "images": 128},
-            "ceiling": 8.0,
-            "timesteps": T,
-        }
-        made[f"{dataset}/{priors[0]}/inpainting"] = inpainting()
-    for steps, frechet in ((2, 160.0), (5, 95.0), (10, 66.0), (25, 49.0), (50, 43.0)):
-        made[f"faces/refit_k256_p4000/samples_{steps}"] = samples(steps, frechet)
-    return made
-
-
-def mean(value: float, half_width: float) -> dict[str, float]:
-    return {"mean": value, "half_width": half_width}
-
-
-def inpainting() -> dict[str, Any]:
-    """Completions nearer to their own picture than chance; a JSON file's masks come in the order of their names."""
-    given = {"centre": 0.25, "corner": 0.25, "left": 0.5, "lower": 0.375, "random": 0.3, "right": 0.5, "top": 0.375}
-    block = {
-        "agreement": mean(0.4, 0.03),
-        "chance": mean(0.6, 0.04),
-        "agreement_minus_chance": mean(-0.2, 0.05),
-        "seam_gap": mean(0.0125, 0.002),
-        "seam": 0.06,
-        "seam_original": 0.055,
-        "frechet": 61.5,
-        "frechet_std": 1.5,
-        "images": 32,
-    }
-    masks = {name: copy.deepcopy(block) | {"given_fraction": share} for name, share in given.items()}
-    return {"metric": "perceptual distance (EfficientNet-Lite0)", "frechet": FD, "masks": masks}
-
-
-def samples(steps: int, frechet: float) -> dict[str, Any]:
-    return {"steps": steps, "samples": 1000, "temperature": 1.0, "distance": distance(frechet)}
-
-
-def lay(root: Path, metrics: dict[str, Any]) -> Path:
-    for name, value in metrics.items():
-        path = root / "metrics" / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(value))
-    return root
 
 
 @pytest.fixture
@@ -215,19 +61,6 @@ def build(plan: Plan, root: Path) -> None:
     for name, table in TABLES.items():
         table(plan, root, root / "tables" / name)
     claims(plan, root, root / "claims")
-
-
-def row(frame: pd.DataFrame, **wanted: Any) -> pd.Series:
-    found = frame
-    for column, value in wanted.items():
-        found = found[found[column] == value]
-    assert len(found) == 1, wanted
-    return found.iloc[0]
-
-
-def verdicts(plan: Plan, root: Path) -> dict[str, str]:
-    found = judge(plan, root)
-    return dict(zip(found["id"], found["verdict"], strict=True))
 
 
 # --- the plan -------------------------------------------------------------------------------------------------
@@ -259,7 +92,7 @@ def test_every_suite_of_params_has_a_plan_that_survives_json() -> None:
         assert parse(Plan, made.model_dump_json()) == made
         main = made.role("celebahq")
         assert main is not None
-        assert made.datasets[main].steps[-1] == params.datasets[main].prior.diffusion.timesteps
+        assert made.datasets[main].methods["prior"][-1] == params.datasets[main].prior.diffusion.timesteps
     with pytest.raises(UserError, match="nowhere"):
         plan_from(params, "nowhere")
 
@@ -275,18 +108,11 @@ def test_a_missing_metric_is_none_and_a_damaged_one_an_error(plan: Plan, tmp_pat
             metrics.read("reconstruction", "faces", "vqgan_k256")
 
 
-def test_paper_imports_neither_torch_nor_the_models() -> None:
-    """Of the steps before it, it knows settings, and records that name code without importing it."""
-    code = (
-        "import sys, vqddm.paper.page, vqddm.paper.so_far;"
-        "steps = ('vqddm.training', 'vqddm.vqgan.', 'vqddm.prior.', 'vqddm.refit.', 'vqddm.baselines.', 'vqddm.evaluate');"
-        "light = ('.settings', '.kind', '.method');"
-        "packages = {m.__name__ for m in sys.modules.values() if getattr(m, '__path__', None)};"
-        "bad = {n for n in sys.modules if n.startswith(steps) and not n.endswith(light)} - packages;"
-        "print(sorted(bad | ({'torch', 'accelerate'} & set(sys.modules))))"
-    )
+def test_paper_imports_no_model() -> None:
+    """Every module of a model imports torch."""
+    code = "import sys, vqddm.paper.so_far; print({'torch', 'accelerate', 'diffusers', 'sklearn'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert run.stdout.strip() == "[]"
+    assert run.stdout.strip() == "set()"
 
 
 # --- the tables -----------------------------------------------------------------------------------------------
@@ -474,7 +300,7 @@ def _swap(first: str, second: str) -> Any:
 
 def _within_noise(m: dict[str, Any]) -> None:
     for name in ("vqgan_k256", "refit_k256_p4000"):
-        m[f"faces/{name}/samples_{T}"]["distance"]["kid_std"] = 1.0  # KIDs differ by 0.64
+        m[f"faces/{name}/prior_samples_{T}"]["distance"]["kid_std"] = 1.0  # KIDs differ by 0.64
 
 
 def _dear(m: dict[str, Any]) -> None:
@@ -487,29 +313,31 @@ def _dear_within(m: dict[str, Any]) -> None:
 
 
 def _kink(m: dict[str, Any]) -> None:
-    m["faces/refit_k256_p4000/samples_5"]["distance"]["frechet"] = 41.0
+    m[f"{MAIN}/prior_samples_5"]["distance"]["frechet"] = 41.0
 
 
 def _within_draws(m: dict[str, Any]) -> None:
     for name in ("vqgan_k256", "refit_k256_p4000"):
-        m[f"faces/{name}/samples_{T}"]["distance"]["frechet_std"] = 9.1  # 66.0 and 40.5 differ by 25.5 < 2 x 12.87
+        m[f"faces/{name}/prior_samples_{T}"]["distance"]["frechet_std"] = (
+            9.1  # 66.0 and 40.5 differ by 25.5 < 2 x 12.87
+        )
 
 
 def _overfit(m: dict[str, Any]) -> None:
-    m["fashion/refit_k256_p4000/likelihood"]["test"]["bits_per_code"] = 2.6
+    m["fashion/refit_k256_p4000/prior_likelihood"]["test"]["bits_per_code"] = 2.6
 
 
 def _overfit_within(m: dict[str, Any]) -> None:
     for split in ("train", "test"):  # 0.08 below the limit
-        m["faces/refit_k256_p4000/likelihood"][split]["standard_error"] = 0.05
+        m[f"{MAIN}/prior_likelihood"][split]["standard_error"] = 0.05
 
 
 def _chance(m: dict[str, Any]) -> None:
-    m["faces/refit_k256_p4000/inpainting"]["masks"]["top"]["agreement_minus_chance"] = mean(0.01, 0.005)
+    m[f"{MAIN}/prior_inpainting"]["masks"]["top"]["agreement_minus_chance"] = mean(0.01, 0.005)
 
 
 def _chance_within(m: dict[str, Any]) -> None:
-    m["faces/refit_k256_p4000/inpainting"]["masks"]["random"]["agreement_minus_chance"] = mean(-0.2, 0.21)
+    m[f"{MAIN}/prior_inpainting"]["masks"]["random"]["agreement_minus_chance"] = mean(-0.2, 0.21)
 
 
 def _parameters(m: dict[str, Any]) -> None:
@@ -532,10 +360,10 @@ RECONSTRUCTIONS = [f"faces/{stage}/reconstruction" for stage in STAGES]
         ("fewer_codes", _dear),
         ("fewer_codes", _dear_within),
         ("larger_p", _swap(RECONSTRUCTIONS[1], RECONSTRUCTIONS[2])),
-        ("generation_refit", _swap(f"faces/vqgan_k256/samples_{T}", f"faces/refit_k256_p4000/samples_{T}")),
+        ("generation_refit", _swap(f"faces/vqgan_k256/prior_samples_{T}", f"{MAIN}/prior_samples_{T}")),
         ("generation_refit", _within_noise),
         ("generation_refit", _within_draws),
-        ("larger_k", _swap(f"faces/refit_k128_p4000/samples_{T}", f"faces/refit_k256_p4000/samples_{T}")),
+        ("larger_k", _swap(f"faces/refit_k128_p4000/prior_samples_{T}", f"{MAIN}/prior_samples_{T}")),
         ("steps", _kink),
         ("overfitting", _overfit),
         ("overfitting", _overfit_within),
@@ -611,7 +439,7 @@ def test_the_second_best_usage_is_that_of_any_method(
 def test_a_likelihood_of_one_code_map_is_not_counted(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
     for dataset in PRIORS:
         for split in ("train", "test"):
-            metrics[f"{dataset}/refit_k256_p4000/likelihood"][split]["standard_error"] = None
+            metrics[f"{dataset}/refit_k256_p4000/prior_likelihood"][split]["standard_error"] = None
     found = judge(plan, lay(tmp_path, metrics)).set_index("id").loc["overfitting"]
     assert found["verdict"] == "not measured in this suite" and "one code map" in found["measured"]
 
@@ -664,7 +492,7 @@ def paint(root: Path) -> None:
     from PIL import Image
 
     (root / "figures").mkdir()
-    for number in range(1, 13):
+    for number in FIGURES:
         Image.new("RGB", (30, 20), "white").save(root / "figures" / f"figure{number}.png")
         (root / "figures" / f"figure{number}.pdf").write_bytes(b"%PDF-1.4")
 
@@ -676,9 +504,9 @@ def test_the_page_holds_everything_and_needs_no_network(plan: Plan, metrics: dic
     text = (tmp_path / "index.html").read_text()
     found = Links(text)
     assert found.lang == "en"
-    assert {f"figures/figure{n}.png" for n in range(1, 13)} <= set(found.loads)
+    assert {f"figures/figure{n}.png" for n in FIGURES} <= set(found.loads)
     assert len(found.alts) == 12 and all(found.alts)
-    wanted = {f"figure{n}" for n in range(1, 13)} | set(TABLES)
+    wanted = {f"figure{n}" for n in FIGURES} | set(TABLES)
     assert wanted | {"claims", "about"} <= found.ids
     for link in found.links:
         if link.startswith("#"):
@@ -694,6 +522,14 @@ def test_the_page_holds_everything_and_needs_no_network(plan: Plan, metrics: dic
     for shown in ("31.85%", "34.38%", "13.2", "40.50", "prefers-color-scheme", "drawn avatars", "is not FID"):
         assert shown in text
     assert text.count("Reproduced if:") == len(judge(plan, tmp_path))
+
+
+def test_every_record_has_a_caption_and_a_section_of_the_page() -> None:
+    """One without would be left out without notice."""
+    sections = {name: table.section for name, table in TABLES.items()}
+    sections |= {f"figure{number}": figure.section for number, figure in FIGURES.items()}
+    assert set(captions()) == set(sections) and set(sections.values()) == set(SECTIONS)
+    assert all(captions()[f"figure{number}"]["alt"] for number in FIGURES)
 
 
 def test_the_page_before_anything_was_measured(plan: Plan, tmp_path: Path) -> None:

@@ -72,8 +72,6 @@ TABLE = {
     "ledger record TARGETS": "vqddm.ledger.commands:record",
     "ledger accept": "vqddm.ledger.commands:accept",
 }
-
-
 # What methods are asked for. Their records say with which command, and with which option for the checkpoint.
 WORK = {
     "sample": "vqddm.prior.sample:sample_images",

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, create_model, model_validator
 from vqddm.artifacts import UserError
 from vqddm.data.settings import DataParams
 from vqddm.first_stages import FIRST_STAGES, FirstStageName, codebook_size, kind_of, sampled_features
-from vqddm.methods import BASELINES, METHODS
+from vqddm.methods import BASELINES, METHODS, PIXELS
 from vqddm.registry import choice
 from vqddm.settings import PositiveInt, Section, TrainedParams, explained, parse
 
@@ -99,6 +99,11 @@ class DatasetLists(Section):
     def methods(self) -> tuple[str, ...]:
         """The methods that are trained on it: its prior, and its baselines in the order of the tables."""
         return tuple(name for name in METHODS if name == "prior" or name in self.baselines)
+
+    def stages(self, method: str) -> tuple[str, ...]:
+        """What a method is trained on: first stages whose codes it fills, or `pixels`."""
+        on_codes = self.priors if method == "prior" else self.priors[:1]
+        return on_codes if METHODS[method].fills == "codes" else (PIXELS,)
 
     def steps(self, method: str, evaluate: EvaluateParams) -> tuple[int, ...]:
         """The numbers of sampling steps of a method's samples that a suite measures, rising; the last is Table 2's."""

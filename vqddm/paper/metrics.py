@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vqddm.artifacts import UserError, read_json
-from vqddm.paper.plan import Plan
+from vqddm.methods import METHODS
+from vqddm.paper.plan import Name, Plan
 
 
 @dataclass
@@ -19,28 +20,22 @@ class Metrics:
     asked: dict[str, bool] = field(default_factory=dict)
 
     def read(
-        self,
-        kind: str,
-        dataset: str | None = None,
-        stage: str | None = None,
-        method: str | None = None,
-        steps: int | None = None,
+        self, kind: str, dataset: Name = None, stage: Name = None, method: Name = None, steps: int | None = None
     ) -> dict[str, Any] | None:
-        """One metric, by the arguments of `Plan.metric`; None where it was not measured or the method is not trained.
+        """One metric, by the arguments of `Plan.metric`; None where it was not measured.
 
         Raises:
             UserError: the file is there but damaged.
         """
-        if dataset and method and not self.plan.datasets[dataset].steps_of(method):
+        if dataset and method and METHODS[method] not in self.plan.measured(kind, dataset):
             return None
         name = self.plan.metric(kind, dataset, stage, method, steps)
-        path = self.root / name if self.root else None
-        self.asked[name] = path is not None and path.exists()
-        if path is None or not path.exists():
+        self.asked[name] = self.root is not None and (self.root / name).exists()
+        if self.root is None or not self.asked[name]:
             return None
-        value = read_json(path)
+        value = read_json(self.root / name)
         if not isinstance(value, dict):
-            raise UserError(f"{path}: expected a JSON object; delete it and build it again")
+            raise UserError(f"{self.root / name}: expected a JSON object; delete it and build it again")
         return value
 
     @property

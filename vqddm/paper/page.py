@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from vqddm.artifacts import replacing
+from vqddm.data.sources import SOURCES
 from vqddm.paper.claims.evidence import NOT_REPRODUCED, NOT_TESTABLE, ONE_TRAINING, REPRODUCED
 from vqddm.paper.figures import FIGURES
 from vqddm.paper.plan import ROLE_TITLES, Plan
@@ -101,9 +102,9 @@ def head_notes(plan: Plan, root: Path) -> list[str]:
         if name != "FID"
     ]
     notes += [
-        f"{dataset.title} are drawn avatars, not photographs."
+        f"{dataset.title} {SOURCES[dataset.source].remark}."
         for dataset in plan.datasets.values()
-        if dataset.source == "faces"
+        if SOURCES[dataset.source].remark
     ]
     return notes
 

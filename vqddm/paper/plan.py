@@ -12,12 +12,14 @@ from typing import Literal
 from vqddm.artifacts import UserError
 from vqddm.first_stages import FirstStageName, codebook_size, kind_of, sampled_features
 from vqddm.methods import METHODS, PIXELS
-from vqddm.params import DatasetName, Params, Roles
+from vqddm.params import Dataset, DatasetName, EvaluateParams, Params, Roles
+from vqddm.registry import Method
 from vqddm.settings import PositiveInt, Section
 
+Name = str | None  # a part of a path that may be left out
 Role = Literal["celebahq", "lsun_church", "imagenet"]
 ROLE_TITLES: dict[Role, str] = {"celebahq": "CelebA-HQ", "lsun_church": "LSUN-Church", "imagenet": "ImageNet"}
-SAME_NETWORK = {"absorbing": "prior"}  # methods whose counts are those of another: only its transition differs
+COMMANDS = {"samples": "sample", "inpainting": "inpaint", "likelihood": "likelihood", "counts": "counts"}
 
 
 def paper_rows(first_stages: Sequence[str]) -> dict[str, str]:
@@ -54,41 +56,29 @@ def paper_rows(first_stages: Sequence[str]) -> dict[str, str]:
 
 
 class PlannedDataset(Section):
-    """One dataset of a suite: first stages (Table 1), priors (Table 2) and sampling steps (Figure 5)."""
+    """One dataset of a suite: first stages (Table 1), priors (Table 2) and methods.
+
+    `methods` has the numbers of network evaluations with which each trained one is sampled, rising; the last is
+    Table 2's, and the prior's are those of Figure 5.
+    """
 
     title: str
     source: str
     resolution: PositiveInt
     first_stages: tuple[FirstStageName, ...]
     priors: tuple[FirstStageName, ...]
-    timesteps: PositiveInt
-    step_sweep: tuple[PositiveInt, ...]
-    methods: dict[str, tuple[PositiveInt, ...]]  # those that are trained, with the steps of their samples
-
-    @property
-    def baselines(self) -> tuple[str, ...]:
-        """What the main prior is compared with."""
-        return tuple(name for name in self.methods if name != "prior")
-
-    def stages(self, method: str) -> tuple[str, ...]:
-        """What a method fills on this dataset: the codes of first stages, or `pixels`."""
-        if METHODS[method].fills == "pixels":
-            return (PIXELS,)
-        return self.priors if method == "prior" else self.priors[:1]
+    methods: dict[str, tuple[PositiveInt, ...]]
 
     @property
     def main_prior(self) -> str:
         """The first stage whose prior the figures show, and beside whose prior the baselines stand."""
         return self.priors[0]
 
-    @property
-    def steps(self) -> list[int]:
-        """The sampling steps of Figure 5, rising, with T as the last."""
-        return sorted({*(n for n in self.step_sweep if n < self.timesteps), self.timesteps})
-
-    def steps_of(self, method: str) -> tuple[int, ...]:
-        """Network evaluations with which a method is sampled, rising, the last Table 2's; none: it is not trained."""
-        return tuple(self.steps) if method == "prior" else self.methods.get(method, ())
+    def stages(self, method: str) -> tuple[str, ...]:
+        """What a method fills: the codes of first stages, that with which it is shown first, or `pixels`."""
+        if METHODS[method].fills == "pixels":
+            return (PIXELS,)
+        return self.priors if method == "prior" else self.priors[:1]
 
 
 class Plan(Section):
@@ -104,13 +94,13 @@ class Plan(Section):
         name: str | None = getattr(self.roles, role)
         return name
 
+    def measured(self, kind: str, dataset: str) -> list[Method]:
+        """The methods of which `samples`, `counts`, … are measured on a dataset, in the order of the tables."""
+        trained = [METHODS[name] for name in METHODS if name in self.datasets[dataset].methods]
+        return [method for method in trained if COMMANDS[kind] in _counted(kind, method).commands]
+
     def metric(
-        self,
-        kind: str,
-        dataset: str | None = None,
-        stage: str | None = None,
-        method: str | None = None,
-        steps: int | None = None,
+        self, kind: str, dataset: Name = None, stage: Name = None, method: Name = None, steps: int | None = None
     ) -> str:
         """The path of a metric below the suite's results folder.
 
@@ -118,27 +108,29 @@ class Plan(Section):
             kind: what was measured: `samples`, `reconstruction`, `floor`.
             dataset: None for what the suite has once.
             stage: the first stage; where a method is given, the one that it is shown with unless another is meant.
-            method: what was sampled or timed, None where it is the first stage itself or the dataset.
+            method: what was sampled or counted, None where it is the first stage itself or the dataset.
             steps: of samples; Table 2's unless others are meant.
         """
         return f"metrics/{self._place(kind, dataset, stage, method, steps)}.json"
 
-    def array(
-        self, kind: str, dataset: str, stage: str | None = None, method: str | None = None, steps: int | None = None
-    ) -> str:
-        """The path of pictures below the suite's arrays, by the arguments of `metric`: `samples`, `neighbours`."""
+    def array(self, kind: str, dataset: str, stage: Name = None, method: Name = None) -> str:
+        """The path of pictures below the folder `evaluation`, by the arguments of `metric`: `samples`, `neighbours`."""
         suffix = "npy" if kind == "samples" else "npz"
-        return f"{self._place(kind, dataset, stage, method, steps)}.{suffix}"
+        return f"{self.suite}/{self._place(kind, dataset, stage, method)}.{suffix}"
 
-    def _place(self, kind: str, dataset: str | None, stage: str | None, method: str | None, steps: int | None) -> str:
+    def _place(self, kind: str, dataset: Name, stage: Name, method: Name, steps: int | None = None) -> str:
         if dataset and method:
             about = self.datasets[dataset]
-            if kind == "counts":
-                method = SAME_NETWORK.get(method, method)
-            stage = stage or (PIXELS if METHODS[method].fills == "pixels" else about.main_prior)
-            steps = steps or about.steps_of(method)[-1] if kind == "samples" else None
+            method = _counted(kind, METHODS[method]).name
+            stage = stage or about.stages(method)[0]
+            steps = steps or (about.methods[method][-1] if kind == "samples" else None)
         name = "_".join(str(part) for part in (method, kind, steps) if part)
         return "/".join(part for part in (dataset, stage, name) if part)
+
+
+def _counted(kind: str, method: Method) -> Method:
+    """The method itself; of `counts` the prior, where the same network is trained with another transition."""
+    return METHODS["prior"] if kind == "counts" and method.train == METHODS["prior"].train else method
 
 
 def plan_from(params: Params, suite: str) -> Plan:
@@ -162,10 +154,14 @@ def plan_from(params: Params, suite: str) -> Plan:
                 resolution=dataset.data.resolution,
                 first_stages=dataset.first_stages,
                 priors=dataset.priors,
-                timesteps=dataset.prior.diffusion.timesteps,
-                step_sweep=chosen.evaluate.step_sweep,
-                methods={name: dataset.steps(name, chosen.evaluate) for name in dataset.methods},
+                methods={method: _steps(method, dataset, chosen.evaluate) for method in dataset.methods},
             )
             for name, dataset in datasets.items()
         },
     )
+
+
+def _steps(method: str, dataset: Dataset, evaluate: EvaluateParams) -> tuple[int, ...]:
+    """The steps of a method's samples that a suite measures; of the prior also those of Figure 5 below T."""
+    steps = dataset.steps(method, evaluate)
+    return tuple(sorted({*steps, *(n for n in evaluate.step_sweep if n < steps[-1])})) if method == "prior" else steps

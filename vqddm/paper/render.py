@@ -99,14 +99,18 @@ def escape(text: Any) -> str:
 
 def write_table(out: Path, tidy: pd.DataFrame, display: pd.DataFrame, caption: str) -> None:
     """Write `out`.csv (every number in full), `out`.md and `out`.tex (as read)."""
-    stem = out.name
-    texts = {
-        ".csv": tidy.to_csv(index=False, lineterminator="\n"),
-        ".md": markdown(display),
-        ".tex": latex(display, caption, stem),
-    }
+    write_texts(out, csv=full(tidy), md=markdown(display), tex=latex(display, caption, out.name))
+
+
+def full(tidy: pd.DataFrame) -> str:
+    """A table as CSV with every number in full."""
+    return str(tidy.to_csv(index=False, lineterminator="\n"))
+
+
+def write_texts(out: Path, **texts: str) -> None:
+    """Write files `out`.{suffix}."""
     for suffix, content in texts.items():
-        with replacing(out.with_name(stem + suffix)) as aside:
+        with replacing(out.with_name(f"{out.name}.{suffix}")) as aside:
             aside.write_text(content, encoding="utf-8")
 
 

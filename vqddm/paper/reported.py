@@ -25,11 +25,10 @@ def captions() -> dict[str, dict[str, str]]:
     return found
 
 
-def value(cell: dict[str, Any] | None) -> float | None:
-    """The number of a reported cell, None where the paper prints a dash."""
-    return None if cell is None else cell["value"]
-
-
-def text(cell: dict[str, Any] | None) -> str:
-    """A reported cell as the paper prints it; a dash where it prints one."""
-    return "–" if cell is None else str(cell["text"])
+def told(**cells: dict[str, Any] | None) -> dict[str, Any]:
+    """Columns `reported_{name}`, the number (None for a dash), and `reported_{name}_text`, as the paper prints it."""
+    columns: dict[str, Any] = {}
+    for name, cell in cells.items():
+        columns[f"reported_{name}"] = None if cell is None else cell["value"]
+        columns[f"reported_{name}_text"] = "–" if cell is None else str(cell["text"])
+    return columns

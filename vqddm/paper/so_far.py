@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vqddm.artifacts import UserError
 from vqddm.paper.claims import claims
-from vqddm.paper.figures import FIGURES, inputs
+from vqddm.paper.figures import FIGURES
 from vqddm.paper.page import page
 from vqddm.paper.plan import Plan
 from vqddm.paper.tables import TABLES
@@ -41,7 +41,7 @@ def so_far(
         except UserError:
             lacking.append(name)
     for number, figure in FIGURES.items():
-        if all(Path(path).exists() for path in inputs(plan, number)):
+        if all(path.exists() for path in figure.inputs(plan, root, evaluation)):
             figure.draw(plan, root, evaluation, out / f"figures/figure{number}")
         else:
             lacking.append(f"figure {number}")

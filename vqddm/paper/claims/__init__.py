@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from vqddm.artifacts import replacing
 from vqddm.paper.claims import codebook, generation, inpainting
 from vqddm.paper.claims.evidence import ONE_TRAINING, Claim
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import Plan
-from vqddm.paper.render import markdown
+from vqddm.paper.render import full, markdown, write_texts
 from vqddm.registry import Registry
 
 CLAIMS: Registry[Claim] = Registry("claim", [*codebook.CLAIMS, *generation.CLAIMS, *inpainting.CLAIMS])
@@ -70,7 +69,4 @@ def claims(plan: Plan, root: Path, out: Path) -> None:
     """
     found = judge(plan, root)
     shown = found[["claim", "place", "measured", "verdict", "rule"]].rename(columns=str.capitalize)
-    texts = {".csv": found.to_csv(index=False, lineterminator="\n"), ".md": f"{ONE_TRAINING}\n\n{markdown(shown)}"}
-    for suffix, content in texts.items():
-        with replacing(out.with_name(out.name + suffix)) as aside:
-            aside.write_text(content, encoding="utf-8")
+    write_texts(out, csv=full(found), md=f"{ONE_TRAINING}\n\n{markdown(shown)}")

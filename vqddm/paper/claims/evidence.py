@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vqddm.artifacts import UserError
+from vqddm.first_stages import codebook_size
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import paper_rows
 from vqddm.paper.render import with_spread
@@ -74,16 +75,32 @@ def on_every_dataset(check: Check, missing: str, note: str = "") -> Callable[[Me
     return judge
 
 
-def reconstruction(metrics: Metrics, dataset: str, row: str) -> dict[str, Any] | None:
-    """The reconstruction metrics of the first stage that stands in a row of Table 1."""
-    stage = paper_rows(metrics.plan.datasets[dataset].first_stages).get(row)
-    return metrics.read("reconstruction", dataset, stage) if stage else None
+def of_row(metrics: Metrics, kind: str, dataset: str, row: str) -> dict[str, Any] | None:
+    """`reconstruction` of a first stage, or `samples` with all T steps of its prior, that stands in a paper's row."""
+    stage = rows_of(metrics, kind, dataset).get(row)
+    return metrics.read(kind, dataset, stage, "prior" if kind == "samples" else None) if stage else None
 
 
-def samples(metrics: Metrics, dataset: str, row: str) -> dict[str, Any] | None:
-    """The metrics of samples with all T steps of the prior that stands in a row of Table 2."""
-    stage = paper_rows(metrics.plan.datasets[dataset].priors).get(row)
-    return metrics.read("samples", dataset, stage, "prior") if stage else None
+def rows_of(metrics: Metrics, kind: str, dataset: str) -> dict[str, str]:
+    """First stages by row of Table 1, or for `samples` of Table 2, which has those with a prior."""
+    about = metrics.plan.datasets[dataset]
+    return paper_rows(about.priors if kind == "samples" else about.first_stages)
+
+
+def lower_row(kind: str, better: str, worse: str, same_k: bool = True) -> Check:
+    """Whether the distance of a row is below another's, at the same K unless the claim is about that."""
+
+    def check(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
+        rows = rows_of(metrics, kind, dataset)
+        if same_k and len({codebook_size(rows[row]) for row in (better, worse) if row in rows}) > 1:
+            return None
+        first, second = (of_row(metrics, kind, dataset, row) for row in (better, worse))
+        if not first or not second:
+            return None
+        holds, words = lower(first["distance"], second["distance"])
+        return holds, words + (floor(metrics, dataset) if kind == "samples" else "")
+
+    return check
 
 
 def floor(metrics: Metrics, dataset: str) -> str:

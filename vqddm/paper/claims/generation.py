@@ -7,23 +7,20 @@ from typing import Any
 
 import pandas as pd
 
-from vqddm.first_stages import codebook_size
 from vqddm.methods import METHODS
 from vqddm.paper.claims.evidence import (
     BEYOND,
     NOT_TESTABLE,
-    Check,
     Claim,
     Judgement,
     at_most,
     floor,
     lower,
+    lower_row,
     on_every_dataset,
-    samples,
 )
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.names import sampler, timed_runs
-from vqddm.paper.plan import paper_rows
 from vqddm.paper.render import with_spread
 from vqddm.paper.reported import reported
 
@@ -33,22 +30,6 @@ PAPER_PART = 4  # the paper times 1000 of its 4000 steps
 OVERFITTED = 1.05  # times the training code maps' bits
 PRIOR_ROWS = {512: "vqddm_512", 1024: "vqddm_1024"}
 COMPARABLE = "13.2/10.2 times the transformer's, as Table 2 has it"
-
-
-def _lower(better: str, worse: str) -> Check:
-    """Whether the distance of samples in a row of the paper is below another's."""
-
-    def check(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
-        rows = paper_rows(metrics.plan.datasets[dataset].priors)
-        if worse == "vqgan" and len({codebook_size(rows[row]) for row in (better, worse) if row in rows}) > 1:
-            return None  # the claim is about one K
-        first, second = samples(metrics, dataset, better), samples(metrics, dataset, worse)
-        if not first or not second:
-            return None
-        holds, words = lower(first["distance"], second["distance"])
-        return holds, words + floor(metrics, dataset)
-
-    return check
 
 
 def _comparable(ours: dict[str, Any], other: dict[str, Any], row: str) -> tuple[bool, str]:
@@ -77,7 +58,7 @@ def _steps(metrics: Metrics) -> Judgement:
     """Rank correlation of sampling steps and distance on the main dataset, and its two ends."""
     main = metrics.plan.roles.celebahq
     dataset = metrics.plan.datasets[main]
-    wanted = dataset.steps_of("prior")
+    wanted = dataset.methods["prior"]
     read = {n: metrics.read("samples", main, method="prior", steps=n) for n in wanted}
     sweep = {n: found["distance"] for n, found in read.items() if found}
     if len(sweep) < 3 or wanted[-1] not in sweep:
@@ -91,11 +72,11 @@ def _steps(metrics: Metrics) -> Judgement:
 
 def _speed(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
     """Seconds of an image with all T steps against pixel diffusion's on the same machine; they vary between runs."""
-    about, ddpm = metrics.plan.datasets[dataset], METHODS["ddpm"]
-    found = metrics.read("speed", dataset) if about.steps_of("ddpm") else None
+    steps = metrics.plan.datasets[dataset].methods.get("ddpm", ())
+    found = metrics.read("speed", dataset) if steps else None
     if not found or "ddpm" not in found:
         return None
-    pixels = timed_runs(ddpm, found["ddpm"], about.steps_of("ddpm")[-1:])
+    pixels = timed_runs(METHODS["ddpm"], found["ddpm"], steps[-1:])
     whole, part = found["timesteps"], max(1, found["timesteps"] // PAPER_PART)
     times = {
         n: [
@@ -173,10 +154,10 @@ def _overfitting(metrics: Metrics, dataset: str) -> tuple[bool | None, str] | No
 CLAIMS = (
     Claim("generation_refit", "ReFiT improves generation significantly (FID 22.6 to 13.2)", "section 4.3, Table 2",
           f"samples with ReFiT against without, at the same K: {BEYOND}",
-          on_every_dataset(_lower("refit", "vqgan"), "a prior with and one without ReFiT")),
+          on_every_dataset(lower_row("samples", "refit", "vqgan"), "a prior with and one without ReFiT")),
     Claim("larger_k", "A larger codebook generates better (K = 512: 18.8, K = 1024: 13.2)", "section 4.3, Table 2",
           f"samples at the larger K against the smaller: {BEYOND}",
-          on_every_dataset(_lower("refit", "refit_smaller_k"), "priors at two K")),
+          on_every_dataset(lower_row("samples", "refit", "refit_smaller_k", same_k=False), "priors at two K")),
     Claim("quality", "Generation comparable with top-tier methods (FID 13.2 on CelebA-HQ, 16.9 on LSUN-Church)",
           "abstract, section 4.3", f"the samples' distance is at most {COMPARABLE}, and 13.2/10.9 times DDIM's, "
           "trained on the same data, beyond the spread of the draws, on every dataset",

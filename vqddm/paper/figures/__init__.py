@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vqddm.paper.figures import (
-    figure01,
-    figure02,
-    figure03,
-    figure04,
-    figure05,
-    figure06,
-    figure07,
-    figure08,
-    figure09,
-    figure10,
-    figure11,
-    figure12,
-)
+from vqddm.paper.figures import (  # isort: skip
+    figure01, figure02, figure03, figure04, figure05, figure06,
+    figure07, figure08, figure09, figure10, figure11, figure12,
+)  # fmt: skip
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.plan import Plan
 from vqddm.registry import Registry

@@ -14,30 +14,18 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from vqddm.artifacts import UserError, read_json
-from vqddm.methods import BASELINES
 from vqddm.paper.counts import macs_per_image, network_of, recounted
+from vqddm.paper.figures import style
 from vqddm.paper.figures.files import Files, measured_distance
 from vqddm.paper.figures.labels import place_labels
 from vqddm.paper.figures.record import PaperFigure
-from vqddm.paper.figures.style import (
-    BLUE,
-    INK,
-    MARGIN,
-    ORANGE,
-    WIDTH,
-    footer,
-    height_of,
-    new_figure,
-    not_comparable,
-    pixel_axes,
-    wrapped,
-)
 from vqddm.paper.names import first_stage_label, sampler, short_title
+from vqddm.paper.plan import Plan
 from vqddm.paper.render import with_spread
 from vqddm.paper.reported import reported
 
 LARGEST = 700, 260  # square points of the largest blob: of the paper's panel, and of ours, where many come close
-COLOURS = {BLUE: "VQ-DDM, the paper's method", ORANGE: "what it is compared with"}
+COLOURS = {style.BLUE: "VQ-DDM, the paper's method", style.ORANGE: "what it is compared with"}
 LABELS = {"absorbing": "absorbing chain"}  # what of ours is called otherwise here than in tables
 
 
@@ -56,43 +44,30 @@ class Blob:
     recounted: float | None = None
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """Where a method's costs and samples stand; `steps` are those of the samples."""
-
-    label: str
-    counts: Path
-    samples: Path
-    steps: int
-    colour: str = ORANGE
-
-
-def _measured(files: Files) -> dict[str, list[_Measured]]:
-    """The priors, then baselines, of the two datasets that the paper generates, by title of the dataset."""
-    plan, found = files.plan, {}
+def _shown(plan: Plan) -> list[tuple[str, str, str, str | None]]:
+    """What is drawn of the datasets that the paper generates: dataset, label, method, of priors the first stage."""
+    found: list[tuple[str, str, str, str | None]] = []
     for dataset in dict.fromkeys(d for d in (plan.role("celebahq"), plan.role("lsun_church")) if d):
         about = plan.datasets[dataset]
-
-        def of(label: str, method: str, stage: str | None = None, colour: str = ORANGE, d: str = dataset) -> _Measured:
-            counts, samples = (files.metric(kind, d, stage, method) for kind in ("counts", "samples"))
-            return _Measured(label, counts, samples, plan.datasets[d].steps_of(method)[-1], colour)
-
-        rows = [of(first_stage_label(stage), "prior", stage, BLUE) for stage in about.priors]
-        for method in sorted(BASELINES.values(), key=lambda method: method.row is not None):  # variants of ours first
-            if about.steps_of(method.name):
-                label = LABELS.get(method.name, short_title(method))
-                if method.fills == "pixels":
-                    label = f"{sampler(method)}, {about.steps_of(method.name)[-1]} steps"
-                elif method.row is None:
-                    label = f"{label}, {first_stage_label(about.main_prior)}"
-                rows.append(of(label, method.name))
-        found[about.title] = rows
+        found += [(dataset, first_stage_label(stage), "prior", stage) for stage in about.priors]
+        others = [method for method in plan.measured("counts", dataset) if method.name != "prior"]
+        for method in sorted(others, key=lambda method: method.row is not None):  # variants of ours first
+            label = LABELS.get(method.name, short_title(method))
+            if method.fills == "pixels":
+                label = f"{sampler(method)}, {about.methods[method.name][-1]} steps"
+            elif method.row is None:
+                label = f"{label}, {first_stage_label(about.main_prior)}"
+            found.append((dataset, label, method.name, None))
     return found
 
 
 def _files(files: Files) -> list[Path]:
-    rows = [row for found in _measured(files).values() for row in found]
-    return [files.metric("paper_counts"), *(path for row in rows for path in (row.counts, row.samples))]
+    measured = [
+        files.metric(kind, dataset, stage, method)
+        for dataset, _, method, stage in _shown(files.plan)
+        for kind in ("counts", "samples")
+    ]
+    return [files.metric("paper_counts"), *measured]
 
 
 def _compose(files: Files) -> Figure:
@@ -105,27 +80,28 @@ def _compose(files: Files) -> Figure:
             row["flops"]["value"],
             row["fid"]["value"],
             row["parameters"]["value"],
-            BLUE if row["source"] == "ours" else ORANGE,
+            style.BLUE if row["source"] == "ours" else style.ORANGE,
             recounted(networks, row)["counted_macs_as_printed"],
         )
         for row in drawn
     ]
     names: set[str] = set()
     measured: dict[str, list[Blob]] = {}
-    for title, found in _measured(files).items():
-        measured[title] = []
-        for one in found:
-            counts, distance = read_json(one.counts), measured_distance(one.samples)
-            names.add(distance["name"])
-            parameters = network_of(counts)["parameters"]
-            told = with_spread(distance["frechet"], distance.get("frechet_std"), 1)
-            label = f"{one.label}: {told}, {parameters / 1e6:.3g} M parameters"
-            operations = macs_per_image(counts, one.steps)
-            measured[title].append(Blob(label, operations, distance["frechet"], parameters, one.colour))
-    if len(names) > 1:
-        raise UserError(
-            f"{files.results / 'metrics'}: distances of several kinds ({', '.join(sorted(names))}); measure again"
+    for dataset, label, method, stage in _shown(files.plan):
+        about = files.plan.datasets[dataset]
+        counts = read_json(files.metric("counts", dataset, stage, method))
+        distance = measured_distance(files.metric("samples", dataset, stage, method))
+        names.add(distance["name"])
+        parameters, operations = network_of(counts)["parameters"], macs_per_image(counts, about.methods[method][-1])
+        told = with_spread(distance["frechet"], distance.get("frechet_std"), 1)
+        label = f"{label}: {told}, {parameters / 1e6:.3g} M parameters"
+        blob = Blob(
+            label, operations, distance["frechet"], parameters, style.BLUE if method == "prior" else style.ORANGE
         )
+        measured.setdefault(about.title, []).append(blob)
+    if len(names) > 1:
+        kinds = ", ".join(sorted(names))
+        raise UserError(f"{files.results / 'metrics'}: distances of several kinds ({kinds}); measure again")
     return draw_operations(of_paper, measured, names.pop(), [row["method"] for row in rows if row not in drawn])
 
 
@@ -151,10 +127,10 @@ def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     areas = [largest * b.parameters / blobs[0].parameters for b in blobs]
     axes.scatter(operations, distances, s=areas, c=[b.colour for b in blobs], alpha=0.6, linewidths=0)
-    axes.scatter(operations, distances, s=areas, facecolors="none", edgecolors=INK, linewidths=0.7)
+    axes.scatter(operations, distances, s=areas, facecolors="none", edgecolors=style.INK, linewidths=0.7)
     for line in recounts:
-        axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.8)
-        axes.plot(*line[-1], marker="D", markersize=4, markerfacecolor="white", markeredgecolor=INK)
+        axes.plot(*zip(*line, strict=True), color=style.INK, linewidth=0.8)
+        axes.plot(*line[-1], marker="D", markersize=4, markerfacecolor="white", markeredgecolor=style.INK)
     radii = [(area / 3.1416) ** 0.5 for area in areas]
     points = [(b.operations, b.distance, b.label) for b in blobs]
     place_labels(axes, points[::-1], radii[::-1], recounts)  # a large blob's label has more places to go to
@@ -176,31 +152,34 @@ def draw_operations(
         left_out: reported methods without operations or parameters.
     """
     above, below = _words_of_operations(distance_name, left_out)
-    keys = {title: _key(blobs) for title, blobs in measured.items()}
-    tops = [765 + height_of(above) + 70]  # of the dataset's panels, and of what stands below them
+    keys = {
+        title: "\n".join(f"{number}  {blob.label}" for number, blob in enumerate(blobs, 1))
+        for title, blobs in measured.items()
+    }
+    tops = [765 + style.height_of(above) + 70]  # of the dataset's panels, and of what stands below them
     for key in keys.values():
-        tops.append(tops[-1] + 570 + height_of(key))
-    figure = new_figure(WIDTH, tops[-1] - 30 + height_of(below))
-    upper = pixel_axes(figure, 115, 60, WIDTH - 150, 600)
+        tops.append(tops[-1] + 570 + style.height_of(key))
+    figure = style.new_figure(style.WIDTH, tops[-1] - 30 + style.height_of(below))
+    upper = style.pixel_axes(figure, 115, 60, style.WIDTH - 150, 600)
     upper.set(title="Reported by the paper (CelebA-HQ 256 × 256)", xlabel="operations (log scale)", ylabel="FID")
     handles: list[Artist] = [Patch(color=c, alpha=0.6, label=words) for c, words in COLOURS.items()]
     if any(blob.recounted is not None for blob in reported):
         handles.append(
-            Line2D([], [], color=INK, marker="D", markersize=4, markerfacecolor="white", label="counted here")
+            Line2D([], [], color=style.INK, marker="D", markersize=4, markerfacecolor="white", label="counted here")
         )
     upper.legend(handles=handles, loc="upper left")
     _blobs(upper, reported, LARGEST[0])
-    footer(figure, 765, above)
+    style.footer(figure, 765, above)
     for top, (title, blobs) in zip(tops, measured.items(), strict=False):
-        panel = pixel_axes(figure, 115, top, WIDTH - 150, 400)
+        panel = style.pixel_axes(figure, 115, top, style.WIDTH - 150, 400)
         panel.set(
             title=f"Measured here on {title}: a whole picture",
             xlabel="multiply-accumulates per picture (log scale)",
             ylabel=distance_name,
         )
         _blobs(panel, [replace(blob, label=str(n)) for n, blob in enumerate(blobs, 1)], LARGEST[1])
-        footer(figure, top + 505, keys[title])
-    footer(figure, tops[-1] - 40, below)
+        style.footer(figure, top + 505, keys[title])
+    style.footer(figure, tops[-1] - 40, below)
     return figure
 
 
@@ -215,14 +194,9 @@ def _words_of_operations(distance_name: str, left_out: Sequence[str]) -> tuple[s
         "Colours are the same in all panels. Area of a blob: parameters of the network that generates; each panel has"
         " its own scale. Measured here are all steps and the decoder."
         " Distances on one dataset do not compare with those on another."
-        f" {not_comparable(distance_name)}"
+        f" {style.not_comparable(distance_name)}"
     )
-    return wrapped(above, WIDTH - 2 * MARGIN), wrapped(below, WIDTH - 2 * MARGIN)
-
-
-def _key(blobs: Sequence[Blob]) -> str:
-    """The numbered list below a panel."""
-    return "\n".join(f"{number}  {blob.label}" for number, blob in enumerate(blobs, 1))
+    return style.wrapped(above, style.INSIDE), style.wrapped(below, style.INSIDE)
 
 
 FIGURE = PaperFigure(1, "1", _files, _compose)

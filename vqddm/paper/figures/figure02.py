@@ -10,24 +10,10 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from vqddm.paper.figures import style
 from vqddm.paper.figures.files import Files, read_arrays
 from vqddm.paper.figures.pictures import cell_side, draw_sheet, fitted
 from vqddm.paper.figures.record import PaperFigure
-from vqddm.paper.figures.style import (
-    BLUE,
-    DPI,
-    GREY,
-    INK,
-    MARGIN,
-    PALE,
-    RED,
-    WIDTH,
-    footer,
-    new_figure,
-    pixel_axes,
-    pixel_text,
-    wrapped,
-)
 
 INDENT, GAP = 32, 14  # pixels: room for the bars' ticks, and between columns
 HEIGHT = 1400
@@ -78,19 +64,23 @@ def code_map_picture(codes: np.ndarray, clean: np.ndarray) -> np.ndarray:
 
 
 def _box(figure: Figure, left: float, top: float, width: float, height: float, words: str) -> None:
-    axes = pixel_axes(figure, left, top, width, height)
+    axes = style.pixel_axes(figure, left, top, width, height)
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
-    style = "round,pad=0,rounding_size=14"
-    axes.add_patch(FancyBboxPatch((2, 2), width - 4, height - 4, style, facecolor=PALE, edgecolor=GREY, linewidth=0.8))
+    corners = "round,pad=0,rounding_size=14"
+    axes.add_patch(
+        FancyBboxPatch(
+            (2, 2), width - 4, height - 4, corners, facecolor=style.PALE, edgecolor=style.GREY, linewidth=0.8
+        )
+    )
     axes.text(width / 2, height / 2, words, ha="center", va="center", size=8, linespacing=1.2)
 
 
-def _arrow(figure: Figure, start: tuple[float, float], end: tuple[float, float], colour: str = INK) -> None:
+def _arrow(figure: Figure, start: tuple[float, float], end: tuple[float, float], colour: str = style.INK) -> None:
     """An arrow between two places in pixels from the upper left corner."""
-    height = figure.get_size_inches()[1] * DPI
-    axes = pixel_axes(figure, 0, 0, WIDTH, height)
-    axes.set(xlim=(0, WIDTH), ylim=(height, 0))
+    height = figure.get_size_inches()[1] * style.DPI
+    axes = style.pixel_axes(figure, 0, 0, style.WIDTH, height)
+    axes.set(xlim=(0, style.WIDTH), ylim=(height, 0))
     axes.set_axis_off()
     axes.annotate(
         "",
@@ -110,13 +100,13 @@ def _picture(figure: Figure, picture: np.ndarray, centre: float, top: int, side:
 def _first_stage(figure: Figure, diffused: Diffused, top: int) -> None:
     """image -> E -> code map -> D -> reconstruction."""
     side, box, gap = 160, 110, 45
-    x = float(MARGIN)
+    x = float(style.MARGIN)
     codes = code_map_picture(diffused.codes[0], diffused.codes[0])
     pictures = (("image x", diffused.image), ("codes z₀", codes), ("reconstruction", diffused.reconstruction))
     middle = top + side / 2
     for (label, picture), network in zip(pictures, ("encoder\nE", "decoder\nD", ""), strict=True):
         _picture(figure, picture, x + side / 2, top, side)
-        pixel_text(figure, x + side / 2, top + side + 10, label, ha="center", size=8)
+        style.pixel_text(figure, x + side / 2, top + side + 10, label, ha="center", size=8)
         x += side + gap
         if network:
             _arrow(figure, (x - gap + 3, middle), (x - 3, middle))
@@ -128,12 +118,12 @@ def _first_stage(figure: Figure, diffused: Diffused, top: int) -> None:
 def _bars(
     figure: Figure, diffused: Diffused, values: np.ndarray, left: float, top: int, side: int, first: bool
 ) -> None:
-    axes = pixel_axes(figure, left, top, side, 110)
+    axes = style.pixel_axes(figure, left, top, side, 110)
     axes.bar(
         range(len(values)),
         values,
         color=code_colours(diffused.bar_codes),
-        edgecolor=GREY,
+        edgecolor=style.GREY,
         linewidth=0.4,
         width=0.85,
     )
@@ -146,12 +136,12 @@ def draw_pipeline(diffused: Diffused) -> Figure:
     """Figure 2: the first stage above, the diffusion below, with the probabilities of one position."""
     k = len(diffused.timesteps)
     width = max(diffused.image.shape[1] if diffused.image.shape[1] < 128 else 0, diffused.codes.shape[2])
-    side = cell_side(width, k, GAP, WIDTH - 2 * MARGIN - INDENT)
-    lefts = [MARGIN + INDENT + i * (side + GAP) for i in range(k)]
-    figure = new_figure(WIDTH, HEIGHT - 2 * (160 - side))
-    pixel_text(figure, MARGIN, 20, "1  Compress: picture to discrete codes and back", weight="bold")
+    side = cell_side(width, k, GAP, style.INSIDE - INDENT)
+    lefts = [style.MARGIN + INDENT + i * (side + GAP) for i in range(k)]
+    figure = style.new_figure(style.WIDTH, HEIGHT - 2 * (160 - side))
+    style.pixel_text(figure, style.MARGIN, 20, "1  Compress: picture to discrete codes and back", weight="bold")
     _first_stage(figure, diffused, 76)
-    pixel_text(figure, MARGIN, 320, "2  Fit the distribution of codes by discrete diffusion", weight="bold")
+    style.pixel_text(figure, style.MARGIN, 320, "2  Fit the distribution of codes by discrete diffusion", weight="bold")
     top = _diffusion(figure, diffused, lefts, side, 372)
     _probabilities(figure, diffused, lefts, side, top)
     return figure
@@ -162,19 +152,19 @@ def _diffusion(figure: Figure, diffused: Diffused, lefts: list[int], side: int, 
     start, end = lefts[0], lefts[-1] + side
     middle = (start + end) / 2
     words = r"diffusion $q(z_t\,|\,z_0)$: codes are resampled uniformly"
-    pixel_text(figure, middle, top, words, ha="center", size=8, color=BLUE)
-    _arrow(figure, (start, top + 48), (end, top + 48), BLUE)
+    style.pixel_text(figure, middle, top, words, ha="center", size=8, color=style.BLUE)
+    _arrow(figure, (start, top + 48), (end, top + 48), style.BLUE)
     maps, pictures = top + 104, top + 104 + side + GAP
     for left, t, codes, picture in zip(lefts, diffused.timesteps, diffused.codes, diffused.decoded, strict=True):
         centre = left + side / 2
-        pixel_text(figure, centre, top + 64, f"$t = {t}$", ha="center", size=8)
+        style.pixel_text(figure, centre, top + 64, f"$t = {t}$", ha="center", size=8)
         _picture(figure, code_map_picture(codes, diffused.codes[0]), centre, maps, side)
         _mark(figure, diffused, centre, maps, side)
         _picture(figure, picture, centre, pictures, side)
     bottom = pictures + side
-    _arrow(figure, (end, bottom + 26), (start, bottom + 26), RED)
+    _arrow(figure, (end, bottom + 26), (start, bottom + 26), style.RED)
     words = r"reverse $p_\theta(z_{t-1}\,|\,z_t)$: the network sees all codes at once and predicts $z_0$"
-    pixel_text(figure, middle, bottom + 40, words, ha="center", size=8, color=RED)
+    style.pixel_text(figure, middle, bottom + 40, words, ha="center", size=8, color=style.RED)
     return bottom + 100
 
 
@@ -183,18 +173,18 @@ def _probabilities(figure: Figure, diffused: Diffused, lefts: list[int], side: i
     row, column = (int(v) + 1 for v in diffused.position)
     shown = f"{len(diffused.bar_codes)} of the {diffused.codebook_size} codes"
     words = f"Probability of {shown} at the marked place (row {row}, column {column})"
-    pixel_text(figure, MARGIN, top, words, size=8)
+    style.pixel_text(figure, style.MARGIN, top, words, size=8)
     rows = (
-        (r"forward $q(z_t\,|\,z_0)$", diffused.forward, BLUE),
-        (r"predicted $p_\theta(z_0\,|\,z_t)$", diffused.predicted, RED),
+        (r"forward $q(z_t\,|\,z_0)$", diffused.forward, style.BLUE),
+        (r"predicted $p_\theta(z_0\,|\,z_t)$", diffused.predicted, style.RED),
     )
     for i, (label, values, colour) in enumerate(rows):
         y = top + 44 + i * 170
-        pixel_text(figure, lefts[0], y, label, size=8, color=colour)
+        style.pixel_text(figure, lefts[0], y, label, size=8, color=colour)
         for j, left in enumerate(lefts):
             _bars(figure, diffused, values[j], left, y + 42, side, first=j == 0)
     words = "Nearly black cells: codes that noise has replaced. One colour is one code everywhere, in the bars too."
-    footer(figure, top + 400, wrapped(words, WIDTH - 2 * MARGIN))
+    style.footer(figure, top + 400, style.wrapped(words, style.INSIDE))
 
 
 def _mark(figure: Figure, diffused: Diffused, centre: float, top: int, side: int) -> None:
@@ -202,7 +192,7 @@ def _mark(figure: Figure, diffused: Diffused, centre: float, top: int, side: int
     rows, columns = diffused.codes.shape[1:]
     cell = fitted(np.zeros((rows, columns, 3), np.uint8), side).shape[1] // columns
     left, upper = round(centre - cell * columns / 2), top + (side - cell * rows) // 2
-    axes = pixel_axes(figure, left, upper, cell * columns, cell * rows)
+    axes = style.pixel_axes(figure, left, upper, cell * columns, cell * rows)
     axes.set(xlim=(0, columns), ylim=(rows, 0))
     axes.set_axis_off()
     row, column = (int(v) for v in diffused.position)

@@ -20,17 +20,9 @@ MASKS = ("lower", "corner", "centre")
 SIDE = 192
 
 
-def _by_method(files: Files) -> dict[str, Path]:
-    """Completions of every trained method, the prior's first."""
-    return {
-        name: files.array("inpainting", method=name)
-        for name, method in METHODS.items()
-        if "inpaint" in method.commands and files.about.steps_of(name)
-    }
-
-
 def _files(files: Files) -> list[Path]:
-    return list(_by_method(files).values())
+    methods = files.plan.measured("inpainting", files.dataset)
+    return [files.array("inpainting", method=method.name) for method in methods]
 
 
 def _compose(files: Files) -> Figure:
@@ -50,7 +42,7 @@ def _compose(files: Files) -> Figure:
         for name in MASKS
         for i, pictures in enumerate(found[name].rows[:IN_FIGURE8])
     ]
-    shown = [short_title(METHODS[name]) for name in _by_method(files)]
+    shown = [short_title(method) for method in files.plan.measured("inpainting", files.dataset)]
     titles = ["raw image", "masked input", *(title[0].upper() + title[1:] for title in shown)]
     words = "The first test pictures, not chosen. Hatched: not given. No training for this task."
     return draw_rows(rows, words, titles, SIDE, None if others else _absent())

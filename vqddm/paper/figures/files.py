@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from vqddm.artifacts import UserError, read_json
-from vqddm.paper.plan import Plan, PlannedDataset, Role
+from vqddm.paper.plan import Name, Plan, PlannedDataset, Role
 
 
 def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
@@ -50,7 +50,7 @@ class Files:
     Args:
         plan: the suite.
         results: its folder of results, `results/{suite}`.
-        evaluation: the folder `evaluation`, which holds the suites' arrays.
+        evaluation: the folder `evaluation`.
         role: which dataset a figure shows; one must play it.
     """
 
@@ -72,17 +72,12 @@ class Files:
         return self.plan.datasets[self.dataset]
 
     def metric(
-        self,
-        kind: str,
-        dataset: str | None = None,
-        stage: str | None = None,
-        method: str | None = None,
-        steps: int | None = None,
+        self, kind: str, dataset: Name = None, stage: Name = None, method: Name = None, steps: int | None = None
     ) -> Path:
         """A measured metric."""
         return self.results / self.plan.metric(kind, dataset, stage, method, steps)
 
-    def array(self, kind: str, stage: str | None = None, method: str | None = None) -> Path:
+    def array(self, kind: str, stage: Name = None, method: Name = None) -> Path:
         """Pictures of the dataset that is shown, of its main prior unless another stage or method is meant."""
         stage = stage if stage or method else self.about.main_prior
-        return self.evaluation / self.plan.suite / self.plan.array(kind, self.dataset, stage, method)
+        return self.evaluation / self.plan.array(kind, self.dataset, stage, method)

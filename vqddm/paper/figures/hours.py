@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -13,20 +12,9 @@ MAPS = 50_000  # code maps and images whose hours are told
 SECONDS_PER_HOUR = 3600
 
 
-@dataclass(frozen=True)
-class Speed:
-    """How fast one machine samples and decodes, in seconds per image."""
-
-    per_step: float
-    decode: float
-
-    def hours_of_maps(self, steps: int) -> float:
-        """Hours to sample 50,000 code maps."""
-        return MAPS * steps * self.per_step / SECONDS_PER_HOUR
-
-    def hours_of_images(self, steps: int) -> float:
-        """Hours to sample 50,000 code maps and decode them."""
-        return self.hours_of_maps(steps) + MAPS * self.decode / SECONDS_PER_HOUR
+def hours_of(timed: dict[str, Any], steps: int, decode: float = 0.0) -> float:
+    """Hours for 50,000 code maps or pictures of so many steps; `decode` are the seconds of decoding one."""
+    return MAPS * steps * float(timed["seconds_per_step"]) / SECONDS_PER_HOUR + MAPS * decode / SECONDS_PER_HOUR
 
 
 def machine_of(timed: dict[str, Any]) -> str:

@@ -42,17 +42,7 @@ class PaperFigure:
         return list(dict.fromkeys(self.files(Files(plan, root, evaluation, self.role)))) if plan.role(self.role) else []
 
     def draw(self, plan: Plan, root: Path, evaluation: Path, out_stem: Path) -> None:
-        """Draw it into `out_stem`.png and `out_stem`.pdf.
-
-        Args:
-            plan: the suite.
-            root: the suite's folder of results, `results/{suite}`.
-            evaluation: the folder `evaluation`, which holds the suites' arrays.
-            out_stem: the output without its suffix.
-
-        Raises:
-            UserError: a file that it reads is missing or damaged (the message names it).
-        """
+        """Draw it into `out_stem`.png and `out_stem`.pdf (`vqddm.paper.figures.draw`)."""
         with styled():
             if plan.role(self.role):
                 drawn = self.compose(Files(plan, root, evaluation, self.role))

@@ -7,20 +7,8 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from vqddm.paper.figures import style
 from vqddm.paper.figures.pictures import Picture, beside, cell_side, draw_sheet, fitted
-from vqddm.paper.figures.style import (
-    GREY,
-    LINE,
-    MARGIN,
-    WIDTH,
-    dashed,
-    footer,
-    height_of,
-    new_figure,
-    pixel_axes,
-    pixel_text,
-    wrapped,
-)
 
 GAP, HEADING = 8, 54  # pixels between pictures, and of a row's heading
 NARROWEST = 700  # pixels, so that words keep room
@@ -55,36 +43,40 @@ def draw_rows(
         absent: a column at the right that holds only words.
     """
     columns = max(len(row.pictures) for row in rows)
-    side = side or WIDTH - 2 * MARGIN
-    side = cell_side(rows[0].pictures[0].shape[1], columns, GAP, min(WIDTH - 2 * MARGIN, columns * (side + GAP) - GAP))
+    side = side or style.INSIDE
+    side = cell_side(rows[0].pictures[0].shape[1], columns, GAP, min(style.INSIDE, columns * (side + GAP) - GAP))
     cell = fitted(rows[0].pictures[0], side).shape[0]
     headings = sum(HEADING for row in rows if row.heading)
-    used = 2 * MARGIN + columns * (side + GAP) - GAP
-    width = WIDTH if absent else max(used, NARROWEST)
-    lines = wrapped(words, width - 2 * MARGIN)
-    top = MARGIN + (LINE if titles else -16)
-    height = top + headings + len(rows) * (cell + GAP) + 10 + height_of(lines)
-    figure = new_figure(width, height)
+    used = 2 * style.MARGIN + columns * (side + GAP) - GAP
+    width = style.WIDTH if absent else max(used, NARROWEST)
+    lines = style.wrapped(words, width - 2 * style.MARGIN)
+    top = style.MARGIN + (style.LINE if titles else -16)
+    height = top + headings + len(rows) * (cell + GAP) + 10 + style.height_of(lines)
+    figure = style.new_figure(width, height)
     for j, title in enumerate(titles):
-        x = MARGIN + j * (side + GAP) + side / 2
-        pixel_text(figure, x, MARGIN, title, size=8, ha="center", weight="bold")
+        x = style.MARGIN + j * (side + GAP) + side / 2
+        style.pixel_text(figure, x, style.MARGIN, title, size=8, ha="center", weight="bold")
     y = top
     for row in rows:
         if row.heading:
-            pixel_text(figure, MARGIN, y + 16, row.heading, size=8)
+            style.pixel_text(figure, style.MARGIN, y + 16, row.heading, size=8)
             y += HEADING
-        draw_sheet(figure, beside(row.pictures, side, GAP), MARGIN, y)
+        draw_sheet(figure, beside(row.pictures, side, GAP), style.MARGIN, y)
         y += cell + GAP
     if absent is not None:
-        left = MARGIN + columns * (side + GAP) + 8
-        _absent_box(figure, absent, left, top + (HEADING if rows[0].heading else 0), WIDTH - MARGIN - left, y - GAP)
-    footer(figure, y + 10, lines)
+        left = style.MARGIN + columns * (side + GAP) + 8
+        _absent_box(
+            figure, absent, left, top + (HEADING if rows[0].heading else 0), style.WIDTH - style.MARGIN - left, y - GAP
+        )
+    style.footer(figure, y + 10, lines)
     return figure
 
 
 def _absent_box(figure: Figure, absent: Absent, left: int, top: int, width: int, bottom: int) -> None:
-    pixel_text(figure, left + width / 2, MARGIN, absent.title, size=8, ha="center", weight="bold")
-    axes = pixel_axes(figure, left, top, width, bottom - top)
-    dashed(axes)
-    words = wrapped(absent.words, width - 40)
-    pixel_text(figure, left + width / 2, (top + bottom) / 2, words, size=8, ha="center", va="center", color=GREY)
+    style.pixel_text(figure, left + width / 2, style.MARGIN, absent.title, size=8, ha="center", weight="bold")
+    axes = style.pixel_axes(figure, left, top, width, bottom - top)
+    style.dashed(axes)
+    words = style.wrapped(absent.words, width - 40)
+    style.pixel_text(
+        figure, left + width / 2, (top + bottom) / 2, words, size=8, ha="center", va="center", color=style.GREY
+    )

@@ -19,6 +19,7 @@ from vqddm.artifacts import replacing
 DPI = 200
 WIDTH = 960  # pixels: 4.8 inches, so that 9 point text is still read at phone width
 MARGIN, LINE = 24, 31  # pixels at the sides, and of a line of small text
+INSIDE = WIDTH - 2 * MARGIN
 LIMIT = 400_000  # bytes of a PNG on the page
 
 # Okabe and Ito's colours, told apart with every common kind of colour blindness.

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from vqddm.methods import METHODS
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.names import rule_first, short_title
 from vqddm.paper.render import known, spreads
@@ -23,9 +22,9 @@ def gather(metrics: Metrics) -> pd.DataFrame:
         differences, a baseline's less VQ-DDM's. A dataset without measured completions has one row without mask.
     """
     rows: list[dict[str, Any]] = []
-    completing = {short_title(method): name for name, method in METHODS.items() if "inpaint" in method.commands}
     for dataset, planned in metrics.plan.datasets.items():
-        read = {title: metrics.read("inpainting", dataset, method=name) for title, name in completing.items()}
+        methods = metrics.plan.measured("inpainting", dataset)
+        read = {short_title(method): metrics.read("inpainting", dataset, method=method.name) for method in methods}
         made = {title: one for title, one in read.items() if one}
         about = {"dataset": dataset, "first_stage": planned.main_prior}
         masks = rule_first(dict.fromkeys(mask for one in made.values() for mask in one["masks"]))

@@ -11,7 +11,7 @@ from vqddm.paper.metrics import Metrics
 from vqddm.paper.names import short_title
 from vqddm.paper.plan import ROLE_TITLES
 from vqddm.paper.render import DASH, fixed, noted, spreads, whole
-from vqddm.paper.reported import reported, text, value
+from vqddm.paper.reported import reported, told
 from vqddm.paper.tables.record import Table
 from vqddm.registry import Method
 
@@ -28,37 +28,30 @@ def gather(metrics: Metrics) -> pd.DataFrame:
     for role in ROLE_TITLES:
         paper, dataset = reported()["likelihood"].get(role), metrics.plan.role(role)
         if dataset is None or dataset in shown:
-            rows += _splits(role, None, None, METHODS["prior"], None, paper) if paper else []
+            nowhere = {"role": role, "dataset": None, "first_stage": None}
+            rows += _splits(nowhere, METHODS["prior"], None, paper) if paper else []
             continue
         shown.add(dataset)
-        about = metrics.plan.datasets[dataset]
-        for name, method in METHODS.items():
-            if "likelihood" in method.commands and about.steps_of(name):
-                found = metrics.read("likelihood", dataset, method=name)
-                told = paper if name == "prior" else None
-                if found or told or name != "prior":
-                    rows += _splits(role, dataset, about.main_prior, method, found, told)
+        stage = metrics.plan.datasets[dataset].main_prior
+        place = {"role": role, "dataset": dataset, "first_stage": stage}
+        for method in metrics.plan.measured("likelihood", dataset):
+            found = metrics.read("likelihood", dataset, method=method.name)
+            beside = paper if method.name == "prior" else None
+            if found or beside or method.name != "prior":
+                rows += _splits(place, method, found, beside)
     return pd.DataFrame(rows)
 
 
 def _splits(
-    role: str,
-    dataset: str | None,
-    stage: str | None,
-    method: Method,
-    found: dict[str, Any] | None,
-    paper: dict[str, Any] | None,
+    place: dict[str, Any], method: Method, found: dict[str, Any] | None, paper: dict[str, Any] | None
 ) -> list[dict[str, Any]]:
     """A row for each split. What takes a step for each code has an exact likelihood; a diffusion has a bound."""
     return [
         {
-            "role": role,
-            "dataset": dataset,
-            "first_stage": stage,
+            **place,
             "method": short_title(method) + ("" if method.strided else ", exact"),
             "split": split,
-            "reported_nll": value(paper[split]) if paper else None,
-            "reported_nll_text": text(paper[split] if paper else None),
+            **told(nll=paper[split] if paper else None),
             "bits_per_code": found[split]["bits_per_code"] if found else None,
             "standard_error": found[split]["standard_error"] if found else None,
             "first_term": found[split].get("first_term") if found else None,

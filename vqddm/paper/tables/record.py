@@ -46,15 +46,6 @@ class Table:
         return list(metrics.asked)
 
     def __call__(self, plan: Plan, root: Path, out: Path) -> None:
-        """Write the table as `out`.csv, `out`.md and `out`.tex.
-
-        Args:
-            plan: the suite.
-            root: the suite's results folder.
-            out: path without suffix.
-
-        Raises:
-            UserError: a metric file is damaged.
-        """
+        """Write the table as `out`.csv, `out`.md and `out`.tex (`vqddm.paper.tables.write`)."""
         tidy = self.rows(plan, root)
         write_table(out, tidy, self.display(tidy), captions()[self.name]["caption"])

@@ -40,11 +40,11 @@ def gather(metrics: Metrics) -> pd.DataFrame:
         if found is None:
             rows.append({"source": "measured", "method": ours, "dataset": name, "note": "not measured yet"})
             continue
-        rows += [_timed(name, found, found, found, ours, steps) for steps in dataset.steps_of("prior")]
+        rows += [_timed(name, found, found, found, ours, steps) for steps in dataset.methods["prior"]]
         for method in BASELINES.values():
             if timed := found.get(method.name):
                 decoder = {"seconds_decode": 0.0} if method.fills == "pixels" else found
-                runs = timed_runs(method, timed, dataset.steps_of(method.name))
+                runs = timed_runs(method, timed, dataset.methods.get(method.name, ()))
                 rows += [_timed(name, found, decoder, timed, *run) for run in runs]
     columns = ["source", "method", "dataset", "first_stage", "device", "threads", "batch_size", "steps"]
     columns += ["seconds_per_step", "seconds_per_step_std", "seconds_decode", "seconds_decode_std"]

@@ -9,7 +9,7 @@ import pandas as pd
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import ROLE_TITLES, Role, paper_rows
 from vqddm.paper.render import known, noted, percent, spreads, whole
-from vqddm.paper.reported import reported, text, value
+from vqddm.paper.reported import reported, told
 from vqddm.paper.tables.distances import HERE, distance_columns, distance_of
 from vqddm.paper.tables.record import Table
 
@@ -54,10 +54,7 @@ def _row(
         "model": paper["model"] if paper else "not in the paper",
         "reported_latent_size": paper["latent_size"] if paper else None,
         "reported_capacity": paper["capacity"] if paper else None,
-        "reported_usage": value(usage),
-        "reported_usage_text": text(usage),
-        "reported_fid": value(fid),
-        "reported_fid_text": text(fid),
+        **told(usage=usage, fid=fid),
         "first_stage": stage,
     }
     found = metrics.read("reconstruction", dataset, stage) if dataset and stage else None

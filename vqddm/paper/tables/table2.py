@@ -11,7 +11,7 @@ from vqddm.paper.counts import macs_per_image, network_of, recounted
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import paper_rows
 from vqddm.paper.render import known, noted, short
-from vqddm.paper.reported import reported, text, value
+from vqddm.paper.reported import reported, told
 from vqddm.paper.tables.distances import HERE, distance_columns, distance_of
 from vqddm.paper.tables.record import Table
 
@@ -35,7 +35,7 @@ def gather(metrics: Metrics) -> pd.DataFrame:
             rows += [
                 _unreported(metrics, dataset, method.name, named)
                 for dataset, about in plan.datasets.items()
-                if about.steps_of(method.name)
+                if method.name in about.methods
             ]
     rows += [
         _unreported(metrics, main, stage, stage, stage)
@@ -52,7 +52,7 @@ def _paper_row(metrics: Metrics, dataset: str, paper: dict[str, Any], ours: dict
     """A row of the paper, with what a method of this suite measured, or the prior on the first stage of that row."""
     method = next((method.name for method in METHODS.values() if method.row == paper["id"]), None)
     stage = ours.get(paper["row"])
-    trained = metrics.plan.datasets[dataset].steps_of(method) if method else stage
+    trained = method in metrics.plan.datasets[dataset].methods if method else stage
     row = _reported(metrics, paper) | _measured(metrics, dataset if trained else None, method or "prior", stage)
     if trained:
         why = None if row["distance"] is not None else "not measured yet"
@@ -65,20 +65,15 @@ def _paper_row(metrics: Metrics, dataset: str, paper: dict[str, Any], ours: dict
 
 def _reported(metrics: Metrics, paper: dict[str, Any]) -> dict[str, Any]:
     """The paper's own columns, and what its operations come to for each step and each image."""
-    flops, steps = value(paper["flops"]), paper["steps"]
     row: dict[str, Any] = {
         "id": paper["id"],
         "method": paper["method"],
         "source": paper["source"],
         "kind": paper["kind"],
-        "reported_fid": value(paper["fid"]),
-        "reported_fid_text": text(paper["fid"]),
-        "reported_parameters": value(paper["parameters"]),
-        "reported_parameters_text": text(paper["parameters"]),
-        "reported_flops": flops,
-        "reported_flops_text": text(paper["flops"]),
+        **told(fid=paper["fid"], parameters=paper["parameters"], flops=paper["flops"]),
     }
     row |= recounted(metrics.read("paper_counts") or {}, paper)
+    flops, steps = row["reported_flops"], paper["steps"]
     if paper["id"] == "vqgan_transformer":  # the table's footnote: its column holds a whole image
         each = reported()["table2"]["footnote_flops_per_index"]["value"]
         return row | {"paper_counts": "a whole image", "paper_macs_per_step": each, "paper_macs_per_image": flops}
@@ -98,7 +93,7 @@ def _measured(metrics: Metrics, dataset: str | None, method: str, stage: str | N
         floor = metrics.read("floor", dataset)
         place = stage or about.main_prior
         if METHODS[method].fills == "pixels":
-            steps = about.steps_of(method)[-1]
+            steps = about.methods[method][-1]
             place = f"pixels, {steps} steps"
     network = network_of(counts or {})
     distance = found["distance"] if found else {}
@@ -120,10 +115,8 @@ def _measured(metrics: Metrics, dataset: str | None, method: str, stage: str | N
 
 def _unreported(metrics: Metrics, dataset: str, id: str, named: str, stage: str | None = None) -> dict[str, Any]:
     """What the paper has no row for: a prior on one more first stage, or the method that `id` names."""
-    dash = text(None)
     row = {"id": f"{dataset}_{id}", "method": f"{named} (not in the paper)", "source": "ours"}
-    row |= {"kind": "likelihood-based", "reported_fid_text": dash}
-    row |= {"reported_parameters_text": dash, "reported_flops_text": dash}
+    row |= {"kind": "likelihood-based"} | told(fid=None, parameters=None, flops=None)
     measured = _measured(metrics, dataset, "prior" if stage else id, stage)
     return row | measured | {"why": None if measured["distance"] is not None else "not measured yet"}
 

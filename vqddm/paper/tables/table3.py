@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -71,12 +72,12 @@ def describe(layers: pd.DataFrame) -> str:
     return "; ".join(parts)
 
 
-def _order(part: str, stages: list[str]) -> list[str]:
-    """Stages as they run: the decoder counts its levels down."""
-    levels = sorted((s for s in stages if "." in s), key=lambda s: int(s.split(".")[1]), reverse=part == "decoder")
-    if part == "encoder":
-        return ["conv_in", *levels, "mid", "conv_out"]
-    return ["conv_in", "mid", *levels, "conv_out"]
+def _order(part: str, stages: Iterable[str] = ()) -> list[str]:
+    """Stages as they run, the decoder's levels counted down; of none, those that the four rows of the paper's are."""
+    down = part == "encoder"
+    levels = sorted((s for s in stages if "." in s), key=lambda s: int(s.split(".")[1]), reverse=not down)
+    levels = levels or ["down" if down else "up"]
+    return ["conv_in", *levels, "mid", "conv_out"] if down else ["conv_in", "mid", *levels, "conv_out"]
 
 
 def display(tidy: pd.DataFrame) -> pd.DataFrame:
@@ -86,9 +87,8 @@ def display(tidy: pd.DataFrame) -> pd.DataFrame:
         mine = tidy[tidy["part"] == part]
         layers = mine[mine["name"] != "(all)"]
         stages = pd.Series([stage_of(name) for name in layers["name"]], index=layers.index, dtype=object)
-        brief = dict(zip(_brief_stages(part), reported()["table3"][part], strict=True))
-        order = _order(part, list(stages.unique()))
-        for stage in order if len(layers) else _brief_stages(part):
+        brief = dict(zip(_order(part), reported()["table3"][part], strict=True))
+        for stage in _order(part, stages.unique()):
             both = [
                 describe(layers[(stages == stage) & (layers["network"] == network)]) for network in ("paper", "suite")
             ]
@@ -103,13 +103,6 @@ def display(tidy: pd.DataFrame) -> pd.DataFrame:
 
 def _size(parameters: Any, macs: Any) -> str:
     return DASH if pd.isna(parameters) else f"{short(parameters)} parameters, {short(macs)} MACs"
-
-
-def _brief_stages(part: str) -> list[str]:
-    """The stages that the four rows of the paper's table stand for, in its order."""
-    if part == "encoder":
-        return ["conv_in", "down", "mid", "conv_out"]
-    return ["conv_in", "mid", "up", "conv_out"]
 
 
 TABLE = Table("table3", "A", gather, display)
