@@ -115,9 +115,10 @@ def test_diffuse_has_the_marginals_of_the_matrices() -> None:
 class Oracle(nn.Module):
     """Knows the data distribution over maps of two codes, (K, K): the belief about each code, given the other."""
 
-    def __init__(self, joint: Tensor) -> None:
+    def __init__(self, joint: Tensor, schedule: NoiseSchedule) -> None:
         super().__init__()
-        self.joint, self.codebook_size, self.transition = joint.double(), len(joint), absorbing
+        self.joint, self.schedule = joint.double(), schedule
+        self.codebook_size, self.transition = len(joint), absorbing
 
     def forward(self, z_t: Tensor, t: Tensor) -> Tensor:
         rows = torch.cat([self.joint.T, self.joint.sum(1)[None]])  # p(first | second), the mask says nothing
@@ -155,7 +156,7 @@ def test_coupled_codes_are_sampled_as_enumerated(steps: int) -> None:
     expected = chain_output(JOINT.numpy(), schedule, steps)
     assert expected.sum() == pytest.approx(1)
     generator = torch.Generator().manual_seed(steps)
-    z = sample_codes(Oracle(JOINT), schedule, (count, 1, 2), steps, 1.0, generator).flatten(1)
+    z = sample_codes(Oracle(JOINT, schedule), (count, 1, 2), steps, 1.0, generator).flatten(1)
     counts = (3 * z[:, 0] + z[:, 1]).bincount(minlength=9).numpy()
     assert chisquare(counts, expected.flatten() * count).pvalue > 1e-4
     distance = np.abs(expected - JOINT.numpy()).sum() / 2
@@ -164,7 +165,8 @@ def test_coupled_codes_are_sampled_as_enumerated(steps: int) -> None:
 
 def test_the_bound_is_the_enumerated_one() -> None:
     """Mean of `bound_bits` over its draws against every z_t enumerated, prior KL included."""
-    schedule, oracle, codes, z0 = NoiseSchedule(6, "sqrt_cosine"), Oracle(JOINT), 3, (0, 2)
+    schedule, codes, z0 = NoiseSchedule(6, "sqrt_cosine"), 3, (0, 2)
+    oracle = Oracle(JOINT, schedule)
     steps = matrices(codes, 6, "sqrt_cosine")
     nats = 2 * absorbing.prior_kl(schedule.interval(0, 6, torch.float64), codes)
     for t in range(1, 7):
@@ -179,7 +181,7 @@ def test_the_bound_is_the_enumerated_one() -> None:
                 q = brute_posterior(steps, t - 1, t, np.eye(codes + 1)[a])[b]
                 nats += chance * np.sum(q[q > 0] * np.log(q[q > 0] / p[q > 0]))
     images = torch.tensor([[z0]]).expand(4000, 1, 2)
-    bits, terms = bound_bits(oracle, schedule, images, torch.Generator().manual_seed(0), batch_size=5000)
+    bits, terms = bound_bits(oracle, images, torch.Generator().manual_seed(0), batch_size=5000)
     assert terms.shape == (6,)
     assert abs(float(bits.mean()) - nats / 2 / math.log(2)) < 4 * float(bits.std()) / math.sqrt(4000)
     assert float(bits.mean()) > -math.log2(chain_output(JOINT.numpy(), schedule, 6)[z0]) / 2  # an upper bound
@@ -188,7 +190,7 @@ def test_the_bound_is_the_enumerated_one() -> None:
 def test_inpainting_keeps_what_is_given_and_follows_it() -> None:
     schedule, generator = NoiseSchedule(60, "cosine"), torch.Generator().manual_seed(0)
     codes = torch.stack([torch.full((3000,), 1), torch.zeros(3000, dtype=torch.int64)], 1)[:, None]
-    found = inpaint_codes(Oracle(JOINT), schedule, codes, torch.tensor([[True, False]]), 60, 1.0, generator)
+    found = inpaint_codes(Oracle(JOINT, schedule), codes, torch.tensor([[True, False]]), 60, 1.0, generator)
     assert (found[:, 0, 0] == 1).all()
     share = float((found[:, 0, 1] == 1).double().mean())
     conditional, marginal = float(JOINT[1, 1] / JOINT[1].sum()), float(JOINT[:, 1].sum())

@@ -260,7 +260,7 @@ class Oracle(nn.Module):
 def sampled(joint: Tensor, schedule: NoiseSchedule, steps: int, count: int) -> np.ndarray:
     """How often each of the 9 maps is sampled."""
     generator = torch.Generator().manual_seed(steps)
-    z = sample_codes(Oracle(joint, schedule), schedule, (count, 1, 2), steps, 1.0, generator).flatten(1)
+    z = sample_codes(Oracle(joint, schedule), (count, 1, 2), steps, 1.0, generator).flatten(1)
     return (3 * z[:, 0] + z[:, 1]).bincount(minlength=9).numpy()
 
 
@@ -334,7 +334,7 @@ def test_the_bound_is_the_enumerated_one() -> None:
                 nats += chance * np.sum(q[q > 0] * np.log(q[q > 0] / p[q > 0]))
     generator = torch.Generator().manual_seed(0)
     images = torch.tensor([[z0]]).expand(4000, 1, 2)
-    bits, terms = bound_bits(oracle, schedule, images, generator, batch_size=5000)
+    bits, terms = bound_bits(oracle, images, generator, batch_size=5000)
     assert bits.shape == (4000,) and bits.dtype == torch.float64
     assert terms.shape == (6,)
     assert float(terms.sum()) == pytest.approx(float(bits.mean()), rel=1e-9)  # the prior KL is nothing at T
@@ -348,14 +348,14 @@ def test_inpainting_keeps_what_is_given_and_follows_it() -> None:
     generator = torch.Generator().manual_seed(0)
     codes = torch.stack([torch.full((3000,), 1), torch.zeros(3000, dtype=torch.int64)], 1)[:, None]
     given_mask = torch.tensor([[True, False]])
-    found = inpaint_codes(Oracle(JOINT, schedule), schedule, codes, given_mask, 60, 1.0, generator)
+    found = inpaint_codes(Oracle(JOINT, schedule), codes, given_mask, 60, 1.0, generator)
     assert (found[:, 0, 0] == 1).all()
     share = float((found[:, 0, 1] == 1).double().mean())
     conditional = float(JOINT[1, 1] / JOINT[1].sum())
     marginal = float(JOINT[:, 1].sum())
     assert abs(share - conditional) < 0.5 * (conditional - marginal)
     per_image = torch.arange(3000)[:, None, None].expand(-1, 1, 2) % 2 == 0
-    kept = inpaint_codes(Oracle(JOINT, schedule), schedule, codes, per_image, 7, 1.0, generator)
+    kept = inpaint_codes(Oracle(JOINT, schedule), codes, per_image, 7, 1.0, generator)
     assert torch.equal(kept[::2], codes[::2]) and not torch.equal(kept, codes)
 
 

@@ -28,7 +28,6 @@ from vqddm.params import Dataset, EvaluateParams, Params, codebook_size
 from vqddm.prior.batches import BATCH
 from vqddm.prior.masks import paper_masks
 from vqddm.prior.reverse import sample_codes
-from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.settings import PriorParams
 from vqddm.prior.train import PriorRecipe
 from vqddm.prior.unet import Prior
@@ -226,10 +225,9 @@ def _prior_step(prior: PriorParams, codes: int, side: int, micro_batch: int | No
 
 def _evaluations(prior: PriorParams, codes: int, side: int, batch: int) -> Work:
     network = Prior(codes, prior.unet, prior.diffusion).to(device()).eval()
-    schedule = NoiseSchedule(prior.diffusion.timesteps, prior.diffusion.schedule)
     generator = torch.Generator(device()).manual_seed(0)
     steps = min(2, prior.diffusion.timesteps)
-    return lambda: sample_codes(network, schedule, (batch, side, side), steps, 1.0, generator)
+    return lambda: sample_codes(network, (batch, side, side), steps, 1.0, generator)
 
 
 def _first_stage(autoencoder: AutoencoderParams, codes: int) -> FirstStage:

@@ -35,13 +35,13 @@ def diffuse_alike(
     return torch.cat([resample(z0, noise, chance, schedule.interval(0, t)) for t in timesteps])
 
 
-def predict(prior: Prior, schedule: NoiseSchedule, z: Tensor, t: int) -> Tensor:
+def predict(prior: Prior, z: Tensor, t: int) -> Tensor:
     """p(z_0 | z_t) of a code map (1, h, w) at t (Eqs. 20 to 23): (1, h, w, K); at t = 0 it is what is there."""
-    nothing = schedule.interval(0, 0)
+    nothing = prior.schedule.interval(0, 0)
     if t == 0:
         return marginal(z, nothing, prior.codebook_size)
     p0 = prior(z, torch.tensor([t])).softmax(-1)
-    return posterior(z, p0, schedule.interval(0, t), nothing)
+    return posterior(z, p0, prior.schedule.interval(0, t), nothing)
 
 
 @torch.no_grad()
@@ -61,7 +61,7 @@ def draw_diffused(
     """
     limit_threads(threads)
     sampler, (decoder, _) = load_prior(prior), load_codec(first_stage)
-    schedule, size = sampler.schedule, sampler.codebook_size
+    schedule, size = sampler.network.schedule, sampler.codebook_size
     picture = np.array(load_split(data)[image : image + 1])
     z0 = decoder.encode(to_unit(picture))
     timesteps = [round(fraction * schedule.timesteps) for fraction in FRACTIONS]
@@ -69,7 +69,7 @@ def draw_diffused(
     row, column = z0.shape[1] // 2, z0.shape[2] // 2
     forward = torch.stack([marginal(z0, schedule.interval(0, t), size)[0, row, column] for t in timesteps])
     predicted = torch.stack(
-        [predict(sampler.network, schedule, z[None], t)[0, row, column] for z, t in zip(maps, timesteps, strict=True)]
+        [predict(sampler.network, z[None], t)[0, row, column] for z, t in zip(maps, timesteps, strict=True)]
     )
     bars = predicted.amax(0).argsort(descending=True)[:BARS].sort().values
     with replacing(out) as aside:

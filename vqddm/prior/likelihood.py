@@ -7,14 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.unet import Prior
 
 
 @torch.inference_mode()
-def bound_bits(
-    prior: Prior, schedule: NoiseSchedule, codes: Tensor, generator: torch.Generator, batch_size: int = 256
-) -> tuple[Tensor, Tensor]:
+def bound_bits(prior: Prior, codes: Tensor, generator: torch.Generator, batch_size: int = 256) -> tuple[Tensor, Tensor]:
     """The bound of Eq. 7 in bits per code: an upper bound on -log2 p(z_0) / N.
 
     All T terms with a fresh z_t each, plus the prior KL, over N ln 2; N codes an image. Terms of different
@@ -29,7 +26,7 @@ def bound_bits(
     Returns:
         the bound of each image, float64 (B,), and the mean over the images of each L_t, float64 (T,), t = 1 first.
     """
-    timesteps = schedule.timesteps
+    schedule, timesteps = prior.schedule, prior.schedule.timesteps
     nats = torch.zeros(len(codes), dtype=torch.float64, device=codes.device)
     of_term = torch.zeros(timesteps, dtype=torch.float64, device=codes.device)
     for terms in torch.arange(len(codes) * timesteps, device=codes.device).split(batch_size):

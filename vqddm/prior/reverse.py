@@ -9,13 +9,10 @@ import torch
 from torch import Tensor
 
 from vqddm.prior.diffusion import draw, strided_timesteps
-from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.unet import Prior
 
 
-def denoise(
-    prior: Prior, schedule: NoiseSchedule, z_t: Tensor, t: int, s: int, temperature: float, generator: torch.Generator
-) -> Tensor:
+def denoise(prior: Prior, z_t: Tensor, t: int, s: int, temperature: float, generator: torch.Generator) -> Tensor:
     """Draw z_s from p(z_s | z_t), s < t: one network evaluation (Eqs. 20 to 23, at t = 1 Cat(p0)).
 
     The temperature divides the logits of p(z_0 | z_t), before the posterior is formed.
@@ -23,14 +20,15 @@ def denoise(
     logits = prior(z_t, torch.full((len(z_t),), t, device=z_t.device))
     p0 = torch.softmax(logits.float() / temperature, dim=-1)
     if t == 1:
-        return draw(prior.transition.last(z_t, p0, schedule.interval(0, 1)), generator)
-    return draw(prior.transition.posterior(z_t, p0, schedule.interval(s, t), schedule.interval(0, s)), generator)
+        return draw(prior.transition.last(z_t, p0, prior.schedule.interval(0, 1)), generator)
+    return draw(
+        prior.transition.posterior(z_t, p0, prior.schedule.interval(s, t), prior.schedule.interval(0, s)), generator
+    )
 
 
 @torch.inference_mode()
 def sample_codes(
     prior: Prior,
-    schedule: NoiseSchedule,
     shape: tuple[int, int, int],
     steps: int,
     temperature: float,
@@ -48,23 +46,19 @@ def sample_codes(
     Raises:
         UserError: `steps` is not in 1..T.
     """
-    timesteps = strided_timesteps(schedule.timesteps, steps)
-    z = prior.transition.start(shape, schedule.interval(0, schedule.timesteps), prior.codebook_size, generator)
+    timesteps = strided_timesteps(prior.schedule.timesteps, steps)
+    z = prior.transition.start(
+        shape, prior.schedule.interval(0, prior.schedule.timesteps), prior.codebook_size, generator
+    )
     for t, s in pairwise([*timesteps, 0]):
-        z = denoise(prior, schedule, z, t, s, temperature, generator)
+        z = denoise(prior, z, t, s, temperature, generator)
         tick()
     return z
 
 
 @torch.inference_mode()
 def inpaint_codes(
-    prior: Prior,
-    schedule: NoiseSchedule,
-    codes: Tensor,
-    given: Tensor,
-    steps: int,
-    temperature: float,
-    generator: torch.Generator,
+    prior: Prior, codes: Tensor, given: Tensor, steps: int, temperature: float, generator: torch.Generator
 ) -> Tensor:
     """Complete code maps; the given codes come back unchanged. No further training is needed (section 4.4).
 
@@ -83,14 +77,14 @@ def inpaint_codes(
     Raises:
         UserError: `steps` is not in 1..T.
     """
-    timesteps = strided_timesteps(schedule.timesteps, steps)
+    timesteps = strided_timesteps(prior.schedule.timesteps, steps)
 
     def known(s: int) -> Tensor:
-        return prior.transition.diffuse(codes, schedule.interval(0, s), prior.codebook_size, generator)
+        return prior.transition.diffuse(codes, prior.schedule.interval(0, s), prior.codebook_size, generator)
 
-    last = schedule.interval(0, schedule.timesteps)
+    last = prior.schedule.interval(0, prior.schedule.timesteps)
     noise = prior.transition.start(tuple(codes.shape), last, prior.codebook_size, generator)
     z = torch.where(given, known(timesteps[0]), noise)
     for t, s in pairwise([*timesteps, 0]):
-        z = torch.where(given, known(s), denoise(prior, schedule, z, t, s, temperature, generator))
+        z = torch.where(given, known(s), denoise(prior, z, t, s, temperature, generator))
     return z

@@ -12,7 +12,6 @@ from torch import Tensor
 from vqddm.compute import load_network
 from vqddm.prior.likelihood import bound_bits
 from vqddm.prior.reverse import inpaint_codes, sample_codes
-from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.settings import PriorParams
 from vqddm.prior.unet import Prior
 from vqddm.samplers import Bits, Sampling
@@ -24,25 +23,24 @@ class PriorSampler:
 
     def __init__(self, network: Prior, about: dict[str, Any]) -> None:
         self.network, self.about = network, about
-        self.schedule = NoiseSchedule(network.diffusion.timesteps, network.diffusion.schedule)
         self.codebook_size: int = network.codebook_size
         self.shape: tuple[int, ...] = tuple(about["latent_size"])
-        self.steps = range(1, self.schedule.timesteps + 1)
+        self.steps = range(1, network.diffusion.timesteps + 1)
 
     def draw(self, count: int, how: Sampling, generator: torch.Generator, tick: Callable[[], object]) -> Tensor:
         """Code maps, uint16 (count, h, w)."""
         height, width = self.shape
         shape = (count, height, width)
-        codes = sample_codes(self.network, self.schedule, shape, how.steps, how.temperature, generator, tick)
+        codes = sample_codes(self.network, shape, how.steps, how.temperature, generator, tick)
         return codes.to(torch.uint16)
 
     def complete(self, codes: Tensor, given: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
         """What is not given is drawn with all T steps."""
-        return inpaint_codes(self.network, self.schedule, codes, given, self.steps[-1], temperature, generator)
+        return inpaint_codes(self.network, codes, given, self.steps[-1], temperature, generator)
 
     def bits_per_code(self, codes: Tensor, generator: torch.Generator) -> Bits:
         """The bound and its T terms."""
-        return Bits(*bound_bits(self.network, self.schedule, codes, generator))
+        return Bits(*bound_bits(self.network, codes, generator))
 
 
 def load_prior(path: Path, device: str = "cpu") -> PriorSampler:

@@ -15,7 +15,6 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from vqddm.artifacts import fingerprint
-from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.settings import PriorParams
 from vqddm.prior.timesteps import LossHistory
 from vqddm.prior.unet import Prior
@@ -42,8 +41,7 @@ class PriorRecipe(NetworkRecipe):
         adam = torch.optim.Adam(prior.parameters(), params.learning_rate, fused=True)
         super().__init__(prior, adam, gradient_clip=params.gradient_clip, ema_decay=params.ema_decay, device=device)
         self.params, self.codebook_size, self.micro_batch = params, codebook_size, micro_batch
-        self.transition = prior.transition
-        self.schedule = NoiseSchedule(params.diffusion.timesteps, params.diffusion.schedule)
+        self.transition, self.schedule = prior.transition, prior.schedule
         last = self.schedule.interval(0, params.diffusion.timesteps, torch.float64)
         self.prior_bits = self.transition.prior_kl(last, codebook_size) / math.log(2)
         self.history = LossHistory(params.diffusion.timesteps, device)

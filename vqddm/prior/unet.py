@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vqddm.artifacts import UserError
+from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.settings import DiffusionParams, UNetParams
 from vqddm.prior.transitions import TRANSITIONS, Transition
 
@@ -167,6 +168,8 @@ class CodeUNet(nn.Module):
 class Prior(nn.Module):
     """p0 for z_t: the network, and with `residual` the one-hot of Z_t on top of its logits (Eq. 23).
 
+    It bears the diffusion's noise schedule and transition.
+
     The network sees t on the paper's scale, 0..4000 whatever T is: at t = 1 Eq. 22 asks for another p0 than
     Eq. 24 does at t = 2 (see `diffusion.posterior`), so neighbours must be easy to tell apart.
     """
@@ -175,6 +178,7 @@ class Prior(nn.Module):
         super().__init__()
         self.codebook_size = codebook_size
         self.diffusion = diffusion
+        self.schedule = NoiseSchedule(diffusion.timesteps, diffusion.schedule)
         self.time_scale = PAPER_TIMESTEPS / diffusion.timesteps
         self.unet = CodeUNet(self.transition.states(codebook_size), codebook_size, unet)
 
