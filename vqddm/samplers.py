@@ -68,7 +68,6 @@ class Sampler(Protocol):
             generator: the only source of randomness, on the device of the network.
             tick: called after each of `how.steps` steps.
         """
-        ...
 
 
 class CodeSampler(Sampler, Protocol):
@@ -88,11 +87,9 @@ class CodeSampler(Sampler, Protocol):
         Returns:
             int64 (B, h, w).
         """
-        ...
 
     def bits_per_code(self, codes: Tensor, generator: Generator) -> Bits:
         """The likelihood of code maps, int64 (B, h, w), nothing subsampled."""
-        ...
 
 
 def fills_codes(sampler: Sampler) -> TypeGuard[CodeSampler]:

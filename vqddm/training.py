@@ -24,10 +24,10 @@ import torch
 from accelerate import Accelerator, PartialState
 from safetensors import SafetensorError
 from torch import Tensor
-from tqdm import tqdm
 
 from vqddm.artifacts import UserError, replacing, write_checkpoint
 from vqddm.compute import limit_threads, step_generator
+from vqddm.data.progress import progress
 from vqddm.recipe import Recipe
 from vqddm.settings import TrainingParams
 from vqddm.state import StateFolder
@@ -226,7 +226,8 @@ def train(
     rates = _prepare(recipe, curve, accelerator)
     first = _resume(state, accelerator)
     share = slice(accelerator.process_index, None, accelerator.num_processes)
-    with _Signals() as signals, _progress(params.steps, first, accelerator) as progress:
+    bar = progress(None, params.steps, "step", initial=first, disable=not accelerator.is_main_process)
+    with _Signals() as signals, bar:
         for step in range(first, params.steps):
             for name, optimizer in recipe.optimizers.items():
                 for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
@@ -237,8 +238,8 @@ def train(
             losses = mean_over_processes(losses, accelerator)
             check_finite(losses, step, state)
             curve.add(step, losses)
-            progress.update()
-            progress.set_postfix_str(curve.latest(), refresh=False)
+            bar.update()
+            bar.set_postfix_str(curve.latest(), refresh=False)
             if state.time_is_up and not signals.received:
                 accelerator.print("the job's time is nearly over", file=sys.stderr)
                 signals.received = signal.SIGTERM
@@ -285,17 +286,6 @@ def _resume(state: StateFolder, accelerator: Accelerator) -> int:
     done = int(saved.name.removeprefix("step-"))
     accelerator.print(f"resuming after step {done} from {saved}", file=sys.stderr)
     return done
-
-
-def _progress(steps: int, done: int, accelerator: Accelerator) -> tqdm:
-    return tqdm(
-        total=steps,
-        initial=done,
-        disable=not accelerator.is_main_process,
-        mininterval=0.5 if sys.stderr.isatty() else 20,
-        maxinterval=30,
-        unit="step",
-    )
 
 
 def _stop_if_told(signals: _Signals, accelerator: Accelerator) -> None:

@@ -65,7 +65,7 @@ def _fetch(url: str, path: Path) -> None:
     with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, path.open("wb") as file:
         length = answer.headers.get("Content-Length")
         total = int(length) if length else None
-        with progress(Path(url).name, total, "B", scale=True) as bar:
+        with progress(Path(url).name, total, "B", unit_scale=True) as bar:
             while block := answer.read(BLOCK):
                 file.write(block)
                 bar.update(len(block))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
 
-def progress(what: str, total: int | None, unit: str = "picture", scale: bool = False) -> tqdm:
-    """A bar on standard error. `total` is None where it is unknown; `scale` writes 1,000,000 as 1M."""
+def progress(what: str | None, total: int | None, unit: str = "picture", **more: Any) -> tqdm:
+    """A bar on standard error; `total` is None where it is unknown. `more` is tqdm's own."""
     interval = 0.5 if sys.stderr.isatty() else 20
-    return tqdm(
-        desc=what, total=total, unit=unit, unit_scale=scale, mininterval=interval, maxinterval=max(10, interval)
-    )
+    return tqdm(desc=what, total=total, unit=unit, mininterval=interval, maxinterval=max(10, interval), **more)

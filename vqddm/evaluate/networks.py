@@ -244,14 +244,14 @@ def write_paper_counts(*, paper: PaperNetworks, out: Path) -> None:
 
 
 PUBLISHED = {  # Table 2 and section 4.3
-    512: "117 M, 1.04 G",
-    1024: "117 M, 1.06 G",
-    "transformer": "802 M, 102 G per image",
-    "ddpm": "114 M, 124 G per step",
+    "prior, K = 512": "117 M, 1.04 G",
+    "prior, K = 1024": "117 M, 1.06 G",
+    "transformer, K = 1024": "802 M, 102 G per image",
+    "DDPM / DDIM, 256 px": "114 M, 124 G per step",
 }
 
 
-def describe(*, path: Path = Path("params.yaml")) -> str:
+def describe(path: Path = Path("params.yaml")) -> str:
     """Print parameters and multiply-accumulates of the paper's networks, beside what is published.
 
     Args:
@@ -262,26 +262,22 @@ def describe(*, path: Path = Path("params.yaml")) -> str:
     """
     paper = parse(PaperNetworks, paper_networks(yaml.safe_load(path.read_text())), where=str(path))
     counted = count_paper(paper)
-    lines = ["| network | parameters | multiply-accumulates | published |", "| --- | --- | --- | --- |"]
-
-    def add(network: str, parameters: int, operations: str, published: str = "") -> None:
-        lines.append(f"| {network} | {parameters / 1e6:.2f} M | {operations} | {published} |".replace("|  |", "| |"))
-
+    rows = []
     for k in paper.codebooks:
         prior = counted[str(k)]["prior"]
         step, as_paper = prior["macs_per_step"] / 1e9, prior["macs_per_step_as_paper"] / 1e9
-        operations = f"{step:.4f} G per step, {as_paper:.4f} G without transposed convolutions"
-        add(f"prior, K = {k}", prior["parameters"], operations, PUBLISHED.get(k, ""))
+        without = f"{as_paper:.4f} G without transposed convolutions"
+        rows.append((f"prior, K = {k}", prior["parameters"], f"{step:.4f} G per step, {without}"))
     for k in paper.codebooks:
         stage = counted[str(k)]["autoencoder"]
-        encoder, decoder = stage["encoder_macs"] / 1e9, stage["decoder_macs"] / 1e9
-        operations = f"encoder {encoder:.1f} G, decoder {decoder:.1f} G"
-        add(f"first stage f = {paper.autoencoder.downsampling}, K = {k}", stage["parameters"], operations)
+        operations = f"encoder {stage['encoder_macs'] / 1e9:.1f} G, decoder {stage['decoder_macs'] / 1e9:.1f} G"
+        rows.append((f"first stage f = {paper.autoencoder.downsampling}, K = {k}", stage["parameters"], operations))
     quoted, pixels = counted["vqgan_transformer"], counted["ddim"]
     code, image = quoted["prior"]["macs_per_step"] / 1e9, quoted["macs_per_image"] / 1e9
     operations = f"{code:.4f} G per code, cached, {image:.0f} G per image with the decoder"
-    name = f"transformer, K = {paper.transformer_codebook}"
-    add(name, quoted["prior"]["parameters"], operations, PUBLISHED["transformer"])
+    rows.append((f"transformer, K = {paper.transformer_codebook}", quoted["prior"]["parameters"], operations))
     operations = f"{pixels['macs_per_step'] / 1e9:.1f} G per step"
-    add(f"DDPM / DDIM, {pixels['resolution']} px", pixels["parameters"], operations, PUBLISHED["ddpm"])
+    rows.append((f"DDPM / DDIM, {pixels['resolution']} px", pixels["parameters"], operations))
+    lines = ["| network | parameters | multiply-accumulates | published |", "| --- | --- | --- | --- |"]
+    lines += [f"| {name} | {count / 1e6:.2f} M | {done} | {PUBLISHED.get(name, '')} |" for name, count, done in rows]
     return "\n".join(lines)

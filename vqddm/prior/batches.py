@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vqddm.artifacts import read_array, write_array
 from vqddm.compute import step_generator
+from vqddm.data.progress import progress
 from vqddm.settings import to_json
 
 BATCH = 250
@@ -54,17 +53,11 @@ def in_batches(
     sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
     files = [state / f"{BATCHES}{key}" / f"{number:05d}.npy" for number in range(len(sizes))]
     done = [file.exists() for file in files]
-    with tqdm(
-        total=len(files) * ticks,
-        initial=sum(done) * ticks,
-        unit="step",
-        mininterval=0.5 if sys.stderr.isatty() else 20,
-        maxinterval=30,
-    ) as progress:
+    with progress(None, len(files) * ticks, "step", initial=sum(done) * ticks) as bar:
         for number, size in enumerate(sizes):
             if not done[number]:
                 generator = step_generator(seed, number, device)
-                write_array(files[number], draw(size, generator, progress.update).cpu().numpy())
+                write_array(files[number], draw(size, generator, bar.update).cpu().numpy())
     write_array(out, np.concatenate([read_array(file) for file in files]))
 
 

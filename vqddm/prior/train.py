@@ -91,8 +91,7 @@ def train_prior(*, codes: Path, params: PriorParams, codebook_size: int, micro_b
         micro_batch: code maps at once, if memory is short; changes rounding.
 
     Raises:
-        UserError: codes that are not code maps of this codebook or do not fit the network, and what
-            training raises.
+        UserError: codes that are not code maps of this codebook or do not fit the network.
     """
     maps = read_codes(codes, codebook_size)
     about = {

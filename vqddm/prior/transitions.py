@@ -24,31 +24,24 @@ class Transition(Protocol):
 
     def states(self, codebook_size: int) -> int:
         """Values that z_t can take."""
-        ...
 
     def start(self, shape: tuple[int, ...], last: Interval, codebook_size: int, generator: torch.Generator) -> Tensor:
         """Draw z_T; `last` is the interval from 0 to T."""
-        ...
 
     def diffuse(self, z0: Tensor, early: Interval, codebook_size: int, generator: torch.Generator) -> Tensor:
         """Draw z_s given z_0."""
-        ...
 
     def posterior(self, z_t: Tensor, p0: Tensor, late: Interval, early: Interval) -> Tensor:
         """p(z_s | z_t)."""
-        ...
 
     def last(self, z_t: Tensor, p0: Tensor, early: Interval) -> Tensor:
         """p(z_0 | z_t) at t = 1; `early` is the interval from 0 to 1."""
-        ...
 
     def kl_terms(self, z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:
         """L_t of each image in nats."""
-        ...
 
     def prior_kl(self, last: Interval, codebook_size: int) -> float:
         """KL(q(z_T | z_0) || p(z_T)) in nats per code."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,6 @@ def train_ddpm(*, data: Path, params: DDPMParams) -> Training:
     Args:
         data: `train.npy` of a prepared dataset.
         params: the dataset's section `ddpm`.
-
-    Raises:
-        UserError: no split, and what training raises.
     """
     images = load_split(data)
     about = {

@@ -67,8 +67,7 @@ def train_transformer(*, codes: Path, params: TransformerParams, codebook_size: 
         codebook_size: capacity K of the codebook.
 
     Raises:
-        UserError: codes that are not code maps of this codebook or are smaller than the window, and what
-            training raises.
+        UserError: codes that are not code maps of this codebook or are smaller than the window.
     """
     maps = read_codes(codes, codebook_size)
     if min(maps.shape[1:]) < params.window:
