@@ -116,7 +116,7 @@ EDITS: dict[str, Any] = {
 
 
 def key_of_any(key: str) -> str:
-    """A key without the name of its dataset or suite: `prior.learning_rate` of `presets.laptop32.prior.learning_rate`."""
+    """A key without the name of its dataset or suite: `prior.residual` of `presets.laptop32.prior.residual`."""
     return key.split(".", 2)[-1]
 
 
@@ -257,7 +257,7 @@ def test_an_experiment_with_another_parameter_leaves_a_readable_params_yaml(rest
 def test_an_experiment_reaches_a_preset_and_a_datasets_own_key(
     restored: Path, tmp_path: Path, key: str, value: float
 ) -> None:
-    """Queued with `-S`, then only what is given the changed section is to be made, and `dvc params diff` shows the key."""
+    """With `-S`: only what is given the changed section is to be made, and `dvc params diff` shows the key."""
     fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
     git(fresh, "config", "user.name", "test")
     git(fresh, "config", "user.email", "test@example.org")
