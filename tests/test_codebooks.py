@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from helpers.recipes import write_pictures
+from helpers.recipes import AUTOENCODER, write_pictures
+from helpers.recipes import DVAE as DVAE_SETTINGS
 from scipy import stats
 from torch import nn
 
 from vqddm.artifacts import UserError, read_json, write_array
 from vqddm.baselines.dvae.model import DVAE, kl_to_uniform
-from vqddm.baselines.dvae.settings import DVAEParams
 from vqddm.baselines.dvae.train import DVAERecipe, train_dvae
 from vqddm.baselines.vqvae2.model import VQVAE2
 from vqddm.baselines.vqvae2.settings import VQVAE2Params
@@ -23,17 +23,11 @@ from vqddm.baselines.vqvae2.train import train_vqvae2
 from vqddm.evaluate.measure import measure_reconstruction
 from vqddm.params import resolve
 from vqddm.refit.codes import encode_splits
-from vqddm.settings import TrainingParams
 from vqddm.vqgan.codec import load_codec
-from vqddm.vqgan.settings import AutoencoderParams
 
-AUTOENCODER = AutoencoderParams(
-    resolution=16, patch=2, width=32, multipliers=(1, 1), blocks=1, attention=(), z_channels=8, embed_dim=6
-)  # f = 4: code maps of 4 x 4, and 2 x 2 above
-TRAINING = TrainingParams(steps=60, batch_size=16, precision="no", seed=0)
 SETTINGS = {
-    "vqvae2": VQVAE2Params(commitment=0.25, learning_rate=0.003, training=TRAINING),
-    "dvae": DVAEParams(kl_weight=0.0005, learning_rate=0.003, training=TRAINING),
+    "vqvae2": VQVAE2Params(commitment=0.25, learning_rate=0.003, training=DVAE_SETTINGS.training),
+    "dvae": DVAE_SETTINGS,
 }
 
 

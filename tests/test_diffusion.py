@@ -11,16 +11,27 @@ import torch
 from helpers.recipes import CASES, JOINT, between, brute_posterior, keeps, parts, strides
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scipy.stats import binom, chisquare
 from torch import Tensor, nn
 
 from vqddm.artifacts import UserError
 from vqddm.prior import diffusion
-from vqddm.prior.diffusion import diffuse, draw, kl_terms, posterior, prior_kl, strided_timesteps
+from vqddm.prior.diffusion import (
+    diffuse,
+    draw,
+    kl_terms,
+    marginal,
+    posterior,
+    prior_kl,
+    resample,
+    strided_timesteps,
+)
 from vqddm.prior.likelihood import bound_bits
 from vqddm.prior.masks import paper_masks, random_mask
 from vqddm.prior.reverse import inpaint_codes, sample_codes
 from vqddm.prior.schedule import NoiseSchedule
+from vqddm.prior.settings import DiffusionParams
 
 
 def matrices(codes: int, timesteps: int, kind: str) -> list[np.ndarray]:
@@ -45,6 +56,27 @@ def test_schedule_is_eq_19_and_finite(timesteps: int, kind: str) -> None:
     assert whole.keep[0] == 1 and whole.noise[0] == 0
     if kind == "cosine":
         assert 1e-33 < whole.keep[-1] < 1e-32
+
+
+def test_an_unknown_schedule_ends_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match="'linear' is no noise schedule; there are cosine, sqrt_cosine"):
+        NoiseSchedule(10, "linear")
+    with pytest.raises(ValidationError, match="'linear' is no noise schedule; there are cosine, sqrt_cosine"):
+        DiffusionParams(timesteps=10, schedule="linear", residual=True)
+
+
+def test_marginals_are_those_of_the_matrices() -> None:
+    """Eq. 17 as probabilities, and what `resample` makes of the same noise at several timesteps."""
+    schedule, z0 = NoiseSchedule(10, "cosine"), torch.tensor([[3, 0], [1, 1]])
+    t = torch.tensor([4, 10])
+    steps = matrices(5, 10, "cosine")
+    found = marginal(z0, schedule.interval(0, t, torch.float64), 5)
+    for row, step in enumerate(t.tolist()):
+        np.testing.assert_allclose(found[row], between(steps, 0, step)[z0[row]], rtol=1e-9, atol=1e-14)
+    assert torch.equal(marginal(z0, schedule.interval(0, 0), 5), torch.nn.functional.one_hot(z0, 5).float())
+    keep = float(schedule.interval(0, 4).keep)
+    chance, others = torch.tensor([[1 - keep - 0.01, 1 - keep + 0.01]] * 2), torch.full((2, 2), 4)
+    assert resample(z0, others, chance, schedule.interval(0, 4)).tolist() == [[4, 0], [4, 1]]
 
 
 def test_small_noise_survives_float32() -> None:

@@ -17,10 +17,11 @@ from sklearn.datasets import load_sample_images
 from torch import nn
 from torch_fidelity import calculate_metrics
 
-from vqddm.artifacts import UserError, write_array
+from vqddm.artifacts import UserError, read_json, write_array
 from vqddm.evaluate.agreement import agreement, region_distance
 from vqddm.evaluate.distances import distances_of_draws, frechet, gaussian, kernel_and_coverage
 from vqddm.evaluate.features import EFFICIENTNET, extract, feature_label
+from vqddm.evaluate.measure import extract_features, measure_floor, measure_samples
 from vqddm.evaluate.neighbours import find_neighbours, nearest, perceptual_neighbours
 from vqddm.evaluate.networks import count_networks, macs, parameters
 from vqddm.vqgan.perceptual import PerceptualDistance
@@ -222,6 +223,31 @@ def test_distances_refuse_bad_features() -> None:
         distances_of_draws(good[:, :4], good, 1, 0, "FD")
     with pytest.raises(UserError, match="reference images are not finite"):
         distances_of_draws(good, np.full_like(good, np.nan), 1, 0, "FD")
+
+
+def test_the_floor_and_samples_are_measured_against_the_same_features(images: np.ndarray, tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.npy" for name in ("train", "test", "made")}
+    split = write_pictures(tmp_path / "split.npy", images)
+    extract_features(data=split, count=40, out=files["train"], threads=1)
+    write_array(files["test"], extract(images[40:], "efficientnet_lite0"))
+    real, held_out = np.load(files["train"]), np.load(files["test"])
+    np.testing.assert_allclose(real, extract(images[:40], "efficientnet_lite0"), atol=1e-4)
+    measure_floor(train=files["train"], test=files["test"], draws=2, seed=3, out=tmp_path / "floor.json")
+    label = "FD (EfficientNet-Lite0)"
+    expected = distances_of_draws(held_out, real, 2, 3, label)
+    assert read_json(tmp_path / "floor.json") == {"distance": expected}
+    assert expected["draws"] == 2 and expected["images"] == 10 and expected["reference_images"] == 40
+    write_array(files["made"], np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8))
+    out = tmp_path / "samples.json"
+    measure_samples(
+        samples=files["made"], reference=files["train"], steps=7, temperature=0.5, draws=2, seed=3, out=out, threads=1
+    )
+    found = read_json(out)
+    assert (found["steps"], found["samples"], found["temperature"]) == (7, 20, 0.5)
+    assert found["distance"]["name"] == label
+    assert found["distance"]["frechet"] > 1.2 * expected["frechet"]
+    with pytest.raises(UserError, match="60 images, but the suite's `evaluate` asks for 61"):
+        extract_features(data=split, count=61, out=out)
 
 
 # ---- counts

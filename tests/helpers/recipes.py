@@ -11,6 +11,8 @@ import torch
 import yaml
 
 from vqddm.artifacts import write_array, write_json
+from vqddm.baselines.dvae.settings import DVAEParams
+from vqddm.baselines.dvae.train import train_dvae
 from vqddm.baselines.transformer.settings import TransformerParams
 from vqddm.evaluate.settings import PaperNetworks
 from vqddm.params import paper_networks
@@ -18,6 +20,7 @@ from vqddm.prior.schedule import Interval, NoiseSchedule
 from vqddm.prior.settings import DiffusionParams, PriorParams, UNetParams
 from vqddm.prior.train import train_prior
 from vqddm.settings import TrainingParams, parse
+from vqddm.vqgan.settings import AutoencoderParams
 
 # ---- the diffusion by matrices, in float64
 
@@ -82,6 +85,16 @@ TRANSFORMER = TransformerParams(
 )
 
 
+AUTOENCODER = AutoencoderParams(
+    resolution=16, patch=2, width=32, multipliers=(1, 1), blocks=1, attention=(), z_channels=8, embed_dim=6
+)  # f = 4: code maps of 4 x 4
+DVAE = DVAEParams(
+    kl_weight=0.0005,
+    learning_rate=0.003,
+    training=TrainingParams(steps=60, batch_size=16, precision="no", seed=0),
+)
+
+
 def write_maps(path: Path, count: int = 200) -> np.ndarray:
     """Code maps (N, 4, 4) of 6 codes: each is one code all over, or, in its right half, the next."""
     rng = np.random.default_rng(0)
@@ -116,6 +129,14 @@ def trained_prior(
         threads=1,
     )
     return out
+
+
+def train_dvae_on(data: Path, out: Path) -> None:
+    """Train a discrete VAE of 16 codes on pictures of 16 pixels."""
+    state, curve = out.parent / "state", out.parent / "curve.csv"
+    train_dvae(
+        data=data, autoencoder=AUTOENCODER, params=DVAE, codebook_size=16, state=state, out=out, curve=curve, threads=1
+    )
 
 
 # ---- the paper's sizes

@@ -76,7 +76,7 @@ def encode_images(model: Codec, images: np.ndarray) -> np.ndarray:
     batch_size = min(256, PIXELS // model.params.resolution**2)
     batches = []
     for start in tqdm(range(0, len(images), batch_size), desc="encode", mininterval=10):
-        batch = to_unit(torch.from_numpy(images[start : start + batch_size]).to(device))
+        batch = to_unit(torch.from_numpy(np.array(images[start : start + batch_size])).to(device))
         batches.append(model.encode(batch.contiguous(memory_format=torch.channels_last)).cpu().numpy())
     return np.concatenate(batches).astype(np.uint16)
 
