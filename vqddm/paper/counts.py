@@ -31,7 +31,7 @@ def recounted(networks: dict[str, Any], paper: dict[str, Any]) -> dict[str, Any]
     """
     counts = networks.get(str(paper.get("capacity") or paper["id"]), {})
     network = network_of(counts)
-    per_step = network.get("macs_per_step")
+    per_step: Any = network.get("macs_per_step")
     evaluations = counts["timesteps"] if counts and paper["id"] == "vqgan_transformer" else 1
     return {
         "counted_parameters": network.get("parameters"),
