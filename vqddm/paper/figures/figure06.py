@@ -51,7 +51,7 @@ def _measured(files: Files, timed: dict[str, Any]) -> list[Timed]:
                 note = f"{title.capitalize()}'s last point is {whole}'s T, those before it are {sampler(method)}."
             elif not method.strided:
                 note = f"The {title} takes a step for each code."
-            found.append(Timed(label, by_steps, marker, style.COLOURS[method.colour], told, note))
+            found.append(Timed(label, by_steps, marker, style.COLOURS.get(method.colour, method.colour), told, note))
     return found
 
 
