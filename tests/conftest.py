@@ -69,7 +69,7 @@ def project(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(folder: Path) -> None:
         shutil.copytree(built, folder, symlinks=True)
         tiny = yaml.safe_load((folder / "tests/tiny.yaml").read_text())
-        tiny["presets"] = yaml.safe_load((folder / "params.yaml").read_text())["presets"]
+        tiny["presets"] |= yaml.safe_load((folder / "params.yaml").read_text())["presets"]
         (folder / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
         (folder / "dvc.lock").unlink()  # of the default suite
         ignored = (folder / ".gitignore").read_text().replace("/results/tiny/\n", "")

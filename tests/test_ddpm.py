@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 import yaml
@@ -15,8 +14,6 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from helpers.recipes import paper, write_pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_baselines import STAGE, with_baselines
-from test_paper import distance, judge, lay, make_plan, row
 from torch import Tensor, nn
 
 from vqddm.artifacts import UserError
@@ -25,8 +22,6 @@ from vqddm.baselines.ddpm.sampler import load_ddpm
 from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.baselines.ddpm.train import train_ddpm
 from vqddm.evaluate.networks import count_ddpm
-from vqddm.paper.plan import Plan
-from vqddm.paper.tables import TABLES
 from vqddm.params import resolve
 from vqddm.prior.sample import sample_images
 from vqddm.settings import TrainingParams
@@ -156,62 +151,6 @@ def test_folding_pixels_loses_none() -> None:
 
     network.unet = Same()  # type: ignore[assignment]
     assert torch.equal(network(x, torch.tensor([1, 7])), x)
-
-
-# ---- where it stands in tables, figures and claims
-
-STEPS = (10, 100)
-
-
-def with_ddpm() -> tuple[Plan, dict[str, Any]]:
-    """The plausible suite with a transformer and a pixel diffusion on faces."""
-    made, metrics = make_plan(), with_baselines()
-    baselines = {"baselines": ("transformer", "absorbing", "ddpm"), "ddim_steps": STEPS}
-    faces = made.datasets["faces"].model_copy(update=baselines)
-    for steps, frechet in zip(STEPS, (80.0, 44.0), strict=True):
-        about = {"steps": steps, "samples": 1000, "temperature": 1.0}
-        metrics[f"faces/ddim_samples_{steps}"] = about | {"distance": distance(frechet)}
-    metrics["faces/ddpm_counts"] = {"parameters": 1_100_000, "macs_per_step": 67_000_000, "timesteps": 1000}
-    metrics["faces/speed"]["ddpm"] = {"seconds_per_step": 0.03, "timesteps": 1000}
-    metrics["paper_counts"]["ddim"] = count_ddpm(256, paper().ddpm)
-    return made.model_copy(update={"datasets": made.datasets | {"faces": faces}}), metrics
-
-
-def test_pixel_diffusion_stands_in_the_tables(tmp_path: Path) -> None:
-    plan, metrics = with_ddpm()
-    root = lay(tmp_path, metrics)
-    ddim = row(TABLES["table2"].rows(plan, root), id="ddim")
-    assert (ddim["reported_fid"], ddim["distance"], ddim["timesteps"]) == (10.9, 44.0, 100) and pd.isna(ddim["why"])
-    assert (ddim["prior_parameters"], ddim["macs_per_image"]) == (1.1e6, 6.7e9)
-    assert ddim["counted_parameters"] == 113_673_219
-    assert ddim["counted_macs_per_image"] == 100 * ddim["counted_macs_per_step"]
-    assert "ddpm" not in set(TABLES["likelihood"].rows(plan, root)["method"])  # it has no codes
-    speed = TABLES["speed"].rows(plan, root)
-    timed = {
-        (r["method"], r["steps"]): r["seconds_per_image"] for _, r in speed[speed["dataset"] == "faces"].iterrows()
-    }
-    assert timed["DDPM", 1000] == pytest.approx(30.0) and timed["DDIM", 10] == pytest.approx(0.3)
-
-
-@pytest.mark.parametrize(
-    ("claim", "path", "values"),
-    [
-        ("speed", "faces/speed", {"ddpm": {"seconds_per_step": 0.015, "timesteps": 1000}}),  # 7 times DDIM's
-        ("quality", "faces/ddim_samples_100", {"distance": distance(20.0)}),
-        ("quality", f"{STAGE}/transformer_samples", {"distance": distance(20.0)}),
-        ("few_parameters", f"{STAGE}/transformer_samples", {"distance": distance(20.0)}),
-    ],
-)
-def test_claims_about_baselines_turn_with_their_metric(
-    tmp_path: Path, claim: str, path: str, values: dict[str, Any]
-) -> None:
-    plan, metrics = with_ddpm()
-    metrics[f"{STAGE}/transformer_samples"]["distance"] = distance(41.0)
-    before = judge(plan, lay(tmp_path / "before", metrics)).set_index("id").loc[claim]
-    metrics[path] |= values
-    after = judge(plan, lay(tmp_path / "after", metrics)).set_index("id").loc[claim]
-    assert (before["verdict"], after["verdict"]) == ("reproduced", "not reproduced")
-    assert path in after["evidence"]
 
 
 def test_a_suite_names_ddims_steps() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +17,9 @@ import yaml
 from safetensors.numpy import load_file
 from tiny import BIN, ENVIRONMENT, copy_of, snakemake
 
+from vqddm.params import with_presets
 from vqddm.settings import to_json
+from vqddm.vqgan.codec import decode_codes, load_codec
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +50,7 @@ def test_the_papers_suite_is_planned_and_says_what_is_absent(tmp_path: Path) -> 
     command = [str(BIN / "snakemake"), "--cores", "1", "--config", "suite=paper"]
     planned = subprocess.run([*command, "-n"], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
     assert planned.returncode == 0, planned.stderr[-2000:]
-    assert {"import_vqgan", "fetch_weights", "train_vqgan", "train_prior", "page"} <= jobs(planned.stdout)
+    assert {"import_vqgan", "fetch_weights", "train_first_stage", "train_on_codes", "page"} <= jobs(planned.stdout)
     stopped = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
     assert stopped.returncode != 0
     for place, title in (("celebahq", "CelebA-HQ"), ("lsun_church", "LSUN-Church"), ("imagenet", "ImageNet")):
@@ -91,11 +95,17 @@ def test_a_changed_parameter_makes_what_depends_on_it_and_nothing_else(built: Pa
     config = built / "tests/tiny.yaml"
     before = config.read_text()
     try:
-        config.write_text(before.replace("learning_rate: 0.002\n      warmup", "learning_rate: 0.003\n      warmup"))
+        config.write_text(before.replace("prior: {learning_rate: 0.002}", "prior: {learning_rate: 0.003}"))
         assert config.read_text() != before
         planned = jobs(snakemake(built, "-n").stdout)
-        assert {"train_prior", "sample_images", "measure_samples", "measure_likelihood", "page"} <= planned
-        assert not planned & {"prepare_data", "train_vqgan", "finetune_first_stage", "encode_codes", "measure_floor"}
+        assert {"train_on_codes", "sample_codes", "measure_samples", "measure_likelihood", "page"} <= planned
+        assert not planned & {
+            "prepare_data",
+            "train_first_stage",
+            "finetune_first_stage",
+            "encode_codes",
+            "measure_floor",
+        }
     finally:
         config.write_text(before)
     assert not jobs(snakemake(built, "-n").stdout), "put back, nothing is to be done"
@@ -136,7 +146,7 @@ def training_commands(dataset: dict, folder: Path) -> dict[str, list[str]]:
 def test_killed_in_each_training_and_started_again_the_checkpoint_is_the_same(
     built: Path, tmp_path: Path, name: str
 ) -> None:
-    dataset = yaml.safe_load((built / "tests/tiny.yaml").read_text())["datasets"]["tinyfaces"]
+    dataset = with_presets(yaml.safe_load((built / "tests/tiny.yaml").read_text()))["datasets"]["tinyfaces"]
     out, state = tmp_path / "out.safetensors", tmp_path / "state"
     command = [str(BIN / "vqddm"), *training_commands(dataset, built)[name], "--threads", "1", "--save-seconds", "0",
                "--state", str(state), "--out", str(out), "--curve", str(tmp_path / "curve.csv")]  # fmt: skip
@@ -155,22 +165,40 @@ def test_killed_in_each_training_and_started_again_the_checkpoint_is_the_same(
 
 
 def test_samples_are_pictures_of_the_decoder(built: Path) -> None:
-    model = built / "models/tinyfaces/refit_k16_p100"
-    images, codes = np.load(model / "samples_10.npy"), np.load(model / "sampled_codes_10.npy")
-    assert images.shape == (24, 16, 16, 3)
-    assert codes.shape == (24, 4, 4)
-    assert codes.max() < 16
-    about = json.loads((built / "results/tiny/metrics/tinyfaces/refit_k16_p100/samples_10.json").read_text())
+    first_stage, _ = load_codec(built / "models/tinyfaces/refit_k16_p100/first_stage.safetensors")
+    folder = built / "evaluation/tiny/tinyfaces/refit_k16_p100"
+    for method in ("prior_{}_10", "transformer_{}_16", "absorbing_{}_10"):
+        images, codes = (np.load(folder / f"{method.format(kind)}.npy") for kind in ("samples", "sampled_codes"))
+        assert codes.shape == (24, 4, 4)
+        assert codes.max() < 16
+        np.testing.assert_array_equal(images, decode_codes(first_stage, codes))
+    about = json.loads((built / "results/tiny/metrics/tinyfaces/refit_k16_p100/prior_samples_10.json").read_text())
     assert about["samples"] == 24
+
+
+def test_two_suites_on_one_dataset_do_not_overwrite_each_other(built: Path, tmp_path: Path) -> None:
+    """A second suite with other seeds samples for itself; what the first one measured stays to the byte."""
+    folder = Path(shutil.copytree(built, tmp_path / "two", symlinks=True))
+    config = yaml.safe_load((folder / "tests/tiny.yaml").read_text())
+    config["suites"]["other"] = copy.deepcopy(config["suites"]["tiny"])
+    config["suites"]["other"]["evaluate"]["seed"] = 1
+    (folder / "tests/tiny.yaml").write_text(yaml.safe_dump(config))
+    path = "tinyfaces/refit_k16_p100/prior_samples_10"
+    before = (folder / f"evaluation/tiny/{path}.npy").read_bytes()
+    done = snakemake(folder, "--config", "suite=other", "--cores", "2", "--", f"results/other/metrics/{path}.json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (folder / f"evaluation/tiny/{path}.npy").read_bytes() == before
+    assert (folder / f"evaluation/other/{path}.npy").read_bytes() != before
+    assert "Nothing to be done" in "".join(snakemake(folder, "-n").stderr)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("commitment: 0.25", "comitment: 0.25", "vqgan.loss.comitment"),
+        ("commitment: 0.25", "comitment: 0.25", "presets.tiny.vqgan.loss.comitment"),
         ("timesteps: 10", "timesteps: ten", "prior.diffusion.timesteps"),
         ("celebahq: tinyfaces", "celebahq: nobody", "'nobody' is not one of"),
-        ("schedule: cosine", "schedule: linear", "'cosine' or 'sqrt_cosine'"),
+        ("schedule: cosine", "schedule: linear", "'linear' is no noise schedule; there are cosine, sqrt_cosine"),
     ],
 )
 def test_a_wrong_setting_ends_with_its_key_and_what_is_allowed(built: Path, old: str, new: str, words: str) -> None:

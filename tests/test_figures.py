@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.paper import MAIN, STEPS, distance, make_plan, with_methods
+from helpers.paper import MAIN, STEPS, add_toy, distance, make_plan, with_methods
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
@@ -618,3 +618,25 @@ def test_figure8_shows_the_transformer_where_it_is_trained(
     np.savez(other, **arrays)
     with pytest.raises(UserError, match="completes other pictures"):
         draw(8, plan=with_it, root=root, evaluation=tmp_path / "evaluation", out=tmp_path / "figure8")
+
+
+def test_a_new_baseline_is_drawn_by_its_record_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_toy(monkeypatch)
+    root, evaluation = write_suite(compared_plan(), tmp_path)
+    plan, metrics = with_methods(compared_plan(), "faces", toy=(8, 16)), root / "metrics"
+    shutil.copy(metrics / MAIN / "transformer_counts.json", metrics / MAIN / "toy_counts.json")
+    for steps, frechet in ((8, 30.0), (16, 25.0)):
+        write_json(metrics / MAIN / f"toy_samples_{steps}.json", of_draws(frechet, 1.0))
+    speed = read_json(metrics / "faces" / "speed.json") | {"toy": {"seconds_per_step": 1e-4, "steps": 16}}
+    write_json(metrics / "faces" / "speed.json", speed)
+    pictures = evaluation / "mini" / MAIN
+    shutil.copy(pictures / "transformer_inpainting.npz", pictures / "toy_inpainting.npz")
+    found = drawn((plan, root, evaluation), COMPARING)
+    assert any("5  toy, ReFiT, K = 256, P = 4 000: 25.0 ± 1.0" in text for text in texts(found[1]))
+    assert (7.9e7, 25.0) in {tuple(place) for place in np.asarray(found[1].axes[1].collections[0].get_offsets())}
+    sweep = found[5].axes[0].lines[2]
+    assert (sweep.get_label(), sweep.get_xydata().tolist()) == ("Faces, toy", [[8, 30], [16, 25]])
+    np.testing.assert_allclose(found[6].axes[0].lines[4].get_xydata(), [(16, 50_000 * (16e-4 + 0.0002) / 3600)])
+    assert "Toy" in texts(found[8])
+    for figure in found.values():
+        check_words(figure)

@@ -13,13 +13,13 @@ import yaml
 from clones import clone, edit, git, run, to_make
 
 from vqddm.artifacts import UserError, describe_checkpoint
-from vqddm.ledger.commands import accept, record, restore
+from vqddm.ledger.commands import STORED, accept, record, restore
 from vqddm.ledger.dag import Job, read_dag, with_dependents
 from vqddm.ledger.dvc import changes
 from vqddm.ledger.stages import dvc_yaml
 
 ROOT = Path(__file__).parent.parent
-PRIORS = {f"train_prior-tinyfaces-{name}" for name in ("refit_k16_p100", "refit_k8_p100", "vqgan_k16")}
+PRIORS = {f"train_on_codes-tinyfaces-{name}-prior" for name in ("refit_k16_p100", "refit_k8_p100", "vqgan_k16")}
 
 
 def job(rule: str, inputs: tuple[str, ...], outputs: tuple[str, ...], **wildcards: str) -> Job:
@@ -69,7 +69,7 @@ def test_every_stage_has_the_inputs_outputs_and_parameters_of_its_job(planned: l
         outs = [next(iter(o)) if isinstance(o, dict) else o for o in stage.get("outs", []) + stage.get("metrics", [])]
         assert sorted(outs) == sorted(job.outputs)
         cached = {o for o in stage.get("outs", []) if isinstance(o, str)}
-        assert cached == {path for path in job.outputs if path.startswith(("data/", "models/"))}
+        assert cached == {path for path in job.outputs if path.startswith(STORED)}
         assert f"--allowed-rules {job.rule} -- {job.outputs[0]} #" in stage["cmd"]
         for key in stage.get("params", []):
             value: Any = params
@@ -100,21 +100,23 @@ EDITS: dict[str, Any] = {
     "datasets.faces.title": "another",
     "datasets.faces.data.seed": 5,
     "datasets.faces.data.test": 1999,
-    "datasets.fashion.vqgan.training.seed": 5,
-    "datasets.faces.refit.kmeans_seed": 5,
-    "datasets.faces.prior.learning_rate": 0.5,
+    "presets.laptop32.vqgan.training.seed": 5,
+    "presets.laptop32.refit.kmeans_seed": 5,
+    "presets.laptop32.prior.learning_rate": 0.5,
     "datasets.fashion.prior.training.steps": 5,
-    "datasets.faces.vqgan.autoencoder.width": 32,
-    "datasets.faces.vqvae2.learning_rate": 0.5,
-    "datasets.fashion.dvae.kl_weight": 0.5,
-    "datasets.faces.baselines.transformer.layers": 5,
-    "datasets.faces.baselines.absorbing.learning_rate": 0.5,
-    "datasets.faces.baselines.ddpm.learning_rate": 0.5,
+    "presets.laptop32.vqgan.autoencoder.width": 32,
+    "presets.laptop32.vqvae2.learning_rate": 0.5,
+    "presets.laptop32.dvae.kl_weight": 0.5,
+    "presets.laptop32.transformer.layers": 5,
+    "presets.laptop32.ddpm.learning_rate": 0.5,
+    "presets.laptop32.vqgan.loss.commitment": 0.5,
+    "presets.paper256.prior.unet.width": 64,
+    "presets.paper256.ddpm.widths": [32],
 }
 
 
 def key_of_any(key: str) -> str:
-    """A key without the name of its dataset or suite: `prior.learning_rate` of `datasets.faces.prior.learning_rate`."""
+    """A key without the name of its dataset or suite: `prior.residual` of `presets.laptop32.prior.residual`."""
     return key.split(".", 2)[-1]
 
 
@@ -170,8 +172,10 @@ def test_record_leaves_both_ledgers_clean(project: Path) -> None:
     assert "up to date" in run(project, "dvc", "repro", "table1")
     lock = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
     assert lock.keys() == {job.name for job in read_dag(root=project)}
-    about = lock["train_prior-tinyfaces-refit_k8_p100"]
-    assert about["params"]["params.yaml"]["datasets.tinyfaces.prior"]["learning_rate"] == 0.002
+    about = lock["train_on_codes-tinyfaces-refit_k8_p100-prior"]
+    recorded = about["params"]["params.yaml"]
+    assert recorded.keys() == {"presets.tiny.prior", "datasets.tinyfaces.prior"}
+    assert recorded["datasets.tinyfaces.prior"] == {"learning_rate": 0.002}
 
 
 @pytest.mark.slow
@@ -193,7 +197,7 @@ def test_restored_with_one_parameter_changed_just_its_dependents_are_made(projec
     restore(print, fresh)
     changed = {"find_neighbours-tinyfaces-refit_k16_p100", "figure12", "page"}
     assert to_make(fresh) == changed
-    assert not (fresh / "models/tinyfaces/refit_k16_p100/neighbours.npz").exists()
+    assert not (fresh / "evaluation/tiny/tinyfaces/refit_k16_p100/neighbours.npz").exists()
     run(fresh, "snakemake", "--cores", "2")
     record([], print, fresh)
     assert changes(fresh) == {}
@@ -214,9 +218,11 @@ def test_dvc_repro_after_a_change_and_back_builds_what_depends_on_it(
     edit(fresh, "suites.tiny.evaluate.nll_images", 3)
     told = run(fresh, "dvc", "repro", "likelihood")
     ran = {line.split("'")[1] for line in told.splitlines() if line.startswith("Running stage")}
-    measures = {f"measure_{kind}likelihood-tinyfaces-refit_k16_p100" for kind in ("", "transformer_", "absorbing_")}
+    measures = {
+        f"measure_likelihood-tinyfaces-refit_k16_p100-{method}" for method in ("prior", "transformer", "absorbing")
+    }
     assert ran == {*measures, "likelihood"}
-    measured = json.loads((fresh / "results/tiny/metrics/tinyfaces/refit_k16_p100/likelihood.json").read_text())
+    measured = json.loads((fresh / "results/tiny/metrics/tinyfaces/refit_k16_p100/prior_likelihood.json").read_text())
     assert measured["test"]["images"] == 3
     params.write_text(before)
     again = run(fresh, "dvc", "repro", "likelihood")
@@ -234,12 +240,40 @@ def test_an_experiment_with_another_parameter_leaves_a_readable_params_yaml(rest
     git(fresh, "config", "user.name", "test")
     git(fresh, "config", "user.email", "test@example.org")
     run(fresh, "dvc", "exp", "run", "-S", "suites.tiny.evaluate.nll_images=3", "likelihood")
-    measured = json.loads((fresh / "results/tiny/metrics/tinyfaces/refit_k16_p100/likelihood.json").read_text())
+    measured = json.loads((fresh / "results/tiny/metrics/tinyfaces/refit_k16_p100/prior_likelihood.json").read_text())
     assert measured["test"]["images"] == 3
+    assert "suites.tiny.evaluate.nll_images" in run(fresh, "dvc", "params", "diff")
     assert "precision: no\n" in (fresh / "params.yaml").read_text(), "DVC writes it as expected here"
     run(fresh, "vqddm", "check")
     assert not to_make(fresh) & PRIORS
     assert "bits_per_code" in run(fresh, "dvc", "metrics", "diff")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("presets.tiny.transformer.training.steps", 3), ("datasets.tinyfaces.prior.learning_rate", 0.003)],
+)
+def test_an_experiment_reaches_a_preset_and_a_datasets_own_key(
+    restored: Path, tmp_path: Path, key: str, value: float
+) -> None:
+    """With `-S`: only what is given the changed section is to be made, and `dvc params diff` shows the key."""
+    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
+    git(fresh, "config", "user.name", "test")
+    git(fresh, "config", "user.email", "test@example.org")
+    jobs = read_dag(root=fresh)
+    given = {job.name for job in jobs if any(f"{key}.".startswith(f"{k}.") for k in job.keys)}
+    trained = {name for name in given if name.startswith("train_")}
+    stage = min(trained)
+    run(fresh, "dvc", "exp", "run", "--single-item", "-S", f"{key}={value}", stage)
+    assert key in run(fresh, "dvc", "params", "diff")
+    makes = next(job for job in jobs if job.name == stage).outputs[0]
+    settings = describe_checkpoint(fresh / makes)["params"]
+    for part in key.split(".")[3:]:
+        settings = settings[part]
+    assert settings == value
+    assert changes(fresh).keys() >= trained - {stage}
+    assert not changes(fresh).keys() & {job.name for job in jobs if job.rule.startswith("train_")} - trained
 
 
 @pytest.mark.slow
@@ -248,7 +282,7 @@ def test_a_checkpoint_that_dvc_put_back_is_not_trained_over(restored: Path, tmp_
     another one last.
     """
     fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
-    stage, path = "train_prior-tinyfaces-refit_k8_p100", "models/tinyfaces/refit_k8_p100/prior.safetensors"
+    stage, path = "train_on_codes-tinyfaces-refit_k8_p100-prior", "models/tinyfaces/refit_k8_p100/prior.safetensors"
     before, params = (fresh / path).read_bytes(), (fresh / "params.yaml").read_text()
     edit(fresh, "datasets.tinyfaces.prior.learning_rate", 0.003)
     edited = (fresh / "params.yaml").read_text()
@@ -276,11 +310,12 @@ def test_an_edit_that_changes_no_result_is_accepted_and_nothing_else(restored: P
     assert before >= PRIORS
     told: list[str] = []
     with pytest.raises(UserError, match="nothing was accepted"):
-        accept(told.append, lambda question: False, fresh)
+        accept(say=told.append, agree=lambda question: False, root=fresh)
     assert to_make(fresh) == before
-    accept(told.append, lambda question: True, fresh)
+    accept(say=told.append, agree=lambda question: True, root=fresh)
     assert any(
-        line.startswith("to accept: train_prior-tinyfaces-refit_k8_p100 (deps vqddm/prior/unet.py") for line in told
+        line.startswith("to accept: train_on_codes-tinyfaces-refit_k8_p100-prior (deps vqddm/prior/unet.py")
+        for line in told
     )
     assert any(line.startswith("not accepted: find_neighbours") for line in told)
     assert to_make(fresh) == {"find_neighbours-tinyfaces-refit_k16_p100", "figure12", "page"}
@@ -327,9 +362,8 @@ def test_a_checkpoint_says_what_made_it(built: Path) -> None:
     ("command", "words"),
     [
         (("metrics", "show"), "bits_per_code"),
-        (("params", "diff", "HEAD~1"), ""),
         (("plots", "show"), "index.html"),
-        (("dag", "table1"), "train_vqgan-tinyfaces-k16"),
+        (("dag", "table1"), "train_first_stage-tinyfaces-vqgan_k16"),
     ],
 )
 def test_dvc_answers(project: Path, command: tuple[str, ...], words: str) -> None:

@@ -96,12 +96,12 @@ def test_what_does_not_fit_together_is_said(values, change, words):
         parse(params.Params, values)
 
 
-def test_the_readmes_own_pictures_fit(root, values):
-    """The README's entry, copied as it says, is valid and asks no split for more than it has."""
-    block = (root / "README.md").read_text().split("```yaml\n")[1].split("```")[0]
-    values["datasets"]["holidays"] = values["datasets"]["faces"] | yaml.safe_load(block)
+def test_the_readmes_own_pictures_fit(root):
+    """The README's entry, added as it says, is valid and asks no split for more than it has."""
+    values = written(root)
+    values["datasets"] |= yaml.safe_load((root / "README.md").read_text().split("```yaml\n")[1].split("```")[0])
     values["suites"]["mini"]["datasets"]["celebahq"] = "holidays"
-    assert parse(params.Params, values).datasets["holidays"].data.source == "folder"
+    assert params.resolve(values).datasets["holidays"].data.source == "folder"
 
 
 def test_a_preset_is_laid_under_what_a_dataset_says(root):

@@ -42,7 +42,7 @@ def test_its_make_targets_exist(root, readme):
 def test_its_sizes_are_those_of_params_yaml_and_of_the_counts(root, readme):
     params = load(root / "params.yaml")
     training, evaluate = params.datasets["faces"].prior.training, params.suites["mini"].evaluate
-    counts = json.loads((root / "results/mini/metrics/faces/refit_k256_p4000/counts.json").read_text())
+    counts = json.loads((root / "results/mini/metrics/faces/refit_k256_p4000/prior_counts.json").read_text())
     words = " ".join(readme.split())
     assert f"a prior with {counts['prior']['parameters'] / 1e6:.2f} M parameters sees" in words
     assert f"{training.steps * training.batch_size:,} code maps ({training.steps:,} steps)" in words

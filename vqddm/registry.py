@@ -49,14 +49,17 @@ class Registry(dict[Any, R]):
         raise UserError(f"'{name}' is no {self.kind}; there are {', '.join(map(str, self))}")
 
 
-def records(kind: type[R], file: str) -> list[R]:
-    """The records of a type in all modules of `vqddm` whose file bears this name, such as `method.py`."""
+def modules_with(file: str) -> list[str]:
+    """The modules of `vqddm` whose file bears this name, such as `method.py`."""
     package = Path(__file__).parent
-    found: dict[int, R] = {}
-    for path in sorted(package.rglob(file)):
-        module = import_module(".".join(path.relative_to(package.parent).with_suffix("").parts))
-        found |= {id(value): value for value in vars(module).values() if isinstance(value, kind)}
-    return list(found.values())
+    found = (path.relative_to(package.parent).with_suffix("") for path in sorted(package.rglob(file)))
+    return [".".join(path.parts) for path in found]
+
+
+def records(kind: type[R], file: str) -> list[R]:
+    """The records of a type in all modules of `vqddm` whose file bears this name."""
+    values = [value for module in modules_with(file) for value in vars(import_module(module)).values()]
+    return list({id(value): value for value in values if isinstance(value, kind)}.values())
 
 
 def choice(registry: Registry[Any]) -> Any:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
+from vqddm.methods import BASELINES, METHODS
 from vqddm.paper.claims import judge
 from vqddm.paper.plan import Plan
 from vqddm.settings import parse
@@ -44,6 +47,13 @@ def with_methods(plan: Plan, dataset: str, **methods: tuple[int, ...]) -> Plan:
     planned = plan.model_dump(mode="json")
     planned["datasets"][dataset]["methods"] |= methods
     return parse(Plan, planned)
+
+
+def add_toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A baseline that the paper step has never heard of, for one test."""
+    toy = replace(METHODS["transformer"], name="toy", title="toy", row=None, strided=True, colour="teal")
+    for registry in (METHODS, BASELINES):
+        monkeypatch.setitem(registry, "toy", toy)
 
 
 def distance(frechet: float, images: int = 1000) -> dict[str, Any]:

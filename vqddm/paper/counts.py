@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-COUNTED = ("counted_parameters", "counted_macs_per_step", "counted_macs_per_image", "counted_macs_as_printed")
-
 
 def network_of(counts: dict[str, Any]) -> dict[str, Any]:
     """The counts of the network that generates, among those of a method; they stand alone where pixels are filled."""
@@ -31,11 +29,13 @@ def recounted(networks: dict[str, Any], paper: dict[str, Any]) -> dict[str, Any]
         printed operations are of: one evaluation, or a whole code map for the transformer. All are counted in full,
         transposed convolutions too; all are None where nothing is known.
     """
-    counts = networks.get(str(paper.get("capacity") or paper["id"]))
-    if not counts:
-        return dict.fromkeys(COUNTED)
+    counts = networks.get(str(paper.get("capacity") or paper["id"]), {})
     network = network_of(counts)
-    per_step = network["macs_per_step"]
-    printed = counts["timesteps"] * per_step if paper["id"] == "vqgan_transformer" else per_step
-    per_image = macs_per_image(counts, paper["steps"])
-    return dict(zip(COUNTED, (network["parameters"], per_step, per_image, printed), strict=True))
+    per_step: Any = network.get("macs_per_step")
+    evaluations = counts["timesteps"] if counts and paper["id"] == "vqgan_transformer" else 1
+    return {
+        "counted_parameters": network.get("parameters"),
+        "counted_macs_per_step": per_step,
+        "counted_macs_per_image": macs_per_image(counts, paper["steps"]) if counts else None,
+        "counted_macs_as_printed": evaluations * per_step if counts else None,
+    }

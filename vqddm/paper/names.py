@@ -17,8 +17,7 @@ def first_stage_label(name: str) -> str:
     kind = kind_of(name)
     label = f"{kind.title}, K = {codebook_size(name)}"
     if "p" in kind.numbers:
-        thousands = f"{sampled_features(name):,}".replace(",", " ")
-        label += f", P = {thousands}"
+        label += ", P = " + f"{sampled_features(name):,}".replace(",", " ")
     return label
 
 

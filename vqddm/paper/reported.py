@@ -12,17 +12,19 @@ HERE = Path(__file__).parent
 
 
 @cache
+def _read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
+    return found
+
+
 def reported() -> dict[str, Any]:
-    """`reported.yaml`: every number of the paper with its place. Callers must not change it."""
-    found: dict[str, Any] = yaml.safe_load((HERE / "reported.yaml").read_text(encoding="utf-8"))
-    return found
+    """Every number of the paper with its place. Callers must not change it."""
+    return _read("reported.yaml")
 
 
-@cache
 def captions() -> dict[str, dict[str, str]]:
-    """`captions.yaml`: title, caption and, for figures, the alternative text. Callers must not change it."""
-    found: dict[str, dict[str, str]] = yaml.safe_load((HERE / "captions.yaml").read_text(encoding="utf-8"))
-    return found
+    """Title, caption and, for figures, the alternative text. Callers must not change it."""
+    return _read("captions.yaml")
 
 
 def told(**cells: dict[str, Any] | None) -> dict[str, Any]:

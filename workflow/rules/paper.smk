@@ -7,9 +7,15 @@ from vqddm.paper.claims import claims_inputs
 from vqddm.paper.figures import FIGURES, inputs as figure_inputs
 from vqddm.paper.reported import captions
 from vqddm.paper.tables import TABLES
+from vqddm.registry import modules_with
 
 CAPTIONS = {name: about["caption"] for name, about in captions().items()}
-RECORDS = ["methods", "first_stages"]  # titles, colours and rows of what is shown
+# Titles, colours, rows and remarks of what is shown.
+RECORDS = [
+    *("methods", "first_stages", "data.sources"),
+    *modules_with("method.py"),
+    *modules_with("kind.py"),
+]
 
 
 def measured(paths):

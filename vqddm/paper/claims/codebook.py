@@ -5,16 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vqddm.first_stages import kind_of
-from vqddm.paper.claims.evidence import (
-    BEYOND,
-    Claim,
-    above,
-    at_most,
-    lower,
-    lower_row,
-    of_row,
-    on_every_dataset,
-)
+from vqddm.paper.claims.evidence import BEYOND, Claim, above, at_most, lower, lower_row, of_row, on_every_dataset
 from vqddm.paper.metrics import Metrics
 
 CAPACITY_RATIO = 32

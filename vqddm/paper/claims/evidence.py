@@ -134,21 +134,13 @@ def above(*terms: tuple[float, dict[str, Any]]) -> tuple[bool, str]:
 
 
 def lower(first: dict[str, Any], second: dict[str, Any]) -> tuple[bool, str]:
-    """Whether one distance is below another beyond the spread, and the numbers in words.
-
-    Raises:
-        UserError: the two were measured with different feature networks.
-    """
+    """Whether one distance is below another beyond the spread, and the numbers in words."""
     holds, where = above((1, second), (-1, first))
     return holds, f"{_against(first, second)}, {where}"
 
 
 def at_most(first: dict[str, Any], second: dict[str, Any], factor: float) -> tuple[bool, str]:
-    """Whether one distance is at most `factor` times another beyond the spread, and the numbers in words.
-
-    Raises:
-        UserError: the two were measured with different feature networks.
-    """
+    """Whether one distance is at most `factor` times another beyond the spread, and the numbers in words."""
     holds, where = above((factor, second), (-1, first))
     ratio = first["frechet"] / second["frechet"]
     return holds, f"{_against(first, second)}, {ratio:.2f} times where {factor:.2f} is the limit, {where}"

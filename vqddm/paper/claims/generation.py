@@ -95,8 +95,7 @@ def _speed(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
 
 def _network_parameters(metrics: Metrics) -> Judgement:
     """Parameters of the prior at the paper's sizes."""
-    counts = metrics.read("paper_counts")
-    if counts is None:
+    if (counts := metrics.read("paper_counts")) is None:
         return UNCOUNTED
     paper = reported()["text"]["parameters"]["value"]
     counted = {k: counts[str(k)]["prior"]["parameters"] for k in PRIOR_ROWS}
@@ -107,8 +106,7 @@ def _network_parameters(metrics: Metrics) -> Judgement:
 
 def _network_operations(metrics: Metrics) -> Judgement:
     """Multiply-accumulates of one step at the paper's sizes, as the paper counted them."""
-    counts = metrics.read("paper_counts")
-    if counts is None:
+    if (counts := metrics.read("paper_counts")) is None:
         return UNCOUNTED
     rows = {row["id"]: row for row in reported()["table2"]["rows"]}
     holds, words = True, []

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
-from vqddm.paper.figures import (  # isort: skip
-    figure01, figure02, figure03, figure04, figure05, figure06,
-    figure07, figure08, figure09, figure10, figure11, figure12,
-)  # fmt: skip
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.plan import Plan
 from vqddm.registry import Registry
 
-FIGURES: Registry[PaperFigure] = Registry(
-    "figure",
-    [
-        module.FIGURE
-        for module in (
-            figure01, figure02, figure03, figure04, figure05, figure06,
-            figure07, figure08, figure09, figure10, figure11, figure12,
-        )
-    ],
-)  # fmt: skip
+MODULES = (
+    "vqddm.paper.figures.figure01",
+    "vqddm.paper.figures.figure02",
+    "vqddm.paper.figures.figure03",
+    "vqddm.paper.figures.figure04",
+    "vqddm.paper.figures.figure05",
+    "vqddm.paper.figures.figure06",
+    "vqddm.paper.figures.figure07",
+    "vqddm.paper.figures.figure08",
+    "vqddm.paper.figures.figure09",
+    "vqddm.paper.figures.figure10",
+    "vqddm.paper.figures.figure11",
+    "vqddm.paper.figures.figure12",
+)
+FIGURES: Registry[PaperFigure] = Registry("figure", [import_module(name).FIGURE for name in MODULES])
 
 
 def inputs(plan: Plan, number: int) -> list[str]:
@@ -37,7 +39,7 @@ def draw(number: int, *, plan: Plan, root: Path, out: Path, evaluation: Path = P
     """Draw one figure as PNG and PDF.
 
     Args:
-        number: in the paper, 1 to 12.
+        number: in the paper.
         plan: the suite's description.
         root: the suite's results folder.
         out: path without suffix; .png and .pdf are written.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 from matplotlib.colors import hsv_to_rgb
@@ -37,15 +36,6 @@ class Diffused:
     forward: np.ndarray
     predicted: np.ndarray
     codebook_size: int
-
-
-def _files(files: Files) -> list[Path]:
-    return [files.array("diffused")]
-
-
-def _compose(files: Files) -> Figure:
-    arrays = read_arrays(_files(files)[0], *(field.name for field in fields(Diffused)))
-    return draw_pipeline(Diffused(**arrays))  # type: ignore[arg-type]
 
 
 def code_colours(codes: np.ndarray) -> np.ndarray:
@@ -132,8 +122,10 @@ def _bars(
     axes.grid(False)
 
 
-def draw_pipeline(diffused: Diffused) -> Figure:
-    """Figure 2: the first stage above, the diffusion below, with the probabilities of one position."""
+def _compose(files: Files) -> Figure:
+    """The first stage above, the diffusion below, with the probabilities of one position."""
+    arrays = read_arrays(files.array("diffused"), *(field.name for field in fields(Diffused)))
+    diffused = Diffused(**arrays)  # type: ignore[arg-type]
     k = len(diffused.timesteps)
     width = max(diffused.image.shape[1] if diffused.image.shape[1] < 128 else 0, diffused.codes.shape[2])
     side = cell_side(width, k, GAP, style.INSIDE - INDENT)
@@ -200,4 +192,4 @@ def _mark(figure: Figure, diffused: Diffused, centre: float, top: int, side: int
         axes.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=colour, linewidth=width, clip_on=False))
 
 
-FIGURE = PaperFigure(2, "3", _files, _compose)
+FIGURE = PaperFigure(2, "3", lambda files: [files.array("diffused")], _compose)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -33,10 +32,6 @@ class Timed:
     note: str = ""
 
 
-def _files(files: Files) -> list[Path]:
-    return [files.metric("speed", files.dataset)]
-
-
 def _measured(files: Files, timed: dict[str, Any]) -> list[Timed]:
     """What was timed on this machine: the prior, then baselines, the longest line first."""
     methods, decode = files.about.methods, timed["seconds_decode"]
@@ -47,23 +42,21 @@ def _measured(files: Files, timed: dict[str, Any]) -> list[Timed]:
     ]
     for method in sorted(BASELINES.values(), key=lambda method: method.fills == "codes"):
         if method.name in timed:
-            one, title, colour = timed[method.name], short_title(method), style.COLOURS[method.colour]
+            one, title, pixels = timed[method.name], short_title(method), method.fills == "pixels"
             steps = sorted({n for _, n in timed_runs(method, one, methods.get(method.name, ()))})
-            if method.fills == "pixels":  # not decoded
-                by_steps = {n: hours_of(one, n) for n in steps}
-                note = f"{title.capitalize()}'s last point is {sampler(method, fewer=False)}'s T, those before it are "
-                note += f"{sampler(method)}."
-                found.append(Timed(f"50 000 images by {title}, here", by_steps, "^-", colour, "pixels here", note))
-            else:
-                by_steps = {n: hours_of(one, n, decode) for n in steps}
-                note = "" if method.strided else f"The {title} takes a step for each code."
-                label = f"50 000 images by the {title}, here"
-                found.append(Timed(label, by_steps, "v", colour, f"{title} here", note))
+            by_steps = {n: hours_of(one, n, 0.0 if pixels else decode) for n in steps}  # pixels are not decoded
+            label = f"50 000 images by {title if pixels else f'the {title}'}, here"
+            marker, told, note = ("^-", "pixels here", "") if pixels else ("v", f"{title} here", "")
+            if (whole := sampler(method, fewer=False)) != sampler(method):
+                note = f"{title.capitalize()}'s last point is {whole}'s T, those before it are {sampler(method)}."
+            elif not method.strided:
+                note = f"The {title} takes a step for each code."
+            found.append(Timed(label, by_steps, marker, style.COLOURS.get(method.colour, method.colour), told, note))
     return found
 
 
 def _compose(files: Files) -> Figure:
-    timed = read_json(_files(files)[0])
+    timed = read_json(files.metric("speed", files.dataset))
     measured = _measured(files, timed)
     told = [(row["method"], row["steps"], float(row["hours"]["value"])) for row in reported()["speed"]["rows"]]
     words = style.wrapped(
@@ -93,4 +86,4 @@ def _compose(files: Files) -> Figure:
     return figure
 
 
-FIGURE = PaperFigure(6, "4.3", _files, _compose)
+FIGURE = PaperFigure(6, "4.3", lambda files: [files.metric("speed", files.dataset)], _compose)

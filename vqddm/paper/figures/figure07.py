@@ -13,20 +13,16 @@ from vqddm.paper.figures.samples import sample_files, sample_rows
 from vqddm.paper.figures.sheets import draw_rows
 
 
-def _churches(files: Files) -> Files | None:
-    return replace(files, role="lsun_church") if files.plan.role("lsun_church") else None
-
-
 def _files(files: Files) -> list[Path]:
-    churches = _churches(files)
-    return sample_files(files) + (sample_files(churches) if churches else [])
+    churches = sample_files(replace(files, role="lsun_church")) if files.plan.role("lsun_church") else []
+    return sample_files(files) + churches
 
 
 def _compose(files: Files) -> Figure:
     rows, _, _ = sample_rows(files, 4, letter="(a)  ")
     words = "The first samples, not chosen."
-    if churches := _churches(files):
-        rows += sample_rows(churches, 4, letter="(b)  ")[0]
+    if files.plan.role("lsun_church"):
+        rows += sample_rows(replace(files, role="lsun_church"), 4, letter="(b)  ")[0]
     else:
         words = f"{words}\n(b)  LSUN-Church: {no_role(files.plan, 'lsun_church')}"
     return draw_rows(rows, words)

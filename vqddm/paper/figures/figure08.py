@@ -45,13 +45,9 @@ def _compose(files: Files) -> Figure:
     shown = [short_title(method) for method in files.plan.measured("inpainting", files.dataset)]
     titles = ["raw image", "masked input", *(title[0].upper() + title[1:] for title in shown)]
     words = "The first test pictures, not chosen. Hatched: not given. No training for this task."
-    return draw_rows(rows, words, titles, SIDE, None if others else _absent())
-
-
-def _absent() -> Absent:
-    """The paper's column of which nothing is trained here."""
     transformer = next(row for row in reported()["table2"]["rows"] if row["id"] == METHODS["transformer"].row)
-    return Absent(transformer["method"], "It is not trained in this suite.")
+    absent = Absent(transformer["method"], "It is not trained in this suite.")  # the paper's last column
+    return draw_rows(rows, words, titles, SIDE, None if others else absent)
 
 
 FIGURE = PaperFigure(8, "4.4", _files, _compose)

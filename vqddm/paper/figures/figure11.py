@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from matplotlib.figure import Figure
 
 from vqddm.paper.figures.completions import IN_FIGURE8, read_completions
@@ -12,17 +10,13 @@ from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.figures.sheets import Row, draw_rows
 
 
-def _files(files: Files) -> list[Path]:
-    return [files.array("inpainting", method="prior")]
-
-
 def _compose(files: Files) -> Figure:
     rows = []
-    for mask in read_completions(_files(files)[0], 145).values():
+    for mask in read_completions(files.array("inpainting", method="prior"), 145).values():
         start = max(0, min(IN_FIGURE8, len(mask.rows) - 2))
         rows.append(Row(mask.words, [picture for row in mask.rows[start : start + 2] for picture in row]))
     titles = ("raw image", "masked", "VQ-DDM") * (len(rows[0].pictures) // 3)
     return draw_rows(rows, "Test pictures after those of Figure 8, not chosen. Hatched: not given.", titles)
 
 
-FIGURE = PaperFigure(11, "A", _files, _compose)
+FIGURE = PaperFigure(11, "A", lambda files: [files.array("inpainting", method="prior")], _compose)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from matplotlib.figure import Figure
 
 from vqddm.paper.figures import style
@@ -13,13 +11,9 @@ from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.figures.sheets import GAP
 
 
-def _files(files: Files) -> list[Path]:
-    return [files.array("neighbours")]
-
-
 def _compose(files: Files) -> Figure:
     """Each sample, large, with its nearest training pictures in two lines and their distances."""
-    arrays = read_arrays(_files(files)[0], "samples", "neighbours", "distances")
+    arrays = read_arrays(files.array("neighbours"), "samples", "neighbours", "distances")
     resolution = arrays["samples"].shape[2]
     shown = 8 if resolution < 128 else 4
     samples, neighbours, distances = (array[:shown] for array in arrays.values())
@@ -47,4 +41,4 @@ def _compose(files: Files) -> Figure:
     return figure
 
 
-FIGURE = PaperFigure(12, "A", _files, _compose)
+FIGURE = PaperFigure(12, "A", lambda files: [files.array("neighbours")], _compose)

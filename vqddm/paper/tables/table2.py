@@ -133,10 +133,8 @@ def _church(metrics: Metrics, dataset: str | None) -> dict[str, Any]:
 def display(tidy: pd.DataFrame) -> pd.DataFrame:
     """Table 2 as it is read: text, in column groups `paper` and `measured here`."""
     worked_out, counted = "worked out from the paper", "counted here at the paper's size"
-    named, trained = (
-        zip(*(tidy[column] for column in pair), strict=True)
-        for pair in (("method", "source"), ("dataset", "first_stage"))
-    )
+    named = zip(tidy["method"], tidy["source"], strict=True)
+    trained = zip(tidy["dataset"], tidy["first_stage"], strict=True)
     return pd.DataFrame(
         {
             ("", "Method"): [f"{method} {source}".removesuffix(" ours") for method, source in named],
