@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vqddm.artifacts import UserError
+from vqddm.recipe import Recipe
 from vqddm.settings import TrainingParams
 from vqddm.state import StateFolder
 from vqddm.training import Interrupted, LossCurve, batch_indices, train
@@ -28,7 +29,7 @@ PARAMS = TrainingParams(steps=12, batch_size=4, precision="no", seed=3)
 DATA = torch.randn(10, 5, generator=torch.Generator().manual_seed(0))
 
 
-class Toy:
+class Toy(Recipe):
     """A linear auto-encoder with noise from the step's generator, so that randomness matters."""
 
     def __init__(self, rate: float = 0.1) -> None:
@@ -48,6 +49,9 @@ class Toy:
         accelerator.backward(loss)
         self.optimizers["net"].step()
         return {"loss": loss.detach()}
+
+    def checkpoint(self):
+        return self.modules["net"].state_dict()
 
 
 def run(

@@ -24,13 +24,17 @@ class Stateful(Protocol):
 class Recipe(ABC):
     """What is trained, and one step of it.
 
-    `train` replaces the values of `modules` and `optimizers` by what accelerate prepared, and at the end those of
-    `modules` by the networks themselves.
+    In a training `modules` and `optimizers` are what accelerate prepared; at its end the networks themselves again.
     """
 
     modules: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     stateful: dict[str, Stateful]
+
+    def prepare(self, accelerator: Accelerator) -> None:
+        """Let accelerate prepare modules and optimisers."""
+        self.modules = {name: accelerator.prepare(module).train() for name, module in self.modules.items()}
+        self.optimizers = {name: accelerator.prepare(optimizer) for name, optimizer in self.optimizers.items()}
 
     def learning_rate_factor(self, step: int) -> float:
         """Factor on every optimiser's initial learning rate at `step` (from 0): here the rate is fixed."""

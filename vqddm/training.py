@@ -223,7 +223,9 @@ def train(
     """
     accelerator = _accelerator(count, params)
     curve = LossCurve(params.steps)
-    rates = _prepare(recipe, curve, accelerator)
+    recipe.prepare(accelerator)
+    accelerator.register_for_checkpointing(curve, *recipe.stateful.values())
+    rates = {name: [group["lr"] for group in o.param_groups] for name, o in recipe.optimizers.items()}
     first = _resume(state, accelerator)
     share = slice(accelerator.process_index, None, accelerator.num_processes)
     bar = progress(None, params.steps, "step", initial=first, disable=not accelerator.is_main_process)
@@ -264,14 +266,6 @@ def _accelerator(count: int, params: TrainingParams) -> Accelerator:
     if accelerator.num_processes > 1:
         accelerator.print(f"{accelerator.num_processes} processes share each batch", file=sys.stderr)
     return accelerator
-
-
-def _prepare(recipe: Recipe, curve: LossCurve, accelerator: Accelerator) -> dict[str, list[float]]:
-    """Let accelerate prepare the recipe; return every optimiser's initial learning rates, one a group of parameters."""
-    recipe.modules = {name: accelerator.prepare(module).train() for name, module in recipe.modules.items()}
-    recipe.optimizers = {name: accelerator.prepare(optimizer) for name, optimizer in recipe.optimizers.items()}
-    accelerator.register_for_checkpointing(curve, *recipe.stateful.values())
-    return {name: [group["lr"] for group in o.param_groups] for name, o in recipe.optimizers.items()}
 
 
 def _resume(state: StateFolder, accelerator: Accelerator) -> int:

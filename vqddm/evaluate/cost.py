@@ -84,7 +84,7 @@ def _first_stage_items(name: str, dataset: Dataset, first_stage: str) -> list[It
     if kind not in ("vqgan", "refit"):
         return []
     images, pictures = _images_at_once(autoencoder), dataset.data.train + dataset.data.test
-    encode = partial(_encoding, autoencoder, codes, images)
+    encode = partial(_coding, autoencoder, codes, images, False)
     found = [Item(name, "encode an image", codes, images, pictures, images, encode)]
     if kind == "refit" or not dataset.vqgan.pretrained:
         section = dataset.vqgan if kind == "vqgan" else dataset.refit
@@ -112,7 +112,7 @@ def _prior_items(
     decoded, images = evaluate.samples * len(steps) + completed, _images_at_once(autoencoder)
     train = partial(_prior_step, prior, codes, side, micro_batch)
     sample = partial(_evaluations, prior, codes, side, BATCH)
-    decode = partial(_decoding, autoencoder, codes, images)
+    decode = partial(_coding, autoencoder, codes, images, True)
     return [
         Item(name, "prior, training step", codes, prior.training.batch_size, prior.training.steps, 1, train),
         Item(name, "prior, one step of an image", codes, BATCH, evaluations, BATCH * min(2, last), sample),
@@ -199,8 +199,7 @@ def _quoted(item: Item, rows: list[dict[str, Any]], machine: str) -> dict[str, A
 def _stepping(recipe: Recipe, batch: Tensor, training: TrainingParams) -> Work:
     """Steps of a training, late enough that all of its losses are there."""
     accelerator = Accelerator(mixed_precision=training.precision)
-    recipe.modules = {name: accelerator.prepare(m).train() for name, m in recipe.modules.items()}
-    recipe.optimizers = {name: accelerator.prepare(o) for name, o in recipe.optimizers.items()}
+    recipe.prepare(accelerator)
     batch = batch.to(accelerator.device)
     generator = step_generator(0, 0, accelerator.device)
     return lambda: recipe.step(batch, training.steps + 10**9, generator, accelerator)
@@ -230,20 +229,10 @@ def _evaluations(prior: PriorParams, codes: int, side: int, batch: int) -> Work:
     return lambda: sample_codes(network, (batch, side, side), steps, 1.0, generator)
 
 
-def _first_stage(autoencoder: AutoencoderParams, codes: int) -> FirstStage:
-    model = FirstStage(autoencoder, codes).eval().requires_grad_(False)
-    return model.to(device()).to(memory_format=torch.channels_last)
-
-
-def _encoding(autoencoder: AutoencoderParams, codes: int, count: int) -> Work:
-    model = _first_stage(autoencoder, codes)
-    side = autoencoder.resolution
+def _coding(autoencoder: AutoencoderParams, codes: int, count: int, decode: bool) -> Work:
+    model = FirstStage(autoencoder, codes).eval().requires_grad_(False).to(device())
+    model = model.to(memory_format=torch.channels_last)
+    side, small = autoencoder.resolution, autoencoder.resolution // autoencoder.downsampling
     images = torch.rand(count, 3, side, side, device=device()).contiguous(memory_format=torch.channels_last)
-    return lambda: model.encode(images)
-
-
-def _decoding(autoencoder: AutoencoderParams, codes: int, count: int) -> Work:
-    model = _first_stage(autoencoder, codes)
-    side = autoencoder.resolution // autoencoder.downsampling
-    maps = torch.randint(codes, (count, side, side), device=device())
-    return lambda: model.decode(maps)
+    maps = torch.randint(codes, (count, small, small), device=device())
+    return lambda: model.decode(maps) if decode else model.encode(images)

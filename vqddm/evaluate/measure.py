@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -65,16 +64,14 @@ def psnr(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     return 10 * np.log10(255**2 / np.maximum(errors, 1e-9))
 
 
-class Likeness(NamedTuple):
-    """How like their originals the reconstructed test images are, image by image, float64 (N,); and some of them."""
+def compare(
+    model: Codec, codes: np.ndarray, originals: np.ndarray, metric: FeatureDistance
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Decode the codes of `originals`, uint8 (N, H, W, 3), and compare; all on the device of `metric`.
 
-    psnr: np.ndarray
-    perceptual: np.ndarray
-    shown: np.ndarray
-
-
-def compare(model: Codec, codes: np.ndarray, originals: np.ndarray, metric: FeatureDistance) -> Likeness:
-    """Decode the codes of `originals`, uint8 (N, H, W, 3), and compare; all on the device of `metric`."""
+    Returns:
+        PSNR and perceptual distance of each image, float64 (N,), and the first reconstructions.
+    """
     where = next(metric.parameters()).device
     ratios, gaps, shown, done = [], [], [], 0
     for again in decoded(model, codes):
@@ -84,7 +81,7 @@ def compare(model: Codec, codes: np.ndarray, originals: np.ndarray, metric: Feat
             gaps.append(metric(to_unit(pixels).to(where), to_unit(again).to(where)).cpu())
         shown.append(again[: max(0, SHOWN - done)])
         done += len(again)
-    return Likeness(np.concatenate(ratios), torch.cat(gaps).double().numpy(), np.concatenate(shown))
+    return np.concatenate(ratios), torch.cat(gaps).double().numpy(), np.concatenate(shown)
 
 
 def measure_reconstruction(
@@ -129,10 +126,9 @@ def measure_reconstruction(
     enough(features, images, reference)
     originals = load_split(test)[:images]
     metric = perceptual_distance("efficientnet_lite0").to(device())
-    alike = compare(model, codes["test"][:images], originals, metric)
+    ratios, gaps, shown = compare(model, codes["test"][:images], originals, metric)
     ratio, gap = (
-        mean_and_spread([float(part.mean()) for part in split_draws(values, draws)])
-        for values in (alike.psnr, alike.perceptual)
+        mean_and_spread([float(part.mean()) for part in split_draws(values, draws)]) for values in (ratios, gaps)
     )
     label = feature_label(network)
     write_json(
@@ -152,7 +148,7 @@ def measure_reconstruction(
         },
     )
     with replacing(pictures) as aside:
-        np.savez(aside, originals=originals[:SHOWN], reconstructions=alike.shown)
+        np.savez(aside, originals=originals[:SHOWN], reconstructions=shown)
 
 
 def measure_samples(

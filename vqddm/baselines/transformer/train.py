@@ -49,7 +49,7 @@ class TransformerRecipe(NetworkRecipe):
             slice(at := int(part * (max(size - window, 0) + 1)), at + window)
             for part, size in zip(corner, batch.shape[1:], strict=True)
         )
-        codes = batch[:, rows, columns].flatten(1).long()
+        codes = batch.long()[:, rows, columns].flatten(1)
         self.optimizer.zero_grad()
         loss = F.cross_entropy(self.network(codes).flatten(0, 1), codes.flatten())
         accelerator.backward(loss)
