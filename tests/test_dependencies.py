@@ -109,7 +109,10 @@ def test_a_job_imports_nothing_that_it_does_not_depend_on(project: Path) -> None
 def test_both_ledgers_make_again_just_what_imports_an_edited_module(
     project: Path, restored: Path, tmp_path: Path
 ) -> None:
-    """One module after another is edited; of those that the same jobs depend on, one stands for all."""
+    """One module after another is edited; of those that the same jobs depend on, one stands for all.
+
+    Snakemake is asked about each, DVC, which takes seconds to answer, about every fifth.
+    """
     jobs = read_dag(root=restored)
     users: dict[str, frozenset[str]] = {}
     for path in sorted({path for job in jobs for path in job.inputs if path.startswith("vqddm/")}):
@@ -117,7 +120,7 @@ def test_both_ledgers_make_again_just_what_imports_an_edited_module(
     tried = {names: path for path, names in users.items()}
     assert len(tried) > 20
     tried[frozenset()] = "vqddm/slurm.py"
-    for names, path in tried.items():
+    for number, (names, path) in enumerate(tried.items()):
         file = restored / path
         before = file.read_bytes()
         file.write_bytes(before + b"\n# edited\n")
