@@ -106,9 +106,7 @@ def test_a_job_imports_nothing_that_it_does_not_depend_on(project: Path) -> None
 
 
 @pytest.mark.slow
-def test_both_ledgers_make_again_just_what_imports_an_edited_module(
-    project: Path, restored: Path, tmp_path: Path
-) -> None:
+def test_both_ledgers_make_again_just_what_imports_an_edited_module(restored: Path) -> None:
     """One module after another is edited; of those that the same jobs depend on, one stands for all.
 
     Snakemake is asked about each, DVC, which takes seconds to answer, about every fifth.
@@ -126,8 +124,8 @@ def test_both_ledgers_make_again_just_what_imports_an_edited_module(
         file.write_bytes(before + b"\n# edited\n")
         try:
             assert to_make(restored) == with_dependents(jobs, set(names)), path
-            assert {name for name, words in changes(restored).items() if any("vqddm/" in w for w in words)} == names, (
-                path
-            )
+            if number % 5 == 0 or not names:
+                edited = {name for name, words in changes(restored).items() if any("vqddm/" in word for word in words)}
+                assert edited == names, path
         finally:
             file.write_bytes(before)
