@@ -86,13 +86,14 @@ presets:
     vqgan: {autoencoder: {width: 32, z_channels: 8, embed_dim: 8}, training: {steps: 2},
       loss: {discriminator_start: 1, discriminator_width: 8, discriminator_layers: 1}}
     refit: {training: {steps: 2}}
-    prior: {diffusion: {timesteps: 4}, unet: {width: 16}, training: {steps: 4}}
+    prior: {unet: {width: 16}, training: {steps: 4}}
 datasets:
   stripes:
     data: {train: 96, test: 32}
     first_stages: [patches_k16, vqgan_k16, refit_k16_p400]
     priors: [refit_k16_p400, patches_k16]
     refit: {source: vqgan_k16}
+    prior: {diffusion: {timesteps: 4}}
     patches: {training: {steps: 20}}
     frequencies: {training: {steps: 20}}
 """

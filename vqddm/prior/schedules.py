@@ -41,4 +41,10 @@ def sqrt_cosine(fraction: Tensor) -> Tensor:
     return ((fraction + OFFSET) / (1 + OFFSET) * math.pi / 2).cos().log()
 
 
-SCHEDULES = Registry("noise schedule", [Schedule("cosine", cosine), Schedule("sqrt_cosine", sqrt_cosine)])
+SCHEDULES = Registry(
+    "noise schedule",
+    [
+        Schedule("cosine", cosine),
+        Schedule("sqrt_cosine", sqrt_cosine),
+    ],
+)
