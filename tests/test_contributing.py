@@ -81,19 +81,15 @@ suites:
     evaluate: {seed: 0, features: efficientnet_lite0, reference: 24, reconstructions: 24, samples: 24, draws: 3,
       step_sweep: [2], temperature: 1.0, nll_images: 4, inpaintings: 6, inpainting_encodes: full,
       neighbour_samples: 2, neighbours: 10}
-presets:
-  laptop32:
-    vqgan: {autoencoder: {width: 32, z_channels: 8, embed_dim: 8}, training: {steps: 2},
-      loss: {discriminator_start: 1, discriminator_width: 8, discriminator_layers: 1}}
-    refit: {training: {steps: 2}}
-    prior: {unet: {width: 16}, training: {steps: 4}}
 datasets:
   stripes:
     data: {train: 96, test: 32}
     first_stages: [patches_k16, vqgan_k16, refit_k16_p400]
     priors: [refit_k16_p400, patches_k16]
-    refit: {source: vqgan_k16}
-    prior: {diffusion: {timesteps: 4}}
+    vqgan: {autoencoder: {width: 32, z_channels: 8, embed_dim: 8}, training: {steps: 2},
+      loss: {discriminator_start: 1, discriminator_width: 8, discriminator_layers: 1}}
+    refit: {source: vqgan_k16, training: {steps: 2}}
+    prior: {diffusion: {timesteps: 4}, unet: {width: 16}, training: {steps: 4}}
     patches: {training: {steps: 20}}
     frequencies: {training: {steps: 20}}
 """

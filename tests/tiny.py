@@ -31,16 +31,18 @@ def copy_of(root: Path, target: Path) -> Path:
 
 
 def snakemake(folder: Path, *arguments: str, traced: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake on the tiny suite; a traced run tells in `TRACES` what its processes imported."""
-    tracing = {}
+    """Run Snakemake on the tiny suite, with the folder's own code.
+
+    A traced run tells in `TRACES` what its processes imported.
+    """
+    path, told = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])], {}
     if traced:
         (folder / TRACES).mkdir(parents=True)
-        path = os.pathsep.join(filter(None, [str(TRACED), os.environ.get("PYTHONPATH")]))
-        tracing = {"PYTHONPATH": path, "VQDDM_TRACED": str(folder / TRACES)}
+        path, told = [str(TRACED), *path], {"VQDDM_TRACED": str(folder / TRACES)}
     return subprocess.run(
         [BIN / "snakemake", "--configfile", "tests/tiny.yaml", *arguments],
         cwd=folder,
-        env=ENVIRONMENT | tracing,
+        env=ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(path)} | told,
         capture_output=True,
         text=True,
         timeout=1200,

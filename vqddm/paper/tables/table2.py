@@ -37,11 +37,8 @@ def gather(metrics: Metrics) -> pd.DataFrame:
                 for dataset, about in plan.datasets.items()
                 if method.name in about.methods
             ]
-    rows += [
-        _unreported(metrics, main, stage, stage, stage)
-        for stage in plan.datasets[main].priors
-        if stage not in ours.values()
-    ]
+    shown = {ours.get(paper["row"]) for paper in reported()["table2"]["rows"]}
+    rows += [_unreported(metrics, main, s, s, s) for s in plan.datasets[main].priors if s not in shown]
     rows.append(_church(metrics, church))
     if church and church != main:
         rows += [_unreported(metrics, church, stage, stage, stage) for stage in plan.datasets[church].priors[1:]]
