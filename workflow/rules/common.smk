@@ -156,24 +156,20 @@ def evaluation(name):
 
 
 def at_most(name, split="train"):
-    """A number of images of the suite's section `evaluate`, at most all that a dataset's split has."""
-    return of_split(lambda wildcards: (name, split))
+    """A number of images of the suite's section `evaluate`, at most all that a dataset's split has.
 
-
-def of_split(named):
-    """The same where `named` gives the number's name and the split from the wildcards."""
-
-    def both(wildcards):
-        name, split = named(wildcards)
-        return getattr(SUITE.evaluate, name), in_dataset(wildcards, f"data.{split}")
+    Both may be functions of the wildcards.
+    """
+    names, splits = of_wildcards(name), of_wildcards(split)
+    wanted = lambda wildcards: getattr(SUITE.evaluate, names(wildcards))
+    has = lambda wildcards: in_dataset(wildcards, f"data.{splits(wildcards)}")
 
     def key(wildcards):
-        (wanted, has), (name, split) = both(wildcards), named(wildcards)
-        if has < wanted:
-            return sources(config, wildcards.dataset, f"data.{split}")
-        return [f"suites.{PARAMS.suite}.evaluate.{name}"]
+        if has(wildcards) < wanted(wildcards):
+            return sources(config, wildcards.dataset, f"data.{splits(wildcards)}")
+        return [f"suites.{PARAMS.suite}.evaluate.{names(wildcards)}"]
 
-    return reads(key)(lambda wildcards: min(both(wildcards)))
+    return reads(key)(lambda wildcards: min(wanted(wildcards), has(wildcards)))
 
 
 @reads(

@@ -30,6 +30,9 @@ rule prepare_data:
         "vqddm data prepare --params {params.data:q} --out data/{wildcards.dataset} --workers {threads} > {log} 2>&1"
 
 
+WEIGHT_NAMES = {about.file: name for name, about in WEIGHTS.items()}
+
+
 rule fetch_weights:
     # No input: a file that lies there already is taken as it is.
     output:
@@ -43,10 +46,6 @@ rule fetch_weights:
     conda:
         ENV
     params:
-        name=lambda wildcards: next(
-            name
-            for name, about in WEIGHTS.items()
-            if about.file == f"{wildcards.file}.pth"
-        ),
+        name=lambda wildcards: WEIGHT_NAMES[f"{wildcards.file}.pth"],
     shell:
         "vqddm vqgan weights {params.name} > {log} 2>&1"

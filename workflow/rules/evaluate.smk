@@ -12,15 +12,18 @@ def main_prior(wildcards):
 
 
 def timed_beside(wildcards):
-    """The checkpoints that are timed beside the prior, by the option of `evaluate speed` that takes them."""
-    stages = {"codes": main_prior(wildcards), "pixels": PIXELS}
-    return {
-        about.commands[
-            "speed"
-        ]: f"models/{wildcards.dataset}/{stages[about.fills]}/{name}.safetensors"
-        for name, about in METHODS.items()
-        if name in in_dataset(wildcards, "baselines") and "speed" in about.commands
-    }
+    """The methods that are timed beside the prior; `commands` has the option of `evaluate speed` for each."""
+    trained = in_dataset(wildcards, "methods")
+    return [METHODS[name] for name in trained if "speed" in METHODS[name].commands]
+
+
+def timed_checkpoints(wildcards):
+    """Their checkpoints."""
+    about = PARAMS.datasets[wildcards.dataset]
+    return [
+        f"models/{wildcards.dataset}/{about.stages(method.name)[0]}/{method.name}.safetensors"
+        for method in timed_beside(wildcards)
+    ]
 
 
 rule extract_features:
@@ -42,11 +45,11 @@ rule extract_features:
         **on_gpu(240),
     params:
         network=evaluation("features"),
-        images=of_split(
-            lambda wildcards: (
-                {"train": "reference", "test": "samples"}[wildcards.split],
-                wildcards.split,
-            )
+        images=at_most(
+            lambda wildcards: {"train": "reference", "test": "samples"}[
+                wildcards.split
+            ],
+            lambda wildcards: wildcards.split,
         ),
     shell:
         "vqddm evaluate features --data {input.data} --network {params.network} --count {params.images}"
@@ -259,10 +262,14 @@ rule count_paper_networks:
 
 rule measure_speed:
     input:
-        lambda wildcards: code("evaluate.speed", kind_of(main_prior(wildcards)).model),
-        lambda wildcards: timed_beside(wildcards).values(),
+        lambda wildcards: code(
+            "evaluate.speed",
+            kind_of(main_prior(wildcards)).model,
+            *(about.load for about in [METHODS["prior"], *timed_beside(wildcards)]),
+        ),
         prior=lambda wildcards: f"models/{wildcards.dataset}/{main_prior(wildcards)}/prior.safetensors",
         first_stage=lambda wildcards: f"models/{wildcards.dataset}/{main_prior(wildcards)}/first_stage.safetensors",
+        beside=timed_checkpoints,
     output:
         f"{METRICS}/{{dataset}}/speed.json",
     log:
@@ -277,8 +284,10 @@ rule measure_speed:
     params:
         name=main_prior,
         beside=lambda wildcards: " ".join(
-            f"{option} {checkpoint}"
-            for option, checkpoint in timed_beside(wildcards).items()
+            f"{about.commands['speed']} {checkpoint}"
+            for about, checkpoint in zip(
+                timed_beside(wildcards), timed_checkpoints(wildcards)
+            )
         ),
     shell:
         "vqddm evaluate speed --prior {input.prior} --first-stage {input.first_stage} --name {params.name}"
