@@ -4,8 +4,6 @@ A function is imported when its command is called or asked for its help; what it
 What it returns as text is printed.
 """
 
-from __future__ import annotations
-
 import ast
 import difflib
 import errno

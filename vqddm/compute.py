@@ -1,7 +1,5 @@
 """What a step computes with: threads, a device, generators, and networks from checkpoints."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Every kind of first stage: the records in the files `kind.py`; and what names such as `refit_k256_p4000` say."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Every method that fills code maps or pixels: the records in the files `method.py`, in the order of the tables."""
 
-from __future__ import annotations
-
 from vqddm.registry import Method, Registry, records
 
 METHODS: Registry[Method] = Registry(

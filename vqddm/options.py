@@ -4,8 +4,6 @@ Its parameters are the options, with their annotations' types, their defaults, a
 docstring gives; the docstring is the command's help.
 """
 
-from __future__ import annotations
-
 import inspect
 import os
 from collections.abc import Callable, Sequence

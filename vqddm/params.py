@@ -5,8 +5,6 @@ step parses its section with the same class, which lies in the step's own `setti
 schema.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path

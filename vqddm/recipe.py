@@ -1,7 +1,5 @@
 """What a training consists of: networks, optimisers and one step. The loop around it is `vqddm/training.py`."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

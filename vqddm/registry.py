@@ -4,8 +4,6 @@ Records are light: they import neither torch nor the code that they describe, so
 tables can go over them. That code is named as `module:function` and imported when it is called (`imported`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module

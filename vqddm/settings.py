@@ -1,7 +1,5 @@
 """What all sections of `params.yaml` share: validation, one sentence for each wrong value, sorted JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar

@@ -3,8 +3,6 @@
 Nothing here changes a result. Slurm is asked through its own commands.
 """
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

@@ -4,8 +4,6 @@ Snakemake and DVC both delete a step's outputs before they run it. So the state 
 finished training wrote: when whoever waited for it was killed, the next run takes it instead of training again.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import hashlib

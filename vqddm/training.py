@@ -6,8 +6,6 @@ processes share each batch and draw the same noise for the whole of it, so their
 Where the state is kept: `vqddm/state.py`.
 """
 
-from __future__ import annotations
-
 import csv
 import inspect
 import signal

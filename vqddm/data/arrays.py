@@ -1,7 +1,5 @@
 """Prepared splits as arrays, and what lies between stored pixels and what networks see."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Files from the network: checked, and a broken one thrown away and tried again."""
 
-from __future__ import annotations
-
 import http.client
 import time
 import urllib.error

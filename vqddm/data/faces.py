@@ -5,8 +5,6 @@ coloured by DiceBear and drawn by resvg. Skin (face, ear and neck), ink (outline
 background each have one colour across the whole picture, so that only a model with global context gets them right.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 import json

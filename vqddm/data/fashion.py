@@ -4,8 +4,6 @@ The files come from the user's own folder, from Debian's package or from the pub
 three hold the same content, which the checksums below pin.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import math

@@ -3,8 +3,6 @@
 Each is cropped to its central square and resized. The paper's three datasets and the user's own pictures come this way.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import tarfile

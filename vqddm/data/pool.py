@@ -1,7 +1,5 @@
 """Work on many pictures at once: a process pool that keeps the order and never runs far ahead."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -1,7 +1,5 @@
 """Make a dataset's two splits: two array files, and a manifest beside each that says what is in it."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 from collections.abc import Generator, Iterator

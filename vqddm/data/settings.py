@@ -1,7 +1,5 @@
 """The section `data` of `params.yaml`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Self
 

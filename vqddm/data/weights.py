@@ -3,8 +3,6 @@
 The project's own folder is laid out as torch's cache of downloads is, so the libraries find the files in either.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 from collections.abc import Iterator, Sequence

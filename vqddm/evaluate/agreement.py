@@ -1,7 +1,5 @@
 """Does what an inpainting filled in agree with the picture that the rest came from (section 4.4)?"""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

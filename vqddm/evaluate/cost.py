@@ -4,8 +4,6 @@ Networks, batch sizes and precision are the suite's own, weights and pictures ar
 trainings, its code maps, samples, inpaintings and likelihoods; preparing data, feature networks and baselines are not.
 """
 
-from __future__ import annotations
-
 import resource
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor

@@ -1,7 +1,5 @@
 """The arrays of Figure 2: one real image's codes at several timesteps, with the probability bars."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

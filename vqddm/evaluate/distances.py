@@ -3,8 +3,6 @@
 But for the Fréchet distance of fewer rows than features, for which it takes the root of a large, singular matrix.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

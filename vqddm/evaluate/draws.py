@@ -1,8 +1,6 @@
 """The first part of a set, and equal parts of it that are measured apart: a number is their mean, its spread their
 standard deviation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

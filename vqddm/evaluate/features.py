@@ -1,7 +1,5 @@
 """Feature networks of the Fréchet distance, registered with torch-fidelity, and features of image arrays."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Inpainting as numbers (section 4.4): what was filled in agrees with the picture, and joins what was given."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The NLL of section 4.3, in bits per code, on both splits: a method's exact one, or all terms of its bound."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

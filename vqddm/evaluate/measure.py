@@ -1,7 +1,5 @@
 """Distances of Tables 1 and 2 and Figure 5: between feature arrays of images and of references."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The reference pictures most like a sample (Figure 12)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

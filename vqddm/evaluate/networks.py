@@ -3,8 +3,6 @@
 They are counted on the meta device, without any arithmetic.
 """
 
-from __future__ import annotations
-
 import copy
 from collections import Counter
 from collections.abc import Sequence

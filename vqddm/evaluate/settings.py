@@ -1,7 +1,5 @@
 """What the counts of the paper's own networks need."""
 
-from __future__ import annotations
-
 from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.baselines.transformer.settings import TransformerParams
 from vqddm.prior.settings import DiffusionParams, UNetParams

@@ -1,7 +1,5 @@
 """Seconds per sampling step and per decoded image (section 4.3, Figures 5 and 6)."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

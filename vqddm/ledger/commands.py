@@ -4,8 +4,6 @@ Snakemake's records say which parameters, inputs and code made a file; `dvc.lock
 travels with git. A clone has the second and not the first, a run has the first and not the second.
 """
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 import sys

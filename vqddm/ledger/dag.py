@@ -1,7 +1,5 @@
 """The jobs of the Snakefile's DAG, as Snakemake itself plans them."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import io

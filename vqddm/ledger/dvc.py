@@ -1,7 +1,5 @@
 """DVC, asked through its command line."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

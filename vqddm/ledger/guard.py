@@ -1,7 +1,5 @@
 """Nothing expensive is made again only because Snakemake's records are not the truth about it."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Collection
 from pathlib import Path

@@ -3,8 +3,6 @@
 Snakemake takes them as a rule's inputs, and DVC, through the DAG, as a stage's `deps`.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """`dvc.yaml`, written from the DAG: one stage for each job."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

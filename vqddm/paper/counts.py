@@ -1,7 +1,5 @@
 """Sizes and operations of networks, and rows of Table 2 counted again: networks of the same size, built here."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

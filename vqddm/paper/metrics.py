@@ -1,7 +1,5 @@
 """A suite's measured numbers, read by name; who reads them is asked which they were."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

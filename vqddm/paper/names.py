@@ -1,7 +1,5 @@
 """How first stages, methods and masks are called and ordered in tables, figures and sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The page of a suite: the paper in its own order, claims first, reported beside measured, in one static file."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -4,8 +4,6 @@ A rule passes a `Plan` as JSON, so a table depends on which first stages and met
 else of the parameters.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Tables to files: CSV with full precision, Markdown and LaTeX as they are read."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the paper reports, and the captions: two YAML files that lie beside this module."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

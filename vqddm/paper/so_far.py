@@ -1,7 +1,5 @@
 """A suite's page before everything is measured: the paper's numbers, and what there is beside them."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

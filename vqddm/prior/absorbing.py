@@ -4,8 +4,6 @@ The same few functions as `vqddm/prior/diffusion.py`, with the same arguments (`
 mask is one state more, number K. The network gives probabilities of the K codes alone.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Examples drawn in batches that are kept, so that a drawing which was killed goes on."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 from collections.abc import Callable

@@ -6,8 +6,6 @@ Codes are int64 of shape (B, ...), usually (B, h, w). Probabilities and logits h
 of K x K.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Completions by any method that fills code maps, as a file (section 4.4)."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Literal

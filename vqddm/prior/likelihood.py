@@ -1,7 +1,5 @@
 """The exact variational bound of given code maps: every one of the T terms, nothing subsampled."""
 
-from __future__ import annotations
-
 import math
 
 import torch

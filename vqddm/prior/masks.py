@@ -1,7 +1,5 @@
 """Which part of a picture is given to be completed (section 4.4)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The prior as a method, with the paper's transition and with the absorbing one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from vqddm.prior.settings import PriorParams

@@ -1,7 +1,5 @@
 """The reverse process over code maps, with any number of steps up to T (sections 4.3 and 4.4)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 

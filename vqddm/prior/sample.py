@@ -1,7 +1,5 @@
 """Samples of any method, as files."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A trained prior, for sampling, inpainting and likelihoods."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """How much of a code survives from one timestep to another (Eqs. 17 to 19)."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """The section `prior` of `params.yaml`."""
 
-from __future__ import annotations
-
 from typing import Self
 
 from pydantic import Field, model_validator

@@ -1,7 +1,5 @@
 """Importance sampling of the timestep, q(t) proportional to sqrt(E[L_t^2]) (the paper's appendix)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

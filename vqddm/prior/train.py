@@ -4,8 +4,6 @@ The loss is the variational bound of Eq. 7 in bits per code: the mean over the b
 weight * T * L_t / (N ln 2), plus the (constant) prior KL, for code maps of N codes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 from pathlib import Path

@@ -4,8 +4,6 @@ At the paper's setting it has 117.59 M parameters (K = 1024). Activations are ch
 the embedding makes them and how the logits, K last, are wanted.
 """
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Code maps of a dataset: what the prior is trained on."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from vqddm.artifacts import UserError, write_array

@@ -1,7 +1,5 @@
 """ReFiT: the rebuilt codebook put in place, decoder and discriminator fine-tuned (sections 3.2 and 4.1)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

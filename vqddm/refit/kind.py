@@ -1,7 +1,5 @@
 """ReFiT as a kind of first stage."""
 
-from __future__ import annotations
-
 from vqddm.refit.settings import RefitParams
 from vqddm.registry import FirstStageKind
 

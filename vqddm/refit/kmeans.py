@@ -1,7 +1,5 @@
 """AFK-MC2 seeding (Bachem et al. 2016, the paper's reference [2]) and scikit-learn's Lloyd iterations."""
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits

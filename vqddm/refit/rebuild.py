@@ -1,7 +1,5 @@
 """ReFiT's first half: the codebook rebuilt from sampled features (section 3.2)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from vqddm.artifacts import UserError, write_array

@@ -1,7 +1,5 @@
 """P features for the rebuilt codebook (section 4.1)."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from tqdm import tqdm

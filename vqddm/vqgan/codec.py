@@ -1,7 +1,5 @@
 """First stages of any kind: read from a checkpoint; whole arrays of images to code maps and back, batch by batch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, cast

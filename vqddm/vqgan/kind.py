@@ -1,7 +1,5 @@
 """The VQ-GAN as a kind of first stage."""
 
-from __future__ import annotations
-
 from vqddm.registry import FirstStageKind
 from vqddm.vqgan.settings import VQGANParams
 

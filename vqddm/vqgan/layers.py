@@ -3,8 +3,6 @@
 All feature maps are float tensors of shape (B, C, H, W).
 """
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """The first stage: encoder, codebook, decoder (section 2.2); one class for the small setting and the paper's."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Official VQ-GAN checkpoints, by the names that they use (Lightning's `state_dict`)."""
 
-from __future__ import annotations
-
 import pickle
 import re
 import shlex

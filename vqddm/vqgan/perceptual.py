@@ -4,8 +4,6 @@ Both networks give, for each image, a list of feature maps; the distance is the 
 lists, averaged over positions and summed over maps (Zhang et al. 2018, LPIPS, Eq. 1).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import pairwise

@@ -5,8 +5,6 @@ As in VQ-GAN, the absolute error stands beside the perceptual distance, where Eq
 ReFiT fine-tunes with the same recipe; it only trains fewer parameters (`vqddm/refit/finetune.py`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Pixel diffusion as a method."""
 
-from __future__ import annotations
-
 from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.registry import Method
 

@@ -3,8 +3,6 @@
 The sampler is written here, because that of diffusers takes uneven strides wrongly and then stops short of t = 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """A trained pixel diffusion, for sampling."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

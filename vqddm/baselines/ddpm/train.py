@@ -1,7 +1,5 @@
 """Training of the pixel diffusion."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """The discrete VAE as a kind of first stage."""
 
-from __future__ import annotations
-
 from vqddm.baselines.dvae.settings import DVAEParams
 from vqddm.registry import FirstStageKind
 

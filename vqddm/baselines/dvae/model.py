@@ -1,7 +1,5 @@
 """DALL-E's discrete VAE (Ramesh et al., 2021): codes relaxed by Gumbel-softmax in training (Table 1)."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """The section `dvae` of `params.yaml`."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from vqddm.settings import TrainedParams

@@ -1,7 +1,5 @@
 """Training of the discrete VAE (Table 1)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """The transformer as a method."""
 
-from __future__ import annotations
-
 from vqddm.baselines.transformer.settings import TransformerParams
 from vqddm.registry import Method
 

@@ -4,8 +4,6 @@ At the sizes of the official release (24 layers, width 1664, 16 x 16 codes, K = 
 paper quotes.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -4,8 +4,6 @@ Where a map is larger than the transformer's window, the window slides: each cod
 window holds, as in VQ-GAN's sliding attention.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

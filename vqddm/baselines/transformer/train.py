@@ -1,7 +1,5 @@
 """Training of the transformer prior on code maps."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """VQ-VAE-2 as a kind of first stage."""
 
-from __future__ import annotations
-
 from vqddm.baselines.vqvae2.settings import VQVAE2Params
 from vqddm.registry import FirstStageKind
 

@@ -1,7 +1,5 @@
 """VQ-VAE-2 (Razavi et al., 2019): two levels of codes, the bottom one knowing the top one (Table 1)."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Training of VQ-VAE-2 (Table 1)."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

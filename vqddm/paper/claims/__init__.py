@@ -5,8 +5,6 @@ maps) and not of trainings. A claim that the suite cannot speak to is said to be
 Only the rule about speed reads timings, which differ from run to run.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Claims about the codebook (section 4.2, Table 1)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from vqddm.first_stages import kind_of

@@ -1,7 +1,5 @@
 """Claims about the prior: generation, steps, speed, size and likelihood (section 4.3)."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

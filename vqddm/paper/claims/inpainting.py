@@ -1,7 +1,5 @@
 """Claims about completions (section 4.4)."""
 
-from __future__ import annotations
-
 from vqddm.paper.claims.evidence import Claim, interval, on_every_dataset
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.names import RULE_MASKS, rule_first

@@ -1,7 +1,5 @@
 """The paper's figures, each from a module of its own; no network is run and torch is not needed."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What Figures 8 and 11 share: pictures, what was given of them, and their completions, by mask."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Figure 1: quality against cost and size, the paper's rows and each dataset's in their own units."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Figure 2: both stages of VQ-DDM, drawn from one real image's codes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figure 3: reconstructions by VQ-GAN and ReFiT on the dataset in the place of ImageNet."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from vqddm.paper.figures.reconstructions import draw_reconstructions, reconstruction_files

@@ -1,7 +1,5 @@
 """Figure 5: distance against sampling steps, with the hours that sampling takes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

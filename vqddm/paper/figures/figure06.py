@@ -1,7 +1,5 @@
 """Figure 6: hours for 50,000 code maps and pictures against sampling steps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Figure 7: samples on the datasets in the places of CelebA-HQ (a) and LSUN-Church (b)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

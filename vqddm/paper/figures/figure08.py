@@ -1,7 +1,5 @@
 """Figure 8: completions with the three masks of section 4.4, by every method that completes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

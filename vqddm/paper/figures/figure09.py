@@ -1,7 +1,5 @@
 """Figure 9: more samples on the dataset in the place of LSUN-Church."""
 
-from __future__ import annotations
-
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.figures.samples import draw_more_samples, sample_files
 

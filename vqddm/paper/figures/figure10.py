@@ -1,7 +1,5 @@
 """Figure 10: more samples on the dataset in the place of CelebA-HQ."""
 
-from __future__ import annotations
-
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.figures.samples import draw_more_samples, sample_files
 

@@ -1,7 +1,5 @@
 """Figure 11: more completions, all masks, two further pictures each."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from vqddm.paper.figures.completions import IN_FIGURE8, read_completions

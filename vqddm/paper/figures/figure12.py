@@ -1,7 +1,5 @@
 """Figure 12: samples with their nearest training pictures."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from vqddm.paper.figures import style

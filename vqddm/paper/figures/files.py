@@ -1,7 +1,5 @@
 """The files that figures read, and how they are read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

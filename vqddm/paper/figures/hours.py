@@ -1,7 +1,5 @@
 """What Figures 5 and 6 share: seconds of one machine as hours, an axis of sampling steps."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Labels beside points, placed so that they cover nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal

@@ -1,7 +1,5 @@
 """Grids of pictures, composed pixel by pixel: small pictures grow by whole factors, so none is blurred."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What Figures 3 and 4 share: test pictures above their reconstructions by several first stages."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

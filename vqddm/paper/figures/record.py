@@ -1,7 +1,5 @@
 """What a figure is: which files it reads, and how it is drawn from them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What Figures 7, 9 and 10 share: samples of the main prior with all T steps, under their distance."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from matplotlib.figure import Figure

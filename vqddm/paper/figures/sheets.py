@@ -1,7 +1,5 @@
 """Rows of pictures under headings, as most figures are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """One quiet look for all figures, and how they are written: PNG for the page and PDF, both deterministic."""
 
-from __future__ import annotations
-
 import textwrap
 from contextlib import AbstractContextManager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """All tables by name, each from a module of its own."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from vqddm.paper.plan import Plan

@@ -1,7 +1,5 @@
 """Columns that Tables 1 and 2 share: a measured distance, and the floor beside it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Completions as numbers (section 4.4): each mask and method of a dataset, side by side."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Likelihood, which the paper gives in its text only (section 4.3)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

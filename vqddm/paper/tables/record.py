@@ -1,7 +1,5 @@
 """What a table is: how it is computed from finished metrics, shown and written."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

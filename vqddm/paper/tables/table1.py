@@ -1,7 +1,5 @@
 """Table 1: codebook usage and reconstruction, reported beside measured."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Table 2: generation with and without ReFiT, its size and its cost, reported beside measured."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """Table 3: the layers of encoder and decoder, read off the models, beside the paper's brief table."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Any
