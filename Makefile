@@ -7,7 +7,7 @@ SUITE ?= mini
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce unlock restore record accept dvc.yaml test test-fast test-slurm rehearse cost lint format schema lock clean
+.PHONY: help environment reproduce unlock restore record accept dvc.yaml test test-fast test-slurm rehearse cost lint format schema lock clean gpu-kit
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ rehearse: environment ## the paper's whole suite with its true networks on a han
 
 cost: environment ## what a suite costs on this machine, timed and extrapolated (SUITE=paper), in results/paper/cost.csv
 	$(BIN)/snakemake --cores $(CORES) --config suite=$(SUITE) --forcerun cost -- cost
+
+gpu-kit: environment ## pack into gpu-kit/ what a GPU machine without network needs (gpu/run.sh)
+	PYTHON=$(BIN)/python gpu/kit.sh
 
 lint: environment ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

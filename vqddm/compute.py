@@ -1,8 +1,13 @@
-"""What a step computes with: threads, a device, generators, and networks from checkpoints."""
+"""What a step computes with: threads, a device, generators, and networks from checkpoints.
 
+Batches and precision depend on the device where no gradient is needed; on the CPU precision is always float32.
+"""
+
+import contextlib
 import os
 import platform
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +33,19 @@ def limit_threads(threads: int | None) -> None:
 def device() -> str:
     """Where everything is computed but trainings in several processes: `cuda` where there is a GPU, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def at_once(device: str | torch.device, on_cpu: int, on_gpu: int) -> int:
+    """How many examples go through a network together, by the device that it is on."""
+    return on_gpu if torch.device(device).type == "cuda" else on_cpu
+
+
+def mixed(network: Any) -> AbstractContextManager[object]:
+    """Evaluate a network that `load_network` read in the precision that it was trained in; on the CPU in float32."""
+    on_gpu = next(network.parameters()).is_cuda
+    if on_gpu and getattr(network, "precision", "no") == "bf16":
+        return torch.autocast("cuda", torch.bfloat16)
+    return contextlib.nullcontext()
 
 
 def machine_name() -> str:
@@ -78,4 +96,6 @@ def load_network(
     tensors, about = read_checkpoint(path, kind)
     network = make(about)
     load_state(network, {name: tensor for name, tensor in tensors.items() if not name.startswith(beside)}, path)
+    settings = about.get("made_by", about).get("params", {})
+    network.precision = settings.get("training", {}).get("precision", "no")
     return network.eval().requires_grad_(False).to(device), about

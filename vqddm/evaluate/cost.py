@@ -4,6 +4,7 @@ Networks, batch sizes and precision are the suite's own, weights and pictures ar
 trainings, its code maps, samples, inpaintings and likelihoods; preparing data, feature networks and baselines are not.
 """
 
+import gc
 import resource
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -16,14 +17,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 from tqdm import tqdm
 
 from vqddm.artifacts import UserError, replacing
-from vqddm.compute import device, limit_threads, machine_name, step_generator
+from vqddm.compute import at_once, device, limit_threads, machine_name, mixed, step_generator
 from vqddm.evaluate.speed import seconds
 from vqddm.params import Dataset, EvaluateParams, Params, codebook_size
-from vqddm.prior.batches import BATCH
+from vqddm.prior.batches import BATCH, BATCH_ON_GPU
 from vqddm.prior.masks import paper_masks
 from vqddm.prior.reverse import sample_codes
 from vqddm.prior.settings import PriorParams
@@ -32,7 +34,7 @@ from vqddm.prior.unet import Prior
 from vqddm.recipe import Recipe
 from vqddm.refit.finetune import with_codebook
 from vqddm.settings import TrainingParams
-from vqddm.vqgan.codec import PIXELS
+from vqddm.vqgan.codec import images_at_once
 from vqddm.vqgan.model import Discriminator, FirstStage
 from vqddm.vqgan.settings import AdversarialParams, AutoencoderParams
 from vqddm.vqgan.train import FirstStageRecipe
@@ -73,15 +75,11 @@ def items(name: str, dataset: Dataset, evaluate: EvaluateParams, sweep: bool, mi
     return found
 
 
-def _images_at_once(autoencoder: AutoencoderParams) -> int:
-    return max(1, min(256, PIXELS // autoencoder.resolution**2))
-
-
 def _first_stage_items(name: str, dataset: Dataset, first_stage: str) -> list[Item]:
     autoencoder, kind, codes = dataset.vqgan.autoencoder, first_stage.split("_")[0], codebook_size(first_stage)
     if kind not in ("vqgan", "refit"):
         return []
-    images, pictures = _images_at_once(autoencoder), dataset.data.train + dataset.data.test
+    images, pictures = images_at_once(autoencoder, device()), dataset.data.train + dataset.data.test
     encode = partial(_coding, autoencoder, codes, images, False)
     found = [Item(name, "encode an image", codes, images, pictures, images, encode)]
     if kind == "refit" or not dataset.vqgan.pretrained:
@@ -107,13 +105,14 @@ def _prior_items(
     masks = len(paper_masks(side, side)) + 1  # and a random one
     completed, likelihoods = (evaluate.inpaintings * masks, 2 * evaluate.nll_images) if main else (0, 0)
     evaluations = evaluate.samples * sum(steps) + (completed + likelihoods) * last
-    decoded, images = evaluate.samples * len(steps) + completed, _images_at_once(autoencoder)
+    decoded, images = evaluate.samples * len(steps) + completed, images_at_once(autoencoder, device())
     train = partial(_prior_step, prior, codes, side, micro_batch)
-    sample = partial(_evaluations, prior, codes, side, BATCH)
+    batch = at_once(device(), BATCH, BATCH_ON_GPU)
+    sample = partial(_evaluations, prior, codes, side, batch)
     decode = partial(_coding, autoencoder, codes, images, True)
     return [
         Item(name, "prior, training step", codes, prior.training.batch_size, prior.training.steps, 1, train),
-        Item(name, "prior, one step of an image", codes, BATCH, evaluations, BATCH * min(2, last), sample),
+        Item(name, "prior, one step of an image", codes, batch, evaluations, batch * min(2, last), sample),
         Item(name, "decode an image", codes, images, decoded, images, decode),
     ]
 
@@ -155,7 +154,18 @@ def write_cost(*, params: Params, out: Path, micro_batch: int | None = None, thr
 
 
 def _in_a_process(item: Item, threads: int | None) -> tuple[float, float] | str:
-    """Seconds and peak memory in GiB, or why they could not be had."""
+    """Seconds and peak memory in GiB, or why they could not be had.
+
+    On a GPU all is timed in this process: there the allocator counts each work's memory apart.
+    """
+    if device() == "cuda":
+        gc.collect()  # accelerate's wrappers of the work before are cycles
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        try:
+            return _measure(item.prepare, threads)
+        except (UserError, torch.OutOfMemoryError) as error:
+            return str(error).splitlines()[0]
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(_measure, item.prepare, threads).result()
@@ -196,6 +206,7 @@ def _quoted(item: Item, rows: list[dict[str, Any]], machine: str) -> dict[str, A
 
 def _stepping(recipe: Recipe, batch: Tensor, training: TrainingParams) -> Work:
     """Steps of a training, late enough that all of its losses are there."""
+    AcceleratorState._reset_state(True)  # of an earlier work's precision in this process
     accelerator = Accelerator(mixed_precision=training.precision)
     recipe.prepare(accelerator)
     batch = batch.to(accelerator.device)
@@ -222,9 +233,15 @@ def _prior_step(prior: PriorParams, codes: int, side: int, micro_batch: int | No
 
 def _evaluations(prior: PriorParams, codes: int, side: int, batch: int) -> Work:
     network = Prior(codes, prior.unet, prior.diffusion).to(device()).eval()
+    network.precision = prior.training.precision  # type: ignore[assignment]
     generator = torch.Generator(device()).manual_seed(0)
     steps = min(2, prior.diffusion.timesteps)
-    return lambda: sample_codes(network, (batch, side, side), steps, 1.0, generator)
+
+    def work() -> None:
+        with mixed(network):
+            sample_codes(network, (batch, side, side), steps, 1.0, generator)
+
+    return work
 
 
 def _coding(autoencoder: AutoencoderParams, codes: int, count: int, decode: bool) -> Work:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vqddm.artifacts import UserError, read_array, write_json
-from vqddm.compute import device, limit_threads
+from vqddm.compute import device, limit_threads, mixed
 from vqddm.evaluate.draws import enough
 from vqddm.samplers import Bits, fills_codes, load_sampler
 
@@ -42,7 +42,8 @@ def measure_likelihood(
     found: dict[str, Any] = {"ceiling": math.log2(sampler.codebook_size)}
     for split, path in (("train", codes_train), ("test", codes_test)):
         codes = torch.from_numpy(enough(read_array(path), images, path).astype(np.int64)).to(device())
-        bits = sampler.bits_per_code(codes, torch.Generator(device()).manual_seed(seed))
+        with mixed(sampler.network):
+            bits = sampler.bits_per_code(codes, torch.Generator(device()).manual_seed(seed))
         found[split] = _summary(bits)
         if bits.terms is not None:
             found["timesteps"] = len(bits.terms)

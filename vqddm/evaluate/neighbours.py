@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
 
 from vqddm.artifacts import UserError, read_array, replacing
 from vqddm.compute import device, limit_threads
@@ -49,6 +50,8 @@ def perceptual_neighbours(
     """
     if len(train) < count:
         raise UserError(f"{count} neighbours asked for, but there are only {len(train)} training images")
+    if next(metric.parameters()).is_cuda:
+        return _nearest_on_gpu(samples, train, count, metric)
     queries = _embed(samples, metric)
     piece = max(1, int(EMBEDDED_BYTES / queries[0].nbytes))
     indices = np.empty((len(samples), 0), np.int64)
@@ -88,6 +91,25 @@ def find_neighbours(
     indices, distances = perceptual_neighbours(made, images, neighbours, metric)
     with replacing(out) as aside:
         np.savez(aside, samples=made, neighbours=images[indices], distances=distances)
+
+
+@torch.inference_mode()
+def _nearest_on_gpu(
+    samples: np.ndarray, train: np.ndarray, count: int, metric: FeatureDistance, batch_size: int = 64
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same on a GPU, where copying the embeddings would take longer than comparing them."""
+    device = next(metric.parameters()).device
+
+    def embed(images: np.ndarray) -> Tensor:
+        return metric.embedding(to_unit(images).to(device))
+
+    queries = embed(samples)
+    parts = [
+        torch.stack([(made - query).square().sum(1) for query in queries])
+        for made in (embed(train[start : start + batch_size]) for start in range(0, len(train), batch_size))
+    ]
+    distances, indices = torch.cat(parts, dim=1).topk(count, largest=False)
+    return indices.cpu().numpy(), distances.double().cpu().numpy()
 
 
 def _embed(images: np.ndarray, metric: FeatureDistance, batch_size: int = 64) -> np.ndarray:

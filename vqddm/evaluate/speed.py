@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from vqddm.artifacts import write_json
-from vqddm.compute import device, limit_threads, machine_name
+from vqddm.compute import device, limit_threads, machine_name, mixed
 from vqddm.evaluate.draws import mean_and_spread
 from vqddm.samplers import CodeSampler, Sampler, Sampling, load_pair, load_sampler
 from vqddm.vqgan.codec import PIXELS, Codec
@@ -46,7 +46,8 @@ def of_one(timed: tuple[float, float | None], count: int, name: str = "seconds_p
 def time_a_step(sampler: Sampler, generator: torch.Generator) -> dict[str, float | None]:
     """Seconds of a sampling step of one example, in batches of `BATCH`."""
     steps = STEPS if STEPS in sampler.steps else sampler.steps[-1]
-    drawing = seconds(lambda: sampler.draw(BATCH, Sampling(steps), generator, lambda: None), generator.device.type)
+    with mixed(sampler.network):
+        drawing = seconds(lambda: sampler.draw(BATCH, Sampling(steps), generator, lambda: None), generator.device.type)
     return of_one(drawing, steps * BATCH)
 
 
@@ -55,7 +56,7 @@ def time_decoding(sampler: CodeSampler, decoder: Codec, generator: torch.Generat
     count = max(1, min(BATCH, PIXELS // decoder.params.resolution**2))
     where = generator.device
     codes = torch.randint(sampler.codebook_size, (count, *sampler.shape), device=where, generator=generator)
-    with torch.no_grad():
+    with torch.no_grad(), mixed(decoder):
         return of_one(seconds(lambda: decoder.decode(codes), where.type), count, "seconds_decode")
 
 

@@ -15,7 +15,7 @@ from vqddm.compute import step_generator
 from vqddm.data.progress import progress
 from vqddm.settings import to_json
 
-BATCH = 250
+BATCH, BATCH_ON_GPU = 250, 1000  # of code maps
 BATCHES = "batches-"
 
 

@@ -9,8 +9,9 @@ import torch
 from tqdm import tqdm
 
 from vqddm.artifacts import UserError, replacing
-from vqddm.compute import device, limit_threads
+from vqddm.compute import at_once, device, limit_threads, mixed
 from vqddm.data.arrays import load_split, to_bytes, to_unit
+from vqddm.prior.batches import BATCH_ON_GPU
 from vqddm.prior.masks import all_masks, mask_pixels
 from vqddm.samplers import load_pair
 
@@ -57,12 +58,21 @@ def inpaint_images(
     generator = torch.Generator(device()).manual_seed(seed)
     height, width = sampler.shape
     masks = all_masks(height, width, seed)
-    masked, completed = [], []
-    for given in tqdm([mask.to(device()) for mask in masks.values()], desc="inpaint", unit="mask", mininterval=10):
-        seen = mask_pixels(images, given)
-        known = model.encode(seen if encode == "masked" else images)
-        masked.append(to_bytes(seen))
-        completed.append(to_bytes(model.decode(sampler.complete(known, given, temperature, generator))))
+    given = torch.stack(list(masks.values())).to(device())
+    masked, known, completed = [], [], []
+    with mixed(model):
+        for mask in given:
+            seen = mask_pixels(images, mask)
+            known.append(model.encode(seen if encode == "masked" else images))
+            masked.append(to_bytes(seen))
+    together = max(1, at_once(device(), count, BATCH_ON_GPU) // count)  # masks: one's pictures leave a GPU idle
+    for start in tqdm(range(0, len(given), together), desc="inpaint", mininterval=10):
+        some = slice(start, start + together)
+        with mixed(sampler.network):
+            each = given[some].repeat_interleave(count, 0)
+            codes = sampler.complete(torch.cat(known[some]), each, temperature, generator)
+        with mixed(model):
+            completed += [to_bytes(model.decode(part)) for part in codes.split(count)]
     with replacing(out) as aside:
         np.savez(
             aside,

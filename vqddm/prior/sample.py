@@ -4,8 +4,8 @@ import math
 from pathlib import Path
 
 from vqddm.artifacts import UserError, fingerprint, read_array, write_batches
-from vqddm.compute import device, limit_threads
-from vqddm.prior.batches import forget_batches, in_batches
+from vqddm.compute import at_once, device, limit_threads, mixed
+from vqddm.prior.batches import BATCH, BATCH_ON_GPU, forget_batches, in_batches
 from vqddm.samplers import Sampler, Sampling, fills_codes, load_pair, load_sampler
 from vqddm.state import alone_in
 from vqddm.vqgan.codec import Codec, decoded
@@ -58,16 +58,18 @@ def sample_images(
     how = Sampling(sampler.steps[-1] if steps is None else steps, temperature, eta)
     check_sampling(sampler, how, count)
     with alone_in(state):
-        in_batches(
-            lambda size, generator, tick: sampler.draw(size, how, generator, tick),
-            count=count,
-            ticks=how.steps,
-            seed=seed,
-            settings=[fingerprint(checkpoint), *how, threads],
-            state=state,
-            out=drawn,
-            device=device(),
-        )
+        with mixed(sampler.network):
+            in_batches(
+                lambda size, generator, tick: sampler.draw(size, how, generator, tick),
+                count=count,
+                batch_size=at_once(device(), BATCH, BATCH_ON_GPU) if decoder else BATCH,
+                ticks=how.steps,
+                seed=seed,
+                settings=[fingerprint(checkpoint), *how, threads],
+                state=state,
+                out=drawn,
+                device=device(),
+            )
         if decoder is not None:
             write_batches(out, decoded(decoder, read_array(drawn)), count)
         forget_batches(state)

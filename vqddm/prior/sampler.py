@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqddm.compute import load_network
+from vqddm.compute import at_once, load_network
 from vqddm.prior.likelihood import bound_bits
 from vqddm.prior.reverse import inpaint_codes, sample_codes
 from vqddm.prior.settings import PriorParams
@@ -38,7 +38,7 @@ class PriorSampler:
 
     def bits_per_code(self, codes: Tensor, generator: torch.Generator) -> Bits:
         """The bound and its T terms."""
-        return Bits(*bound_bits(self.network, codes, generator))
+        return Bits(*bound_bits(self.network, codes, generator, at_once(codes.device, 256, 1024)))
 
 
 def load_prior(path: Path, device: str = "cpu") -> PriorSampler:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from vqddm.compute import mixed
 from vqddm.data.arrays import to_unit
 from vqddm.vqgan.model import FirstStage
 
@@ -47,7 +48,8 @@ def sample_features(model: FirstStage, images: np.ndarray, count: int, seed: int
     features = np.empty((count, model.params.embed_dim), np.float32)
     for start in tqdm(range(0, len(which), batch_size), desc="features", mininterval=10):
         batch = to_unit(torch.from_numpy(images[which[start : start + batch_size]]).to(device))
-        maps = model.features(batch.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
+        with mixed(model):
+            maps = model.features(batch.contiguous(memory_format=torch.channels_last)).float().cpu().numpy()
         rows = np.flatnonzero((inverse >= start) & (inverse < start + batch_size))
         features[rows] = maps[inverse[rows] - start, :, drawn[rows, 1], drawn[rows, 2]]
     return features

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from vqddm.artifacts import UserError, describe_checkpoint, read_array
-from vqddm.compute import load_network
+from vqddm.compute import at_once, load_network, mixed
 from vqddm.data.arrays import to_bytes, to_unit
 from vqddm.first_stages import FIRST_STAGES
 from vqddm.registry import FirstStageKind, imported
 from vqddm.vqgan.settings import AutoencoderParams
 
-PIXELS = 2**20  # of one batch: 16 images at 256 px
+PIXELS, PIXELS_ON_GPU = 2**20, 2**22  # of one batch: 16 and 64 images at 256 px
 DISCRIMINATOR = "loss.discriminator."  # begins the names of its tensors, as in the official checkpoints
 FIRST_STAGE = "first stage"  # in the headers of VQ-GANs, trained, imported or rebuilt; others bear their kind's name
 
@@ -67,25 +67,31 @@ def load_codec(path: Path, device: str = "cpu") -> tuple[Codec, dict[str, Any]]:
     return cast(Codec, model.to(memory_format=torch.channels_last)), about
 
 
+def images_at_once(autoencoder: AutoencoderParams, device: str | torch.device) -> int:
+    """Images of one batch, where no gradient is needed: of so many pixels together, at most 256."""
+    return max(1, min(256, at_once(device, PIXELS, PIXELS_ON_GPU) // autoencoder.resolution**2))
+
+
 @torch.no_grad()
 def encode_images(model: Codec, images: np.ndarray) -> np.ndarray:
     """Images uint8 (N, H, W, 3) to their codes, uint16 (N, h, w) for code maps."""
     device = next(model.parameters()).device
-    batch_size = min(256, PIXELS // model.params.resolution**2)
+    batch_size = images_at_once(model.params, device)
     batches = []
     for start in tqdm(range(0, len(images), batch_size), desc="encode", mininterval=10):
         batch = to_unit(torch.from_numpy(np.array(images[start : start + batch_size])).to(device))
-        batches.append(model.encode(batch.contiguous(memory_format=torch.channels_last)).cpu().numpy())
+        with mixed(model):
+            batches.append(model.encode(batch.contiguous(memory_format=torch.channels_last)).cpu().numpy())
     return np.concatenate(batches).astype(np.uint16)
 
 
 def decoded(model: Codec, codes: np.ndarray) -> Iterator[np.ndarray]:
     """Codes (N, ...), as `encode_images` gives them, of any integer type to batches of images uint8 (B, H, W, 3)."""
     device = next(model.parameters()).device
-    batch_size = min(256, PIXELS // model.params.resolution**2)
+    batch_size = images_at_once(model.params, device)
     for start in tqdm(range(0, len(codes), batch_size), desc="decode", mininterval=10):
         batch = torch.from_numpy(codes[start : start + batch_size].astype(np.int64)).to(device)
-        with torch.no_grad():
+        with torch.no_grad(), mixed(model):
             images = to_bytes(model.decode(batch))
         yield images
 

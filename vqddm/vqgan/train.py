@@ -6,6 +6,7 @@ ReFiT fine-tunes with the same recipe; it only trains fewer parameters (`vqddm/r
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -71,11 +72,10 @@ class FirstStageRecipe(Recipe):
             "model": model.to(memory_format=torch.channels_last),
             "discriminator": discriminator.to(memory_format=torch.channels_last),
         }
+        adam = partial(torch.optim.Adam, betas=(0.5, 0.9), fused=torch.cuda.is_available() or None)
         self.optimizers = {
-            "model": torch.optim.Adam(self.trained, learning_rate, betas=(0.5, 0.9)),
-            "discriminator": torch.optim.Adam(
-                discriminator.parameters(), discriminator_learning_rate, betas=(0.5, 0.9)
-            ),
+            "model": adam(self.trained, learning_rate),
+            "discriminator": adam(discriminator.parameters(), discriminator_learning_rate),
         }
         self.stateful = {}
         self.last_layer = model.decoder.conv_out.weight

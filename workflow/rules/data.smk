@@ -6,6 +6,12 @@ def source(wildcards):
     return SOURCES[in_dataset(wildcards, "data.source")]
 
 
+def readers(wildcards):
+    """Processes that prepare it: several where it is read from files or drawn large (19 ms a face at 256 px)."""
+    count = source(wildcards).readers
+    return 12 if count == 1 and in_dataset(wildcards, "data.resolution") >= 128 else count
+
+
 rule prepare_data:
     input:
         lambda wildcards: code("data.prepare", source(wildcards).open),
@@ -21,7 +27,7 @@ rule prepare_data:
     priority: 100
     conda:
         ENV
-    threads: lambda wildcards: source(wildcards).readers
+    threads: readers
     resources:
         **on_cpu(600, 4000),
     params:

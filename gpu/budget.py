@@ -1,0 +1,88 @@
+"""How many steps each training of a dataset takes in the seconds that it is given, by the measured speed of this card.
+
+Reads what `gpu/benchmark.py` wrote and writes a file that Snakemake merges over `params.yaml` (`--configfile`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from vqddm.params import load
+
+SLOWER = 0.85  # other jobs run beside a training
+COLUMNS = ["work", "way", "batch", "seconds", "per_second"]  # that are read
+REFIT = 0.8  # a step of ReFiT beside one of the VQ-GAN: the encoder has no gradients
+SAMPLES = (100, 200, 500, 1000, 2000)  # that may be drawn, in batches of at most 1,000
+
+
+def steps(seconds: float, each: float) -> int:
+    """Steps in so many seconds, rounded to 50, at least 50."""
+    return max(50, round(SLOWER * seconds / each / 50) * 50)
+
+
+def seconds_of(table: pd.DataFrame, work: str, batch: int) -> float | None:
+    """Seconds of one call of a work's fast way; of another batch where that one was not measured."""
+    rows = table[table["work"].str.startswith(work) & (table["way"] == "fast")]
+    if rows.empty:
+        return None
+    row = rows.iloc[(rows["batch"] - batch).abs().argmin()]
+    return float(row["seconds"]) * batch / float(row["batch"])
+
+
+def budget(table: pd.DataFrame, dataset: str, params: Path, seconds: dict[str, float]) -> dict[str, Any]:
+    """The keys of params.yaml to be changed; a work that was not measured keeps what stands there."""
+    known = load(params)
+    about, evaluate = known.datasets[dataset], known.suites["gpu"].evaluate
+    found: dict[str, Any] = {}
+    vqgan = seconds_of(table, "VQ-GAN, training step", about.vqgan.training.batch_size)
+    if vqgan:
+        count = steps(seconds["vqgan"], vqgan)
+        start = round(count * about.vqgan.loss.discriminator_start / about.vqgan.training.steps)
+        found["vqgan"] = {"training": {"steps": count}, "loss": {"discriminator_start": start}}
+        found["refit"] = {"training": {"steps": steps(seconds["refit"], REFIT * vqgan)}}
+    prior = seconds_of(table, "prior, training step", about.prior.training.batch_size)
+    if prior:
+        found["prior"] = {"training": {"steps": steps(seconds["prior"], prior)}}
+    whole: dict[str, Any] = {"suite": "gpu"}
+    if found:
+        whole["datasets"] = {dataset: found}
+    sampled = table[table["work"].str.startswith("prior, ") & table["work"].str.endswith("sampling steps")]
+    fast = sampled[sampled["way"] == "fast"].sort_values("per_second")
+    if not fast.empty:
+        at_once = int(fast.iloc[-1]["work"].split()[1])
+        each = about.prior.diffusion.timesteps / at_once / float(fast.iloc[-1]["per_second"])  # of one sample
+        fits = [n for n in SAMPLES if n <= evaluate.samples and n * each <= seconds["samples"]] or [SAMPLES[0]]
+        if fits[-1] < evaluate.samples:
+            whole["suites"] = {"gpu": {"evaluate": {"samples": fits[-1]}}}
+        print(f"{evaluate.samples} samples with all steps take {evaluate.samples * each:.0f} s")
+    return whole
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--benchmark", type=Path, required=True)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--out", type=Path, required=True)
+    for name in ("vqgan", "refit", "prior", "samples"):
+        parser.add_argument(f"--{name}", type=float, required=True, help="seconds")
+    parser.add_argument("--rate", type=float, default=0, help="the VQ-GAN's learning rate; 0: as params.yaml has it")
+    given = parser.parse_args()
+    seconds = {name: getattr(given, name) for name in ("vqgan", "refit", "prior", "samples")}
+    table = pd.read_csv(given.benchmark) if given.benchmark.exists() else pd.DataFrame(columns=COLUMNS)
+    found = budget(table, given.dataset, given.params, seconds)
+    if given.rate:
+        found.setdefault("datasets", {}).setdefault(given.dataset, {}).setdefault("vqgan", {})["learning_rate"] = (
+            given.rate
+        )
+    given.out.write_text(yaml.safe_dump(found, sort_keys=False))
+    print(yaml.safe_dump(found, sort_keys=False, default_flow_style=True, width=1000).strip())
+
+
+if __name__ == "__main__":
+    main()
