@@ -184,16 +184,8 @@ def trains(prepare: Callable[..., Training]) -> Callable[..., None]:
     signatures = [inspect.signature(function, eval_str=True) for function in (prepare, run)]
     parameters = [p for signature in signatures for p in signature.parameters.values() if p.name != "own"]
     run.__signature__ = signatures[1].replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__doc__ = inspect.cleandoc(prepare.__doc__ or "").replace("Args:", f"Args:{SHARED}")
+    run.__doc__ = prepare.__doc__
     return run
-
-
-SHARED = """
-    state: folder of the resumable state.
-    out: checkpoint to write.
-    curve: CSV of every loss, to write.
-    save_seconds: how often the resumable state is saved; changes no result.
-    threads: CPU threads; last bits may differ with their number."""
 
 
 def train(

@@ -23,7 +23,6 @@ def prepare(params: DataParams, out: Path, workers: int | None = None) -> None:
     one is left out: so the splits are disjoint, and no picture of one is in the other under another name.
 
     Args:
-        params: the dataset's section `data`.
         out: the dataset's folder; downloads are kept in `downloads` beside it.
         workers: processes that draw or read pictures; `None` is one for each usable core. It changes no result.
 

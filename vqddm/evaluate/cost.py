@@ -127,8 +127,6 @@ def write_cost(*, params: Params, out: Path, micro_batch: int | None = None, thr
     Args:
         params: the whole `params.yaml`, presets merged; it names the suite.
         out: CSV to write.
-        micro_batch: code maps at once, if memory is short; changes rounding.
-        threads: CPU threads; last bits may differ with their number.
     """
     suite = params.suites[params.suite]
     wanted = [

@@ -72,16 +72,13 @@ def measure_inpainting(
 
     Args:
         pictures: .npz of completions: names, masks, originals, completed.
-        reference: features of the training images.
         out: JSON to write, with a block for each mask. Means with half the width of their 95 % intervals over pictures:
             `agreement` with the own picture, `chance` with another, their paired difference `agreement_minus_chance`,
             and `seam_gap`. The plain means `seam` and `seam_original`, and the Fréchet distance of the completions,
             its mean over draws and its standard deviation `frechet_std`.
         against: completions of the same pictures from the same masks by another method; then `minus` holds the paired
             differences of `agreement` and `seam_gap`, this method's less the other's.
-        network: feature network: efficientnet_lite0 or inception.
         draws: equal parts of the pictures, of at least two each, whose Fréchet distances are measured apart.
-        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: a file is missing, or the two do not complete the same pictures.

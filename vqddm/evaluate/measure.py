@@ -30,10 +30,7 @@ def extract_features(
 
     Args:
         data: a prepared split, train.npy or test.npy.
-        count: number of images, from the first.
         out: `.npy` to write.
-        network: feature network: efficientnet_lite0 or inception.
-        threads: CPU threads; last bits may differ with their number.
     """
     limit_threads(threads)
     write_array(out, extract(enough(load_split(data), count, data), network))
@@ -47,10 +44,6 @@ def measure_floor(
     Args:
         train: features of training images.
         test: features of test images.
-        out: JSON to write.
-        network: feature network: efficientnet_lite0 or inception.
-        draws: equal parts of the images, measured apart for the spread.
-        seed: seed of KID's subsets.
     """
     found = distances_of_draws(read_array(test), read_array(train), draws, seed, feature_label(network))
     write_json(out, {"distance": found})
@@ -101,19 +94,12 @@ def measure_reconstruction(
     """Measure usage and reconstruction (Table 1).
 
     Args:
-        first_stage: checkpoint of a first stage.
         codes_train: code maps of the training images; the first `images` of them are decoded.
-        codes_test: code maps of the test images.
         test: test.npy, for PSNR and the perceptual distance.
         reference: features of the training images, those reconstructed first: at least `images`.
         images: images of each split to reconstruct; of the test images at most all.
-        out: JSON to write.
         pictures: .npz of test images beside their reconstructions, to write.
         sampled_features: the number P of a ReFiT.
-        network: feature network: efficientnet_lite0 or inception.
-        draws: equal parts of the images, measured apart for the spread.
-        seed: seed of KID's subsets.
-        threads: CPU threads; last bits may differ with their number.
     """
     limit_threads(threads)
     model, about = load_codec(first_stage, device())
@@ -165,14 +151,8 @@ def measure_samples(
 
     Args:
         samples: sampled images, uint8 (n, H, W, 3).
-        reference: features of the training images.
-        out: JSON to write.
         steps: sampling steps that made them, where there is a choice.
         temperature: temperature that they were sampled with.
-        network: feature network: efficientnet_lite0 or inception.
-        draws: equal parts of the images, measured apart for the spread.
-        seed: seed of KID's subsets.
-        threads: CPU threads; last bits may differ with their number.
     """
     limit_threads(threads)
     images, label = read_array(samples), feature_label(network)

@@ -74,7 +74,6 @@ def find_neighbours(
         out: `.npz` to write, of `samples` (s,H,W,3), `neighbours` (s,n,H,W,3) and `distances` (s,n), nearest first.
         count: samples to look up, from the first.
         neighbours: training images kept for each.
-        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: there are fewer samples or training images.

@@ -185,28 +185,14 @@ def count_ddpm(resolution: int, ddpm: DDPMParams) -> dict[str, Any]:
 
 
 def write_counts(*, vqgan: VQGANParams, prior: PriorParams, codebook_size: int, out: Path) -> None:
-    """Count parameters and multiply-accumulates of a dataset's networks.
-
-    Args:
-        vqgan: the section `vqgan`.
-        prior: the section `prior`.
-        codebook_size: capacity K of the codebook.
-        out: JSON to write.
-    """
+    """Count parameters and multiply-accumulates of a dataset's networks."""
     write_json(out, count_networks(vqgan.autoencoder, codebook_size, prior.unet, prior.diffusion))
 
 
 def write_transformer_counts(
     *, vqgan: VQGANParams, transformer: TransformerParams, codebook_size: int, out: Path
 ) -> None:
-    """Count parameters and multiply-accumulates of a dataset's transformer.
-
-    Args:
-        vqgan: the section `vqgan`.
-        transformer: the section `transformer`.
-        codebook_size: capacity K of the codebook.
-        out: JSON to write.
-    """
+    """Count parameters and multiply-accumulates of a dataset's transformer."""
     write_json(out, count_transformer(vqgan.autoencoder, codebook_size, transformer))
 
 
@@ -214,9 +200,7 @@ def write_ddpm_counts(*, ddpm: DDPMParams, resolution: int, out: Path) -> None:
     """Count parameters and multiply-accumulates of a dataset's pixel diffusion.
 
     Args:
-        ddpm: the section `ddpm`.
         resolution: height and width of the images.
-        out: JSON to write.
     """
     write_json(out, count_ddpm(resolution, ddpm))
 
@@ -232,12 +216,7 @@ def count_paper(paper: PaperNetworks) -> dict[str, Any]:
 
 
 def write_paper_counts(*, paper: PaperNetworks, out: Path) -> None:
-    """Count parameters and multiply-accumulates of the paper's networks.
-
-    Args:
-        paper: their settings.
-        out: JSON to write.
-    """
+    """Count parameters and multiply-accumulates of the paper's networks."""
     write_json(out, count_paper(paper))
 
 

@@ -84,9 +84,6 @@ def train_prior(*, codes: Path, params: PriorParams, codebook_size: int, micro_b
 
     Args:
         codes: code maps of the training images, uint16 (N, h, w).
-        params: the dataset's section `prior`.
-        codebook_size: capacity K of the codebook.
-        micro_batch: code maps at once, if memory is short; changes rounding.
 
     Raises:
         UserError: codes that are not code maps of this codebook or do not fit the network.

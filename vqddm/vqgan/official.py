@@ -41,8 +41,6 @@ def import_official(
     Args:
         checkpoint: Lightning's `.ckpt`, of a first stage or of a transformer that holds one.
         params: the dataset's section `vqgan`: the networks that the tensors must fit.
-        codebook_size: K.
-        out: the checkpoint to write.
         trust_pickle: unpickle it without restrictions, which lets it run any code.
 
     Raises:

@@ -124,13 +124,7 @@ class FirstStageRecipe(Recipe):
 
 @trains
 def train_vqgan(*, data: Path, params: VQGANParams, codebook_size: int) -> Training:
-    """Train a VQ-GAN from scratch (section 2.2).
-
-    Args:
-        data: `train.npy` of a prepared dataset.
-        params: the dataset's section `vqgan`.
-        codebook_size: capacity K of the codebook.
-    """
+    """Train a VQ-GAN from scratch (section 2.2)."""
     identity = {
         "codebook_size": codebook_size,
         "autoencoder": params.autoencoder.model_dump(mode="json"),

@@ -50,12 +50,7 @@ class DDPMRecipe(NetworkRecipe):
 
 @trains
 def train_ddpm(*, data: Path, params: DDPMParams) -> Training:
-    """Train the pixel diffusion on the images of a split.
-
-    Args:
-        data: `train.npy` of a prepared dataset.
-        params: the dataset's section `ddpm`.
-    """
+    """Train the pixel diffusion on the images of a split."""
     images = load_split(data)
     about = {
         "kind": "ddpm",

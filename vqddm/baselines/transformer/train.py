@@ -61,8 +61,6 @@ def train_transformer(*, codes: Path, params: TransformerParams, codebook_size: 
 
     Args:
         codes: code maps of the training images, uint16 (N, h, w).
-        params: the dataset's section `transformer`.
-        codebook_size: capacity K of the codebook.
 
     Raises:
         UserError: codes that are not code maps of this codebook or are smaller than the window.

@@ -41,9 +41,6 @@ def train_vqvae2(*, data: Path, autoencoder: AutoencoderParams, params: VQVAE2Pa
     """Train a VQ-VAE-2.
 
     Args:
-        data: `train.npy` of a prepared dataset.
-        autoencoder: encoder and decoder: the section `vqgan.autoencoder`.
-        params: the dataset's section `vqvae2`.
         codebook_size: capacity K of the codebook, of each of the two.
     """
     about = {

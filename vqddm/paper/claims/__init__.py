@@ -61,8 +61,6 @@ def claims(plan: Plan, root: Path, out: Path) -> None:
     """Judge every claim and write `out`.csv, and `out`.md with a sentence on what their spread is.
 
     Args:
-        plan: the suite.
-        root: the suite's results folder.
         out: path without suffix.
     """
     found = judge(plan, root)
