@@ -183,9 +183,6 @@ def show_checkpoint(checkpoint: Path, *, tensors: bool = False) -> str:
     Args:
         checkpoint: a `.safetensors` file of this project.
         tensors: every tensor's shape too.
-
-    Returns:
-        the lines to print.
     """
     import yaml
 
@@ -199,11 +196,7 @@ def show_checkpoint(checkpoint: Path, *, tensors: bool = False) -> str:
 
 
 def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read a checkpoint that `write_checkpoint` wrote: its tensors, and what made them.
-
-    Args:
-        path: a `.safetensors` file.
-        kind: the expected `about["kind"]`, such as `first stage` or `prior`.
+    """Read a checkpoint whose `about["kind"]` is `kind`, such as `first stage` or `prior`: tensors, and what made them.
 
     Raises:
         UserError: missing, damaged, foreign or of another kind.

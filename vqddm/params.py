@@ -300,10 +300,7 @@ def _sources(values: Mapping[str, Any], dataset: str, section: str) -> Iterator[
 
 
 def paper_networks(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the paper's own networks, by the last part of their sections' names.
-
-    Args:
-        values: `params.yaml` as it is written.
+    """The settings of the paper's own networks in `params.yaml` as it is written, by the last part of their keys.
 
     Raises:
         UserError: its presets lack one.
@@ -357,9 +354,6 @@ def write_schema(out: Path | None = None) -> str | None:
 
     Args:
         out: file to write instead of printing.
-
-    Returns:
-        what is to be printed.
     """
     text = json.dumps(schema(), indent=2)
     if out is None:
@@ -394,9 +388,6 @@ def check(path: Path = Path("params.yaml"), *, resolved: bool = False, dataset: 
         path: the file.
         resolved: print everything that the steps get, after presets and defaults.
         dataset: print this dataset alone.
-
-    Returns:
-        what is to be printed.
     """
     import yaml
 

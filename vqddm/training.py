@@ -39,10 +39,9 @@ class Interrupted(SystemExit):
 
 
 def batch_indices(count: int, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """The indices of one batch: epochs of seeded permutations, an incomplete last batch left out.
+    """The indices of one batch, int64 (batch_size,) in [0, count).
 
-    Returns:
-        int64 array of shape (batch_size,), values in [0, count).
+    They come in epochs of seeded permutations, an incomplete last batch left out.
     """
     epoch, position = divmod(step, count // batch_size)
     return _epoch_order(count, seed, epoch)[position * batch_size : (position + 1) * batch_size]
@@ -199,10 +198,8 @@ def train(
     """Train `recipe` to its last step, resuming from `state` where there is one.
 
     Args:
-        recipe: modules, optimisers and the step.
         fetch: takes int64 indices (n,) and returns the batch as a CPU tensor (n, ...).
         count: number of training examples.
-        params: steps, batch size over all processes, precision, seed.
         state: where the resumable state is kept, and how often; the caller finishes it after writing the checkpoint.
         curve_path: CSV of every loss, written at the end.
 

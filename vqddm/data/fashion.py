@@ -158,11 +158,7 @@ def find_originals(path: Path | None, downloads: Path) -> Path:
 
 
 def fit(picture: np.ndarray, resolution: int) -> np.ndarray:
-    """A grey picture uint8 (28, 28), padded with black to 32 x 32 and resized if that is not the resolution.
-
-    Returns:
-        uint8 (resolution, resolution, 3).
-    """
+    """A grey picture uint8 (28, 28), padded with black to 32 x 32 and resized: uint8 (resolution, resolution, 3)."""
     framed = Image.fromarray(np.pad(picture, 2))
     if framed.width != resolution:
         framed = framed.resize((resolution, resolution), Image.Resampling.LANCZOS)

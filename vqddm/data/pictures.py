@@ -96,7 +96,6 @@ def find_pictures(path: Path, needed: int, known: Original | None = None) -> lis
     """All pictures in a folder, a zip archive or an LMDB, sorted by name. Hidden files are passed over.
 
     Args:
-        path: where they lie.
         needed: the fewest that will do.
         known: the dataset of the paper that they are.
 
@@ -226,8 +225,6 @@ def read_picture(picture: Picture, resolution: int, smallest: int = 1) -> np.nda
     uint8 (H, W, 3), (3, H, W) or (1, 3, H, W).
 
     Args:
-        picture: where it lies.
-        resolution: height and width of the result.
         smallest: fewest pixels that each side must have; smaller pictures than the result are enlarged.
 
     Raises:

@@ -57,9 +57,6 @@ def items(name: str, dataset: Dataset, evaluate: EvaluateParams, sweep: bool, mi
     """All that one dataset asks for; `times` counts training steps, images or evaluations of one code map.
 
     Args:
-        name: the dataset's.
-        dataset: its settings.
-        evaluate: sizes of the suite's evaluation.
         sweep: its main prior is sampled with each number of steps (Figure 5).
         micro_batch: code maps of a prior's batch that go through the network at once.
     """

@@ -50,7 +50,6 @@ def draw_diffused(
 
     Args:
         prior: checkpoint of a prior with the uniform transition.
-        data: `test.npy` of the dataset.
         image: index of the image in the split.
         out: `.npz` of images, code maps and probabilities, to write.
     """

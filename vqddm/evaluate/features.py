@@ -85,7 +85,6 @@ def extract(images: np.ndarray, network: str, batch_size: int = 16) -> np.ndarra
     Args:
         images: uint8 (N,H,W,3), memory-mapped or not; it is read a batch at a time.
         network: `efficientnet_lite0` or `inception`.
-        batch_size: images at a time.
 
     Returns:
         float32 (N,D): D = 1280 for EfficientNet-Lite0, 2048 for Inception.

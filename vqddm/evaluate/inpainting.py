@@ -41,14 +41,7 @@ def seam_gap(images: np.ndarray, originals: np.ndarray, given: Tensor) -> np.nda
     """How far each picture's jump across the mask's border is from its original's own, whichever of them is larger.
 
     A jump is no fault where the original has one too, and its absence is one: too smooth a filling is as far off as
-    too rough a one.
-
-    Args:
-        images, originals: uint8 (n, H, W, 3).
-        given: bool (h, w); h and w divide H and W.
-
-    Returns:
-        Float64 (n,) in [0, 1].
+    too rough a one. Arguments and the result, float64 (n,) in [0, 1], are as those of `seam`.
     """
     return np.abs(seam(images, given) - seam(originals, given))
 

@@ -26,12 +26,7 @@ def usage(codes: np.ndarray, codebook_size: int, at_least: int = 1) -> float:
 def extract_features(
     *, data: Path, count: int, out: Path, network: str = "efficientnet_lite0", threads: int | None = None
 ) -> None:
-    """Write the features of a split's first images, float32 (count, D).
-
-    Args:
-        data: a prepared split, train.npy or test.npy.
-        out: `.npy` to write.
-    """
+    """Write the features of a split's first images as `.npy`, float32 (count, D)."""
     limit_threads(threads)
     write_array(out, extract(enough(load_split(data), count, data), network))
 
@@ -58,10 +53,9 @@ def psnr(images: np.ndarray, others: np.ndarray) -> np.ndarray:
 def compare(
     model: Codec, codes: np.ndarray, originals: np.ndarray, metric: FeatureDistance
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Decode the codes of `originals`, uint8 (N, H, W, 3), and compare; all on the device of `metric`.
+    """PSNR and perceptual distance of each image, float64 (N,), and the first reconstructions.
 
-    Returns:
-        PSNR and perceptual distance of each image, float64 (N,), and the first reconstructions.
+    They are decoded from the codes of `originals`, uint8 (N, H, W, 3), all on the device of `metric`.
     """
     where = next(metric.parameters()).device
     ratios, gaps, shown, done = [], [], [], 0
@@ -147,10 +141,9 @@ def measure_samples(
     seed: int = 0,
     threads: int | None = None,
 ) -> None:
-    """Measure sampled images: their distance to the training images (Table 2, Figure 5).
+    """Measure sampled images, uint8 (n, H, W, 3): their distance to the training images (Table 2, Figure 5).
 
     Args:
-        samples: sampled images, uint8 (n, H, W, 3).
         steps: sampling steps that made them, where there is a choice.
         temperature: temperature that they were sampled with.
     """

@@ -197,11 +197,7 @@ def write_transformer_counts(
 
 
 def write_ddpm_counts(*, ddpm: DDPMParams, resolution: int, out: Path) -> None:
-    """Count parameters and multiply-accumulates of a dataset's pixel diffusion.
-
-    Args:
-        resolution: height and width of the images.
-    """
+    """Count parameters and multiply-accumulates of a dataset's pixel diffusion."""
     write_json(out, count_ddpm(resolution, ddpm))
 
 
@@ -229,13 +225,10 @@ PUBLISHED = {  # Table 2 and section 4.3
 
 
 def describe(path: Path = Path("params.yaml")) -> str:
-    """Print parameters and multiply-accumulates of the paper's networks, beside what is published.
+    """Print parameters and multiply-accumulates of the paper's networks, beside what is published, in Markdown.
 
     Args:
         path: the params.yaml whose preset has their sizes.
-
-    Returns:
-        a Markdown table.
     """
     paper = parse(PaperNetworks, paper_networks(yaml.safe_load(path.read_text())), where=str(path))
     counted = count_paper(paper)

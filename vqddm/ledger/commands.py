@@ -141,7 +141,6 @@ def accept(say: Say = print, agree: Callable[[str], bool] = ask, root: Path = Pa
     text, and only if all that it is made from is clean or accepted too.
 
     Args:
-        agree: asks the user.
         yes: do not ask.
 
     Raises:

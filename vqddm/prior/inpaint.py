@@ -31,8 +31,6 @@ def inpaint_images(
     """Complete the first images of a split from the masks of section 4.4 and others, with all steps.
 
     Args:
-        first_stage: checkpoint of the first stage that it was trained on.
-        data: `test.npy` of the dataset.
         count: number of images for each mask.
         encode: the image that gives the known codes: the `masked` one, as in the paper, or the `full` one.
         seed: seed of the random mask and the sampling.

@@ -18,10 +18,7 @@ from vqddm.training import Training, trains
 class DDPMRecipe(NetworkRecipe):
     """One step of DDPM's training: the squared error of the predicted noise (its Eq. 14).
 
-    Args:
-        resolution: height and width of the images.
-        params: network, noise, Adam's learning rate, EMA and what else the result depends on.
-        device: where the averaged weights live.
+    The averaged weights live on `device`.
     """
 
     def __init__(self, resolution: int, params: DDPMParams, device: torch.device) -> None:

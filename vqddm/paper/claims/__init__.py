@@ -33,7 +33,6 @@ def judge(plan: Plan, root: Path) -> pd.DataFrame:
     """One row for each claim: `id`, `claim`, `place`, `measured`, `verdict`, `rule`, `evidence` (files read).
 
     Args:
-        plan: the suite.
         root: the suite's results folder; what was not measured there makes a claim not testable.
 
     Raises:

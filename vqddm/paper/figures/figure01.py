@@ -146,7 +146,6 @@ def draw_operations(
         reported: the paper's rows, in its own units.
         measured: this suite's rows for the title of each dataset, numbered and listed below: MACs of a whole image,
             and a distance that may have another name.
-        distance_name: name of the measured distance.
         left_out: reported methods without operations or parameters.
     """
     above, below = _words_of_operations(distance_name, left_out)
