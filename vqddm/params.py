@@ -6,7 +6,7 @@ schema.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -283,20 +283,15 @@ def sources(values: Mapping[str, Any], dataset: str, section: str) -> list[str]:
 
     Args:
         values: `params.yaml` as it is written.
-        dataset: its name.
         section: such as `prior`, `data.resolution` or `vqgan.autoencoder`.
     """
-    return list(dict.fromkeys(_sources(values, dataset, section)))
-
-
-def _sources(values: Mapping[str, Any], dataset: str, section: str) -> Iterator[str]:
     preset = _at(values, f"datasets.{dataset}.preset")
-    for place in (f"presets.{preset}", f"datasets.{dataset}"):
-        if _at(values, f"{place}.{section}") is not None:
-            yield f"{place}.{section}"
+    places = (f"presets.{preset}", f"datasets.{dataset}")
+    found = [f"{place}.{section}" for place in places if _at(values, f"{place}.{section}") is not None]
     for inheriting, base in INHERITS.items():
         if inheriting == section or inheriting.startswith(f"{section}."):
-            yield from _sources(values, dataset, base)
+            found += sources(values, dataset, base)
+    return list(dict.fromkeys(found))
 
 
 def paper_networks(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,11 +78,6 @@ def imported(reference: str) -> Callable[..., Any]:
     return found
 
 
-def module_of(reference: str) -> str:
-    """The module of a reference `module:name`."""
-    return reference.split(":")[0]
-
-
 @dataclass(frozen=True)
 class FirstStageKind:
     """A kind of first stage: how it is named, trained and loaded.

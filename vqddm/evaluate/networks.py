@@ -5,7 +5,6 @@ They are counted on the meta device, without any arithmetic.
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +52,9 @@ def macs(module: nn.Module, *inputs: Tensor, exclude_transposed: bool = False) -
     return counter.get_total_flops() // 2
 
 
-def _forward_only(
-    x_shape: Sequence[int],
-    w_shape: Sequence[int],
-    _bias: Any,
-    _stride: Any,
-    _padding: Any,
-    _dilation: Any,
-    transposed: bool,
-    *_: Any,
-    out_shape: Sequence[int],
-    **__: Any,
-) -> int:
+def _forward_only(x_shape: Any, w_shape: Any, *more: Any, out_shape: Any, **_: Any) -> int:
     """FLOPs of `aten.convolution`, none for a transposed one."""
+    _bias, _stride, _padding, _dilation, transposed, *_rest = more
     return 0 if transposed else conv_flop_count(list(x_shape), list(w_shape), list(out_shape))
 
 

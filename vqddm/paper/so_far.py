@@ -13,12 +13,7 @@ from vqddm.paper.tables import TABLES
 
 
 def so_far(
-    *,
-    plan: Plan,
-    root: Path,
-    out: Path,
-    evaluation: Path = Path("evaluation"),
-    say: Callable[[str], object] = print,
+    *, plan: Plan, root: Path, out: Path, evaluation: Path = Path("evaluation"), say: Callable[[str], object] = print
 ) -> None:
     """Write the page before everything is measured, with tables, claims, and each figure whose files are all there.
 

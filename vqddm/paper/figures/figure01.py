@@ -135,10 +135,7 @@ def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
 
 
 def draw_operations(
-    reported: Sequence[Blob],
-    measured: Mapping[str, Sequence[Blob]],
-    distance_name: str,
-    left_out: Sequence[str],
+    reported: Sequence[Blob], measured: Mapping[str, Sequence[Blob]], distance_name: str, left_out: Sequence[str]
 ) -> Figure:
     """Figure 1: distance against operations; the blobs' areas grow with the number of parameters.
 

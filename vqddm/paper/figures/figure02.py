@@ -71,10 +71,7 @@ def _arrow(figure: Figure, start: tuple[float, float], end: tuple[float, float],
     axes.set(xlim=(0, style.WIDTH), ylim=(height, 0))
     axes.set_axis_off()
     axes.annotate(
-        "",
-        end,
-        start,
-        arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.1, "shrinkA": 0, "shrinkB": 0},
+        "", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.1, "shrinkA": 0, "shrinkB": 0}
     )
 
 
