@@ -14,6 +14,7 @@ import math
 import os
 import platform
 import subprocess
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -107,6 +108,25 @@ def read_array(path: Path) -> np.ndarray:
         raise UserError(f"{path}: no such file; build it with `snakemake --cores all {path}`") from None
     except (ValueError, EOFError, OSError) as error:
         raise UserError(f"{path}: not a whole .npy file ({error}); delete it and build it again") from None
+
+
+def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
+    """These arrays of one `.npz`.
+
+    Raises:
+        UserError: the file is missing, damaged, cut short or lacks an array.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; build it with `snakemake --cores all {path}`") from None
+    except KeyError as error:
+        raise UserError(f"{path}: lacks an array ({error.args[0]}); delete it and build it again") from None
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a whole .npz file ({error}); delete it and build it again") from None
 
 
 def sha256(path: Path) -> str:

@@ -30,6 +30,7 @@ def alone_in(folder: Path) -> IO[str]:
     The folder is made. The lock is the system's: it goes with its process, however that ends.
     """
     path, told = folder / "lock", False
+    job = f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         lock = path.open("a+")
@@ -37,7 +38,7 @@ def alone_in(folder: Path) -> IO[str]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 lock.truncate(0)
-                lock.write(f"process {os.getpid()} on {os.uname().nodename}{_slurm_job()}")
+                lock.write(f"process {os.getpid()} on {os.uname().nodename}{job}")
                 lock.flush()
                 return lock
         except BlockingIOError:
@@ -48,10 +49,6 @@ def alone_in(folder: Path) -> IO[str]:
                 told = True
         lock.close()  # held by another, or deleted by the one who held it
         time.sleep(0.5)
-
-
-def _slurm_job() -> str:
-    return f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
 
 
 class StateFolder:

@@ -280,11 +280,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def read_pictures(
     pictures: Sequence[Picture], resolution: int, smallest: int, seed: int, workers: int | None = None
 ) -> Iterator[np.ndarray]:
-    """All pictures in one seeded order, each uint8 (resolution, resolution, 3).
-
-    Raises:
-        UserError: as `read_picture` says.
-    """
+    """All pictures in one seeded order, each uint8 (resolution, resolution, 3); raises as `read_picture` does."""
     order = np.random.default_rng(seed).permutation(len(pictures))
     read = partial(read_picture, resolution=resolution, smallest=smallest)
     return map_in_pool(read, (pictures[i] for i in order), workers)

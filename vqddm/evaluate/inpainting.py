@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqddm.artifacts import UserError, read_array, write_json
+from vqddm.artifacts import UserError, read_array, read_arrays, write_json
 from vqddm.compute import limit_threads
 from vqddm.evaluate.agreement import agreement
 from vqddm.evaluate.distances import frechet_of_draws, gaussian
-from vqddm.evaluate.features import extract, feature_label
+from vqddm.evaluate.features import LABELS, extract
 from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
 
+ARRAYS = ("names", "masks", "originals", "completed")
 NORMAL_95 = 1.96  # half the width of a 95 % confidence interval in standard errors
 
 
@@ -78,8 +79,8 @@ def measure_inpainting(
     """
     limit_threads(threads)
     metric = perceptual_distance("efficientnet_lite0")
-    mine = _read(pictures)
-    other = _read(against) if against is not None else None
+    mine = read_arrays(pictures, *ARRAYS)
+    other = read_arrays(against, *ARRAYS) if against is not None else None
     if other is not None and not all(np.array_equal(mine[key], other[key]) for key in ("names", "masks", "originals")):
         raise UserError(f"{pictures} and {against} complete other pictures or masks; build both again")
     real = gaussian(read_array(reference))
@@ -91,7 +92,7 @@ def measure_inpainting(
         distance, spread = frechet_of_draws(extract(completed, network), real, draws)
         found[str(name)] = _compared(completed, originals, theirs, given, metric)
         found[str(name)] |= {"frechet": distance, "frechet_std": spread, "draws": draws}
-    write_json(out, {"metric": metric.label, "frechet": feature_label(network), "masks": found})
+    write_json(out, {"metric": metric.label, "frechet": LABELS[network], "masks": found})
 
 
 def _compared(
@@ -117,10 +118,3 @@ def _compared(
         "seam_gap": mean_of(gap - seam_gap(theirs, originals, given)),
     }
     return block | {"minus": minus}
-
-
-def _read(pictures: Path) -> dict[str, np.ndarray]:
-    if not pictures.exists():
-        raise UserError(f"{pictures}: no such file; build it with `snakemake --cores all {pictures}`")
-    with np.load(pictures) as arrays:
-        return {key: arrays[key] for key in ("names", "masks", "originals", "completed")}

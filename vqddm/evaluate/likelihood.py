@@ -26,9 +26,7 @@ def measure_likelihood(
     """Measure the NLL of the first code maps of each split in bits per code.
 
     Args:
-        checkpoint: checkpoint of a trained method that fills code maps.
         images: number of code maps of each split.
-        seed: seed of the z_t of a diffusion.
         out: JSON to write, with mean and standard error in bits per code, the ceiling log2 K, and of a bound the part
             of L_1.
     """

@@ -10,7 +10,7 @@ from vqddm.compute import device, limit_threads
 from vqddm.data.arrays import load_split, to_unit
 from vqddm.evaluate.distances import distances_of_draws
 from vqddm.evaluate.draws import enough, mean_and_spread, split_draws
-from vqddm.evaluate.features import extract, feature_label
+from vqddm.evaluate.features import LABELS, extract
 from vqddm.vqgan.codec import Codec, decode_codes, decoded, kind_in, load_codec
 from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
 
@@ -40,7 +40,7 @@ def measure_floor(
         train: features of training images.
         test: features of test images.
     """
-    found = distances_of_draws(read_array(test), read_array(train), draws, seed, feature_label(network))
+    found = distances_of_draws(read_array(test), read_array(train), draws, seed, LABELS[network])
     write_json(out, {"distance": found})
 
 
@@ -108,7 +108,7 @@ def measure_reconstruction(
     ratio, gap = (
         mean_and_spread([float(part.mean()) for part in split_draws(values, draws)]) for values in (ratios, gaps)
     )
-    label = feature_label(network)
+    label = LABELS[network]
     write_json(
         out,
         {
@@ -145,9 +145,8 @@ def measure_samples(
 
     Args:
         steps: sampling steps that made them, where there is a choice.
-        temperature: temperature that they were sampled with.
     """
     limit_threads(threads)
-    images, label = read_array(samples), feature_label(network)
+    images, label = read_array(samples), LABELS[network]
     found = distances_of_draws(extract(images, network), read_array(reference), draws, seed, label)
     write_json(out, {"steps": steps, "samples": len(images), "temperature": temperature, "distance": found})

@@ -33,7 +33,6 @@ def inpaint_images(
     Args:
         count: number of images for each mask.
         encode: the image that gives the known codes: the `masked` one, as in the paper, or the `full` one.
-        seed: seed of the random mask and the sampling.
         out: `.npz` to write, with names (k,), masks (k, h, w) True = given, originals, masked and completed uint8
             (k, count, H, W, 3).
 

@@ -7,8 +7,9 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from vqddm.artifacts import read_arrays
 from vqddm.paper.figures import style
-from vqddm.paper.figures.files import Files, read_arrays
+from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.pictures import cell_side, draw_sheet, fitted
 from vqddm.paper.figures.record import PaperFigure
 
