@@ -120,11 +120,7 @@ def find_pictures(path: Path, needed: int, known: Original | None = None) -> lis
 
 
 def _pictures_in(path: Path, known: Original | None) -> Iterator[Picture]:
-    """The pictures of a place, in no order; the first comes soon.
-
-    Raises:
-        UserError: no such place, or a file or LMDB that cannot be read.
-    """
+    """The pictures of a place, in no order; the first comes soon. A UserError tells of what cannot be read."""
     if path.is_file():
         return _in_zip(path)
     if not path.is_dir():
@@ -181,11 +177,7 @@ def _in_lmdb(folder: Path) -> Iterator[Picture]:
 
 
 def _lmdb_folder(path: Path, known: Original | None) -> Path | None:
-    """The folder of an LMDB: `path` itself or, for a known dataset, the one in it; of several that for training.
-
-    Raises:
-        UserError: there are several.
-    """
+    """The folder of an LMDB: `path` itself or, for a known dataset, the one in it; of several that for training."""
     if (path / "data.mdb").exists():
         return path
     nested = sorted(file.parent for file in path.glob("*/data.mdb")) if known else []
