@@ -85,8 +85,7 @@ class DatasetLists(Section):
     @property
     def downsampling(self) -> int:
         """The compression ratio f of its code maps."""
-        f: int = self.vqgan.autoencoder.downsampling
-        return f
+        return self.vqgan.autoencoder.downsampling
 
     @property
     def side(self) -> int:

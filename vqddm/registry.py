@@ -70,8 +70,7 @@ def choice(registry: Registry[Any]) -> Any:
 def imported(reference: str) -> Callable[..., Any]:
     """The function or class that `module:name` means."""
     module, name = reference.split(":")
-    found: Callable[..., Any] = getattr(import_module(module), name)
-    return found
+    return getattr(import_module(module), name)
 
 
 @dataclass(frozen=True)

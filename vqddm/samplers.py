@@ -102,8 +102,7 @@ def load_sampler(checkpoint: Path, device: str = "cpu") -> Sampler:
     kind = describe_checkpoint(checkpoint)["kind"]
     if kind not in METHODS:
         raise UserError(f"{checkpoint}: holds a {kind}; give the checkpoint of one of {', '.join(METHODS)}")
-    sampler: Sampler = imported(METHODS[kind].load)(checkpoint, device)
-    return sampler
+    return imported(METHODS[kind].load)(checkpoint, device)
 
 
 def load_pair(checkpoint: Path, first_stage: Path, device: str = "cpu") -> tuple[CodeSampler, Codec]:

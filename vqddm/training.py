@@ -160,7 +160,7 @@ class Training(NamedTuple):
 def trains(prepare: Callable[..., Training]) -> Callable[..., None]:
     """Turn a function that prepares a training into one that trains, or goes on where it was interrupted.
 
-    The parameters of `run` join its own.
+    The parameters of `run` join its own; what they are, `vqddm/options.py` says.
     """
 
     def run(

@@ -17,8 +17,7 @@ def measured_distance(path: Path) -> dict[str, Any]:
     value = read_json(path)
     if "distance" not in value:
         raise UserError(f"{path}: holds no distance; delete it and build it again")
-    found: dict[str, Any] = value["distance"]
-    return found
+    return value["distance"]
 
 
 @dataclass(frozen=True)
