@@ -47,16 +47,12 @@ class Registry(dict[Any, R]):
         raise UserError(f"'{name}' is no {self.kind}; there are {', '.join(map(str, self))}")
 
 
-def modules_with(file: str) -> list[str]:
-    """The modules of `vqddm` whose file bears this name, such as `method.py`."""
+def records(kind: type[R], file: str) -> list[R]:
+    """The records of a type in all modules of `vqddm` whose file bears this name, such as `method.py`."""
     package = Path(__file__).parent
     found = (path.relative_to(package.parent).with_suffix("") for path in sorted(package.rglob(file)))
-    return [".".join(path.parts) for path in found]
-
-
-def records(kind: type[R], file: str) -> list[R]:
-    """The records of a type in all modules of `vqddm` whose file bears this name."""
-    values = [value for module in modules_with(file) for value in vars(import_module(module)).values()]
+    modules = [import_module(".".join(path.parts)) for path in found]
+    values = [value for module in modules for value in vars(module).values()]
     return list({id(value): value for value in values if isinstance(value, kind)}.values())
 
 
@@ -74,13 +70,7 @@ def choice(registry: Registry[Any]) -> Any:
 def imported(reference: str) -> Callable[..., Any]:
     """The function or class that `module:name` means."""
     module, name = reference.split(":")
-    found: Callable[..., Any] = getattr(import_module(module), name)
-    return found
-
-
-def module_of(reference: str) -> str:
-    """The module of a reference `module:name`."""
-    return reference.split(":")[0]
+    return getattr(import_module(module), name)
 
 
 @dataclass(frozen=True)

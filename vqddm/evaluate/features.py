@@ -17,6 +17,7 @@ from vqddm.vqgan.perceptual import load_efficientnet
 
 EFFICIENTNET = "efficientnet-lite0"  # its name in torch-fidelity's registry
 INCEPTION = "inception-v3-compat"
+# What the Fréchet distance is called with each network; only torch-fidelity's Inception makes it an FID.
 LABELS = {"efficientnet_lite0": "FD (EfficientNet-Lite0)", "inception": "FID"}
 SMALL, FULL = 112, 224
 
@@ -55,11 +56,6 @@ class EfficientNetLite0(FeatureExtractorBase):
 register_feature_extractor(EFFICIENTNET, EfficientNetLite0)
 
 
-def feature_label(network: str) -> str:
-    """What the Fréchet distance is called with this network; only torch-fidelity's Inception makes it an FID."""
-    return LABELS[network]
-
-
 @lru_cache(maxsize=1)
 def feature_extractor(network: str) -> FeatureExtractorBase:
     """The frozen feature network that `params.yaml` calls `network`, on the GPU where there is one.
@@ -85,7 +81,6 @@ def extract(images: np.ndarray, network: str, batch_size: int = 16) -> np.ndarra
     Args:
         images: uint8 (N,H,W,3), memory-mapped or not; it is read a batch at a time.
         network: `efficientnet_lite0` or `inception`.
-        batch_size: images at a time.
 
     Returns:
         float32 (N,D): D = 1280 for EfficientNet-Lite0, 2048 for Inception.

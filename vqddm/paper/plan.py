@@ -89,8 +89,7 @@ class Plan(Section):
 
     def role(self, role: Role) -> str | None:
         """The dataset that plays one of the paper's three, or None where the suite has none for it."""
-        name: str | None = getattr(self.roles, role)
-        return name
+        return getattr(self.roles, role)
 
     def measured(self, kind: str, dataset: str) -> list[Method]:
         """The methods of which `samples`, `counts`, … are measured on a dataset, in the order of the tables."""
