@@ -47,12 +47,16 @@ class Registry(dict[Any, R]):
         raise UserError(f"'{name}' is no {self.kind}; there are {', '.join(map(str, self))}")
 
 
-def records(kind: type[R], file: str) -> list[R]:
-    """The records of a type in all modules of `vqddm` whose file bears this name, such as `method.py`."""
+def modules_with(file: str) -> list[str]:
+    """The modules of `vqddm` whose file bears this name, such as `method.py`."""
     package = Path(__file__).parent
     found = (path.relative_to(package.parent).with_suffix("") for path in sorted(package.rglob(file)))
-    modules = [import_module(".".join(path.parts)) for path in found]
-    values = [value for module in modules for value in vars(module).values()]
+    return [".".join(path.parts) for path in found]
+
+
+def records(kind: type[R], file: str) -> list[R]:
+    """The records of a type in all modules of `vqddm` whose file bears this name."""
+    values = [value for module in modules_with(file) for value in vars(import_module(module)).values()]
     return list({id(value): value for value in values if isinstance(value, kind)}.values())
 
 
