@@ -94,7 +94,6 @@ def option(parameter: inspect.Parameter, name: str | None, told: bool) -> Parame
     """How a parameter is read: a section as JSON, whole numbers strictly, everything else as cyclopts does.
 
     Args:
-        parameter: of the function.
         name: of the option; None: it is given without a name.
         told: the function's docstring has its help.
     """

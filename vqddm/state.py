@@ -54,11 +54,10 @@ def alone_in(folder: Path) -> IO[str]:
 class StateFolder:
     """A training's states, and what it wrote in the end.
 
-    Use it as a context manager: the folder is held until the block ends; whoever comes second waits. Of several
-    processes that train together the main one locks, claims and writes.
+    Use it as a context manager: the folder is made and held until the block ends; whoever comes second waits. Of
+    several processes that train together the main one locks, claims and writes.
 
     Args:
-        folder: is made.
         identity: parameters and inputs; a state of others is refused.
         save_seconds: a state is due about this often, or less often where saving takes more than 2 % of that time;
             0: after each step.

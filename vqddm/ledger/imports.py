@@ -36,10 +36,7 @@ def code_files(*entries: str, root: Path) -> list[str]:
 
     Args:
         entries: modules, such as `vqddm.prior.train`; a reference `module:function` is its module.
-        root: the project's root.
-
-    Returns:
-        paths relative to `root`, sorted.
+        root: the project's root; the paths are relative to it, and sorted.
     """
     wanted, found = [entry.split(":")[0] for entry in entries], set()
     while wanted:
