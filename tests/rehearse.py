@@ -24,6 +24,7 @@ from PIL import Image
 from tiny import BIN, copy_of
 
 from vqddm.artifacts import replacing
+from vqddm.params import with_presets
 from vqddm.vqgan.model import Discriminator, FirstStage
 from vqddm.vqgan.settings import AutoencoderParams
 
@@ -136,7 +137,8 @@ def main() -> None:
     folder = ROOT / "rehearsal"
     refresh(folder)
     write_originals(folder / "data/originals")
-    write_checkpoints(folder / "data/originals", yaml.safe_load((ROOT / "params.yaml").read_text())["datasets"])
+    values = with_presets(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    write_checkpoints(folder / "data/originals", values["datasets"])
     began = time.monotonic()
     command = [BIN / "snakemake", "--cores", "all", "--configfile", "tests/rehearsal.yaml", *sys.argv[1:]]
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}

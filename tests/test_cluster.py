@@ -20,6 +20,7 @@ from vqddm import slurm
 from vqddm.artifacts import UserError, read_checkpoint
 from vqddm.data.prepare import prepare
 from vqddm.data.settings import DataParams
+from vqddm.params import with_presets
 from vqddm.prior.settings import PriorParams
 from vqddm.settings import to_json
 from vqddm.vqgan.settings import VQGANParams
@@ -176,7 +177,7 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     rounding grow from step to step.
     """
     folder = tmp_path_factory.mktemp("inputs")
-    tinyfaces = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())["datasets"]["tinyfaces"]
+    tinyfaces = with_presets(yaml.safe_load((ROOT / "tests/tiny.yaml").read_text()))["datasets"]["tinyfaces"]
     np.save(folder / "codes.npy", np.random.default_rng(0).integers(0, 8, (96, 4, 4), dtype=np.uint16))
     prior = to_json(PriorParams.model_validate(tinyfaces["prior"]).model_dump(mode="json"))
     prepare(DataParams.model_validate(tinyfaces["data"]), folder / "data", 1)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from vqddm.evaluate.cost import items, write_cost
-from vqddm.params import Params, load
+from vqddm.params import Params, load, with_presets
 from vqddm.settings import parse
 
 STEP = "prior, one step of an image"
@@ -18,7 +18,7 @@ STEP = "prior, one step of an image"
 
 def tiny(root: Path, **loss: Any) -> Params:
     """The tiny suite with one ReFiT and its prior."""
-    values = yaml.safe_load((root / "tests/tiny.yaml").read_text())
+    values = with_presets(yaml.safe_load((root / "tests/tiny.yaml").read_text()))
     dataset = values["datasets"]["tinyfaces"]
     dataset |= {"first_stages": ["vqgan_k16", "refit_k16_p100"], "priors": ["refit_k16_p100"]}
     dataset["vqgan"]["loss"] = dataset["vqgan"]["loss"] | loss

@@ -14,6 +14,7 @@ from tiny import TRACES
 from vqddm.ledger.dag import Job, read_dag, with_dependents
 from vqddm.ledger.dvc import changes
 from vqddm.ledger.imports import EXEMPT, code_files
+from vqddm.registry import modules_with
 
 ROOT = Path(__file__).parent.parent
 
@@ -65,6 +66,8 @@ def test_what_is_exempt_is_there_and_counts_only_where_it_is_named() -> None:
         assert code_files(module, root=ROOT)
     assert "vqddm/slurm.py" not in code_files("vqddm.prior.train", root=ROOT)
     assert "vqddm/methods.py" in code_files("vqddm.prior.train", "vqddm.methods", root=ROOT)
+    shown = code_files("vqddm.paper.page", "vqddm.methods", *modules_with("method.py"), root=ROOT)
+    assert "vqddm/prior/method.py" in shown and "vqddm/prior/train.py" not in shown
 
 
 def test_the_transition_of_the_diffusion_is_a_dependency_of_its_training() -> None:
@@ -94,7 +97,8 @@ def files_of(modules: list[str], root: Path) -> set[str]:
 def test_a_job_imports_nothing_that_it_does_not_depend_on(project: Path) -> None:
     """What the processes of the tiny suite's run had in memory, against the inputs of their jobs."""
     jobs = read_dag(root=project)
-    passed_over = set(code_files(*EXEMPT, root=project)) | {"vqddm/__main__.py", "vqddm/signatures.py"}
+    records = [*modules_with("kind.py"), *modules_with("method.py")]
+    passed_over = set(code_files(*EXEMPT, *records, root=project)) | {"vqddm/__main__.py"}
     imported: dict[str, set[str]] = defaultdict(set)
     for file in (project / TRACES).glob("*.json"):
         told = json.loads(file.read_text())

@@ -20,7 +20,7 @@ from torch_fidelity import calculate_metrics
 from vqddm.artifacts import UserError, read_json, write_array
 from vqddm.evaluate.agreement import agreement, region_distance
 from vqddm.evaluate.distances import distances_of_draws, frechet, gaussian, kernel_and_coverage
-from vqddm.evaluate.features import EFFICIENTNET, extract, feature_label
+from vqddm.evaluate.features import EFFICIENTNET, LABELS, extract
 from vqddm.evaluate.measure import extract_features, measure_floor, measure_samples
 from vqddm.evaluate.neighbours import find_neighbours, nearest, perceptual_neighbours
 from vqddm.evaluate.networks import count_networks, macs, parameters
@@ -80,7 +80,7 @@ def test_distances_are_those_of_torch_fidelitys_pipeline(images: np.ndarray) -> 
         verbose=False,
     )
     features = [extract(part, "efficientnet_lite0") for part in (images[:30], images[30:])]
-    found = distances_of_draws(*features, 1, 7, feature_label("efficientnet_lite0"))
+    found = distances_of_draws(*features, 1, 7, LABELS["efficientnet_lite0"])
     assert found["frechet"] == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
     assert found["kid"] == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-4)
     assert found["kid_std"] == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-3)
@@ -137,7 +137,7 @@ def test_features_do_not_depend_on_the_run_or_the_batch(images: np.ndarray, tmp_
 
 
 def test_inception_is_an_fid_and_needs_its_weights(images: np.ndarray, tmp_path: Path, monkeypatch: Any) -> None:
-    assert feature_label("inception") == "FID"
+    assert LABELS["inception"] == "FID"
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(UserError, match=r"weights-inception-.*\.pth in .*efficientnet_lite0"):
         extract(images, "inception")

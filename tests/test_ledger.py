@@ -112,6 +112,10 @@ EDITS: dict[str, Any] = {
     "presets.laptop32.vqgan.loss.commitment": 0.5,
     "presets.paper256.prior.unet.width": 64,
     "presets.paper256.ddpm.widths": [32],
+    "presets.paper256.transformer.layers": 2,
+    "presets.paper256.vqgan.autoencoder.width": 64,
+    "presets.paper256.prior.diffusion.schedule": "sqrt_cosine",
+    "presets.laptop32.absorbing.diffusion": {"transition": "absorbing", "residual": False, "schedule": "sqrt_cosine"},
 }
 
 
@@ -154,7 +158,7 @@ def test_a_changed_parameter_changes_just_the_jobs_whose_stages_name_it(planned:
         # the baseline's whole section.
         needless = named - with_dependents(planned, changed)
         assert {job.rule for job in planned if job.name in needless} <= {"table", "figure", "judge_claims", "page"}, key
-    shaping = {"datasets", "step_sweep", "ddim_steps", "source", "resolution", "first_stages", "priors", "timesteps"}
+    shaping = {"datasets", "step_sweep", "ddim_steps", "source", "resolution", "first_stages", "priors", "baselines"}
     keys = {key for job in planned for key in job.keys}
     tried = {key_of_any(edit) for edit in EDITS}
     untried = {k for k in map(key_of_any, keys) if not any(f"{edit}.".startswith(f"{k}.") for edit in tried)}

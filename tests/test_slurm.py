@@ -26,7 +26,7 @@ CLUSTER = "vqddm-test"  # tests/slurm/start.sh names it so
 SITE = "gpu_partition: gpu\ngpu_type: pretended\n"
 CHECKPOINT = "models/tinyfaces/vqgan_k16/prior.safetensors"
 STATE = "state/tinyfaces/vqgan_k16_prior"
-LOG = "logs/prior/tinyfaces_vqgan_k16_train.log"
+LOG = "logs/prior/tinyfaces_vqgan_k16_prior.log"
 QUICKLY = {**ENVIRONMENT, "VQDDM_SAVE_SECONDS": "1"}
 
 

@@ -14,6 +14,7 @@ import math
 import os
 import platform
 import subprocess
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -109,6 +110,25 @@ def read_array(path: Path) -> np.ndarray:
         raise UserError(f"{path}: not a whole .npy file ({error}); delete it and build it again") from None
 
 
+def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
+    """These arrays of one `.npz`.
+
+    Raises:
+        UserError: the file is missing, damaged, cut short or lacks an array.
+    """
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; build it with `snakemake --cores all {path}`") from None
+    except KeyError as error:
+        raise UserError(f"{path}: lacks an array ({error.args[0]}); delete it and build it again") from None
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a whole .npz file ({error}); delete it and build it again") from None
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's content, as hexadecimal text."""
     with path.open("rb") as handle:
@@ -183,9 +203,6 @@ def show_checkpoint(checkpoint: Path, *, tensors: bool = False) -> str:
     Args:
         checkpoint: a `.safetensors` file of this project.
         tensors: every tensor's shape too.
-
-    Returns:
-        the lines to print.
     """
     import yaml
 
@@ -199,11 +216,7 @@ def show_checkpoint(checkpoint: Path, *, tensors: bool = False) -> str:
 
 
 def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read a checkpoint that `write_checkpoint` wrote: its tensors, and what made them.
-
-    Args:
-        path: a `.safetensors` file.
-        kind: the expected `about["kind"]`, such as `first stage` or `prior`.
+    """Read a checkpoint whose `about["kind"]` is `kind`, such as `first stage` or `prior`: tensors, and what made them.
 
     Raises:
         UserError: missing, damaged, foreign or of another kind.

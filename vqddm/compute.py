@@ -84,10 +84,8 @@ def load_network(
     """Read a checkpoint's network for inference, and what made it.
 
     Args:
-        path: the checkpoint.
         kind: the expected `about["kind"]`.
         make: takes what the header says and gives the network that the tensors fit.
-        device: to put it on.
         beside: how names of tensors begin that are no part of it.
 
     Raises:

@@ -1,11 +1,12 @@
 """From a function's signature to the options of a command.
 
-Its parameters are the options, with their annotations' types, their defaults, and the help that `Args:` of its
-docstring gives; the docstring is the command's help.
+Its parameters are the options, with their annotations' types and their defaults; its docstring is the command's help.
+An option's own help is what `Args:` says of the parameter, else that of its name below, else what its section is.
 """
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
@@ -18,6 +19,32 @@ from vqddm.settings import Section, parse
 ONE = ("count", "draws", "images", "micro_batch", "neighbours", "nodes", "processes", "threads")
 LEAST = {**dict.fromkeys(ONE, 1), "image": 0, "seed": 0}
 ENVIRONMENT = {"save_seconds": "VQDDM_SAVE_SECONDS", "micro_batch": "VQDDM_MICRO_BATCH"}
+HELP = {
+    "checkpoint": "checkpoint of a trained method.",
+    "codebook_size": "capacity K of the codebook.",
+    "codes": "code maps of the training images, uint16 (N, h, w).",
+    "codes_test": "code maps of the test images.",
+    "codes_train": "code maps of the training images.",
+    "count": "number of images.",
+    "curve": "CSV of every loss, to write.",
+    "data": "a prepared split, such as `train.npy`.",
+    "draws": "equal parts of the images, measured apart for the spread.",
+    "evaluation": "the folder `evaluation`, which holds the suites' arrays.",
+    "first_stage": "checkpoint of the first stage, of any kind.",
+    "micro_batch": "code maps at once, if memory is short; changes rounding.",
+    "network": "feature network: efficientnet_lite0 or inception.",
+    "out": "file to write; what is measured is JSON, what is trained a checkpoint.",
+    "reference": "features of the training images.",
+    "resolution": "height and width of the images.",
+    "root": "the suite's results folder; for the ledgers the project's folder.",
+    "samples": "sampled images, uint8 (n, H, W, 3).",
+    "save_seconds": "how often the resumable state is saved; changes no result.",
+    "seed": "seed of what is drawn at random.",
+    "source": "checkpoint of the trained VQ-GAN.",
+    "state": "folder of the resumable state.",
+    "temperature": "divides the logits of the codes.",
+    "threads": "CPU threads; last bits may differ with their number.",
+}
 
 
 def application(name: str) -> App:
@@ -50,8 +77,9 @@ def with_options(
         if get_origin(parameter.annotation) is not Callable:
             named = parameter.name not in arguments
             kind = inspect.Parameter.KEYWORD_ONLY if named else inspect.Parameter.POSITIONAL_ONLY
+            told = re.search(rf"^ +{parameter.name}: ", function.__doc__ or "", re.MULTILINE) is not None
             name = checkpoint if parameter.name == "checkpoint" else parameter.name
-            read: Any = Annotated[parameter.annotation, option(name, parameter.annotation, named)]
+            read: Any = Annotated[parameter.annotation, option(parameter, name if named else None, told)]
             parameters.append(parameter.replace(kind=kind, annotation=read))
 
     def call(*values: Any, **options: Any) -> Any:
@@ -62,21 +90,29 @@ def with_options(
     return call
 
 
-def option(name: str, annotation: Any, named: bool = True) -> Parameter:
-    """How a parameter is read: a section as JSON, whole numbers strictly, everything else as cyclopts does."""
-    given: dict[str, Any] = {"name": "--" + name.replace("_", "-")} if named else {}
-    if name in LEAST:
-        given["validator"] = Number(gte=LEAST[name])
-    if (variable := ENVIRONMENT.get(name)) and os.environ.get(variable) != "":  # an empty one is as good as none
+def option(parameter: inspect.Parameter, name: str | None, told: bool) -> Parameter:
+    """How a parameter is read: a section as JSON, whole numbers strictly, everything else as cyclopts does.
+
+    Args:
+        name: of the option; None: it is given without a name.
+        told: the function's docstring has its help.
+    """
+    own, annotation = parameter.name, parameter.annotation
+    given: dict[str, Any] = {"name": "--" + name.replace("_", "-")} if name else {}
+    if own in LEAST:
+        given["validator"] = Number(gte=LEAST[own])
+    if (variable := ENVIRONMENT.get(own)) and os.environ.get(variable) != "":  # an empty one is as good as none
         given["env_var"] = variable
     choices = (annotation,) if get_origin(annotation) in (list, Sequence) else (annotation, *get_args(annotation))
     types = [kind for kind in choices if isinstance(kind, type)]
     if section := next((kind for kind in types if issubclass(kind, Section)), None):
-        given |= {"converter": _section(section, f"--{name}"), "accepts_keys": False, "n_tokens": 1, "metavar": "JSON"}
+        given |= {"converter": _section(section, f"--{own}"), "accepts_keys": False, "n_tokens": 1, "metavar": "JSON"}
     elif int in types:
         given["converter"] = _whole
     elif bool in types:
         given["show_default"] = False
+    if not told:
+        given["help"] = (section.__doc__ or "").split("\n")[0] if section else HELP.get(own, "")
     return Parameter(**given)
 
 

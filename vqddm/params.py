@@ -6,7 +6,7 @@ schema.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -85,8 +85,7 @@ class DatasetLists(Section):
     @property
     def downsampling(self) -> int:
         """The compression ratio f of its code maps."""
-        f: int = self.vqgan.autoencoder.downsampling
-        return f
+        return self.vqgan.autoencoder.downsampling
 
     @property
     def side(self) -> int:
@@ -283,27 +282,19 @@ def sources(values: Mapping[str, Any], dataset: str, section: str) -> list[str]:
 
     Args:
         values: `params.yaml` as it is written.
-        dataset: its name.
         section: such as `prior`, `data.resolution` or `vqgan.autoencoder`.
     """
-    return list(dict.fromkeys(_sources(values, dataset, section)))
-
-
-def _sources(values: Mapping[str, Any], dataset: str, section: str) -> Iterator[str]:
     preset = _at(values, f"datasets.{dataset}.preset")
-    for place in (f"presets.{preset}", f"datasets.{dataset}"):
-        if _at(values, f"{place}.{section}") is not None:
-            yield f"{place}.{section}"
+    places = (f"presets.{preset}", f"datasets.{dataset}")
+    found = [f"{place}.{section}" for place in places if _at(values, f"{place}.{section}") is not None]
     for inheriting, base in INHERITS.items():
         if inheriting == section or inheriting.startswith(f"{section}."):
-            yield from _sources(values, dataset, base)
+            found += sources(values, dataset, base)
+    return list(dict.fromkeys(found))
 
 
 def paper_networks(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the paper's own networks, by the last part of their sections' names.
-
-    Args:
-        values: `params.yaml` as it is written.
+    """The settings of the paper's own networks in `params.yaml` as it is written, by the last part of their keys.
 
     Raises:
         UserError: its presets lack one.
@@ -357,9 +348,6 @@ def write_schema(out: Path | None = None) -> str | None:
 
     Args:
         out: file to write instead of printing.
-
-    Returns:
-        what is to be printed.
     """
     text = json.dumps(schema(), indent=2)
     if out is None:
@@ -394,9 +382,6 @@ def check(path: Path = Path("params.yaml"), *, resolved: bool = False, dataset: 
         path: the file.
         resolved: print everything that the steps get, after presets and defaults.
         dataset: print this dataset alone.
-
-    Returns:
-        what is to be printed.
     """
     import yaml
 

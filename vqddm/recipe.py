@@ -46,7 +46,6 @@ class Recipe(ABC):
             batch: this process's share of the batch, every n-th example from its own index on.
             step: from 0.
             generator: the same on all processes; what is drawn from it must be for the whole batch (`whole_batch`).
-            accelerator: knows the processes.
         """
 
     @abstractmethod
@@ -58,8 +57,6 @@ class NetworkRecipe(Recipe):
     """A recipe with one network and one optimiser.
 
     Args:
-        network: what is trained.
-        optimizer: of its parameters.
         gradient_clip: largest norm of the gradient.
         ema_decay: of the exponential moving average of the weights, which is kept; 0: none.
         device: where the averaged weights live.

@@ -74,13 +74,7 @@ def choice(registry: Registry[Any]) -> Any:
 def imported(reference: str) -> Callable[..., Any]:
     """The function or class that `module:name` means."""
     module, name = reference.split(":")
-    found: Callable[..., Any] = getattr(import_module(module), name)
-    return found
-
-
-def module_of(reference: str) -> str:
-    """The module of a reference `module:name`."""
-    return reference.split(":")[0]
+    return getattr(import_module(module), name)
 
 
 @dataclass(frozen=True)

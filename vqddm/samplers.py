@@ -63,7 +63,6 @@ class Sampler(Protocol):
         """Draw `count` examples: codes uint16 (count, h, w) or images uint8 (count, H, W, 3).
 
         Args:
-            count: how many.
             how: with `how.steps` out of `steps`.
             generator: the only source of randomness, on the device of the network.
             tick: called after each of `how.steps` steps.
@@ -76,16 +75,13 @@ class CodeSampler(Sampler, Protocol):
     codebook_size: int
 
     def complete(self, codes: Tensor, given: Tensor, temperature: float, generator: Generator) -> Tensor:
-        """Draw what is not given with all steps; the given codes come back unchanged.
+        """Draw what is not given with all steps: int64 (B, h, w); the given codes come back unchanged.
 
         Args:
             codes: int64 (B, h, w); what it holds where nothing is given does not matter.
             given: bool (h, w) or (B, h, w), True = given.
             temperature: divides the logits.
             generator: the only source of randomness, on the device of `codes`.
-
-        Returns:
-            int64 (B, h, w).
         """
 
     def bits_per_code(self, codes: Tensor, generator: Generator) -> Bits:
@@ -106,8 +102,7 @@ def load_sampler(checkpoint: Path, device: str = "cpu") -> Sampler:
     kind = describe_checkpoint(checkpoint)["kind"]
     if kind not in METHODS:
         raise UserError(f"{checkpoint}: holds a {kind}; give the checkpoint of one of {', '.join(METHODS)}")
-    sampler: Sampler = imported(METHODS[kind].load)(checkpoint, device)
-    return sampler
+    return imported(METHODS[kind].load)(checkpoint, device)
 
 
 def load_pair(checkpoint: Path, first_stage: Path, device: str = "cpu") -> tuple[CodeSampler, Codec]:

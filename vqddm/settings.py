@@ -72,11 +72,7 @@ def parse(section: type[S], values: str | Mapping[str, Any], where: str = "param
 def explained(section: type[BaseModel], problems: Sequence[ErrorDetails], where: str, above: str = "") -> str:
     """Wrong settings in words, a line each: key, what is wrong, what was given, what is allowed there.
 
-    Args:
-        section: what was to be validated.
-        problems: as pydantic found them.
-        where: the file.
-        above: what stands before each key.
+    `where` is the file; `above` stands before each key.
     """
     lines = [f"{where}: {len(problems)} wrong setting(s)"]
     for problem in problems:

@@ -43,7 +43,6 @@ class Site(Section):
         Args:
             partition: `partition` or `gpu_partition`, the setting that names it.
             gpus: GPUs of each node.
-            nodes: number of nodes.
         """
         given = {
             "slurm_account": self.account,

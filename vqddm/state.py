@@ -4,14 +4,13 @@ Snakemake and DVC both delete a step's outputs before they run it. So the state 
 finished training wrote: when whoever waited for it was killed, the next run takes it instead of training again.
 """
 
-import contextlib
 import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -25,18 +24,13 @@ from vqddm.slurm import deadline
 IDENTITY = "identity.json"
 
 
-@contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Hold `folder` until the block ends; while another process holds it, wait and say so.
+def alone_in(folder: Path) -> IO[str]:
+    """Hold `folder` until what is returned is closed, as by `with`; while another process holds it, wait and say so.
 
     The folder is made. The lock is the system's: it goes with its process, however that ends.
     """
-    with _lock(folder):
-        yield
-
-
-def _lock(folder: Path) -> IO[str]:
     path, told = folder / "lock", False
+    job = f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         lock = path.open("a+")
@@ -44,7 +38,7 @@ def _lock(folder: Path) -> IO[str]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 lock.truncate(0)
-                lock.write(f"process {os.getpid()} on {os.uname().nodename}{_slurm_job()}")
+                lock.write(f"process {os.getpid()} on {os.uname().nodename}{job}")
                 lock.flush()
                 return lock
         except BlockingIOError:
@@ -57,18 +51,13 @@ def _lock(folder: Path) -> IO[str]:
         time.sleep(0.5)
 
 
-def _slurm_job() -> str:
-    return f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
-
-
 class StateFolder:
     """A training's states, and what it wrote in the end.
 
-    Use it as a context manager: the folder is held until the block ends; whoever comes second waits. Of several
-    processes that train together the main one locks, claims and writes.
+    Use it as a context manager: the folder is made and held until the block ends; whoever comes second waits. Of
+    several processes that train together the main one locks, claims and writes.
 
     Args:
-        folder: is made.
         identity: parameters and inputs; a state of others is refused.
         save_seconds: a state is due about this often, or less often where saving takes more than 2 % of that time;
             0: after each step.
@@ -85,7 +74,7 @@ class StateFolder:
         self._saved_at = time.monotonic()
         self._lock: IO[str] | None = None
         if PartialState().is_main_process:
-            self._lock = _lock(folder)
+            self._lock = alone_in(folder)
             self._claim()
         PartialState().wait_for_everyone()
 

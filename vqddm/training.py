@@ -39,10 +39,9 @@ class Interrupted(SystemExit):
 
 
 def batch_indices(count: int, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """The indices of one batch: epochs of seeded permutations, an incomplete last batch left out.
+    """The indices of one batch, int64 (batch_size,) in [0, count).
 
-    Returns:
-        int64 array of shape (batch_size,), values in [0, count).
+    They come in epochs of seeded permutations, an incomplete last batch left out.
     """
     epoch, position = divmod(step, count // batch_size)
     return _epoch_order(count, seed, epoch)[position * batch_size : (position + 1) * batch_size]
@@ -161,7 +160,7 @@ class Training(NamedTuple):
 def trains(prepare: Callable[..., Training]) -> Callable[..., None]:
     """Turn a function that prepares a training into one that trains, or goes on where it was interrupted.
 
-    The parameters of `run` join its own.
+    The parameters of `run` join its own; what they are, `vqddm/options.py` says.
     """
 
     def run(
@@ -184,16 +183,8 @@ def trains(prepare: Callable[..., Training]) -> Callable[..., None]:
     signatures = [inspect.signature(function, eval_str=True) for function in (prepare, run)]
     parameters = [p for signature in signatures for p in signature.parameters.values() if p.name != "own"]
     run.__signature__ = signatures[1].replace(parameters=parameters)  # type: ignore[attr-defined]
-    run.__doc__ = inspect.cleandoc(prepare.__doc__ or "").replace("Args:", f"Args:{SHARED}")
+    run.__doc__ = prepare.__doc__
     return run
-
-
-SHARED = """
-    state: folder of the resumable state.
-    out: checkpoint to write.
-    curve: CSV of every loss, to write.
-    save_seconds: how often the resumable state is saved; changes no result.
-    threads: CPU threads; last bits may differ with their number."""
 
 
 def train(
@@ -207,10 +198,8 @@ def train(
     """Train `recipe` to its last step, resuming from `state` where there is one.
 
     Args:
-        recipe: modules, optimisers and the step.
         fetch: takes int64 indices (n,) and returns the batch as a CPU tensor (n, ...).
         count: number of training examples.
-        params: steps, batch size over all processes, precision, seed.
         state: where the resumable state is kept, and how often; the caller finishes it after writing the checkpoint.
         curve_path: CSV of every loss, written at the end.
 

@@ -18,12 +18,7 @@ BLOCK = 1 << 18
 
 
 def download(url: str, path: Path, check: Callable[[Path], object]) -> None:
-    """Fetch `url` to `path`; it gets its name once it is whole and `check` did not raise.
-
-    Args:
-        url: where it lies.
-        path: the file to write.
-        check: raises a UserError for a file that is not the wanted one.
+    """Fetch `url` to `path`; it gets its name once it is whole and `check` raised no UserError.
 
     Raises:
         UserError: no connection, no such file, or no right one in `TRIES` tries.

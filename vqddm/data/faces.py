@@ -8,7 +8,6 @@ background each have one colour across the whole picture, so that only a model w
 import io
 import itertools
 import json
-from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 
@@ -48,11 +47,7 @@ def draw_face(index: int, seed: int, resolution: int) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def draw_faces(seed: int, resolution: int, workers: int | None = None) -> Iterator[np.ndarray]:
-    """Draw the avatars 0, 1, 2, … of a seed without end, each uint8 (resolution, resolution, 3)."""
-    return map_in_pool(partial(draw_face, seed=seed, resolution=resolution), itertools.count(), workers)
-
-
 def open_faces(params: DataParams, downloads: Path, workers: int | None = None) -> Pictures:
-    """The source `faces` (`vqddm/data/sources.py`)."""
-    return Pictures(draw_faces(params.seed, params.resolution, workers), SOURCE, LICENCE, NOTE, {})
+    """The source `faces` (`vqddm/data/sources.py`): the avatars 0, 1, 2, … of a seed without end."""
+    draw = partial(draw_face, seed=params.seed, resolution=params.resolution)
+    return Pictures(map_in_pool(draw, itertools.count(), workers), SOURCE, LICENCE, NOTE, {})

@@ -12,7 +12,7 @@ import struct
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -158,31 +158,22 @@ def find_originals(path: Path | None, downloads: Path) -> Path:
 
 
 def fit(picture: np.ndarray, resolution: int) -> np.ndarray:
-    """A grey picture uint8 (28, 28), padded with black to 32 x 32 and resized if that is not the resolution.
-
-    Returns:
-        uint8 (resolution, resolution, 3).
-    """
+    """A grey picture uint8 (28, 28), padded with black to 32 x 32 and resized: uint8 (resolution, resolution, 3)."""
     framed = Image.fromarray(np.pad(picture, 2))
     if framed.width != resolution:
         framed = framed.resize((resolution, resolution), Image.Resampling.LANCZOS)
     return np.asarray(framed.convert("RGB"))
 
 
-def read_fashion(path: Path | None, downloads: Path, resolution: int, seed: int) -> Iterator[np.ndarray]:
-    """All photographs in one seeded order, each uint8 (resolution, resolution, 3).
+def open_fashion(params: DataParams, downloads: Path, workers: int | None = None) -> Pictures:
+    """The source `fashion` (`vqddm/data/sources.py`): all photographs in one seeded order.
 
     Raises:
         UserError: as `find_originals` and `read_checked` say.
     """
-    folder = find_originals(path, downloads)
+    folder = find_originals(params.place, downloads / "fashion")
     files = {folder / name: digest for name, digest in CONTENT.items()}
-    pictures = np.concatenate([read_idx(read_checked(file, digest), file) for file, digest in files.items()])
-    order = np.random.default_rng(seed).permutation(len(pictures))
-    return (fit(pictures[i], resolution) for i in order)
-
-
-def open_fashion(params: DataParams, downloads: Path, workers: int | None = None) -> Pictures:
-    """The source `fashion` (`vqddm/data/sources.py`)."""
-    photographs = read_fashion(params.place, downloads / "fashion", params.resolution, params.seed)
-    return Pictures(photographs, SOURCE, LICENCE, NOTE, dict(CONTENT))
+    photographs = np.concatenate([read_idx(read_checked(file, digest), file) for file, digest in files.items()])
+    order = np.random.default_rng(params.seed).permutation(len(photographs))
+    stream = (fit(photographs[i], params.resolution) for i in order)
+    return Pictures(stream, SOURCE, LICENCE, NOTE, dict(CONTENT))

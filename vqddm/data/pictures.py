@@ -96,7 +96,6 @@ def find_pictures(path: Path, needed: int, known: Original | None = None) -> lis
     """All pictures in a folder, a zip archive or an LMDB, sorted by name. Hidden files are passed over.
 
     Args:
-        path: where they lie.
         needed: the fewest that will do.
         known: the dataset of the paper that they are.
 
@@ -121,11 +120,7 @@ def find_pictures(path: Path, needed: int, known: Original | None = None) -> lis
 
 
 def _pictures_in(path: Path, known: Original | None) -> Iterator[Picture]:
-    """The pictures of a place, in no order; the first comes soon.
-
-    Raises:
-        UserError: no such place, or a file or LMDB that cannot be read.
-    """
+    """The pictures of a place, in no order; the first comes soon. A UserError tells of what cannot be read."""
     if path.is_file():
         return _in_zip(path)
     if not path.is_dir():
@@ -182,11 +177,7 @@ def _in_lmdb(folder: Path) -> Iterator[Picture]:
 
 
 def _lmdb_folder(path: Path, known: Original | None) -> Path | None:
-    """The folder of an LMDB: `path` itself or, for a known dataset, the one in it; of several that for training.
-
-    Raises:
-        UserError: there are several.
-    """
+    """The folder of an LMDB: `path` itself or, for a known dataset, the one in it; of several that for training."""
     if (path / "data.mdb").exists():
         return path
     nested = sorted(file.parent for file in path.glob("*/data.mdb")) if known else []
@@ -226,8 +217,6 @@ def read_picture(picture: Picture, resolution: int, smallest: int = 1) -> np.nda
     uint8 (H, W, 3), (3, H, W) or (1, 3, H, W).
 
     Args:
-        picture: where it lies.
-        resolution: height and width of the result.
         smallest: fewest pixels that each side must have; smaller pictures than the result are enlarged.
 
     Raises:
@@ -283,11 +272,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def read_pictures(
     pictures: Sequence[Picture], resolution: int, smallest: int, seed: int, workers: int | None = None
 ) -> Iterator[np.ndarray]:
-    """All pictures in one seeded order, each uint8 (resolution, resolution, 3).
-
-    Raises:
-        UserError: as `read_picture` says.
-    """
+    """All pictures in one seeded order, each uint8 (resolution, resolution, 3); raises as `read_picture` does."""
     order = np.random.default_rng(seed).permutation(len(pictures))
     read = partial(read_picture, resolution=resolution, smallest=smallest)
     return map_in_pool(read, (pictures[i] for i in order), workers)

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.lib.format import write_array_header_1_0
@@ -23,7 +22,6 @@ def prepare(params: DataParams, out: Path, workers: int | None = None) -> None:
     one is left out: so the splits are disjoint, and no picture of one is in the other under another name.
 
     Args:
-        params: the dataset's section `data`.
         out: the dataset's folder; downloads are kept in `downloads` beside it.
         workers: processes that draw or read pictures; `None` is one for each usable core. It changes no result.
 
@@ -61,7 +59,8 @@ def _write_splits(pictures: Pictures, counts: dict[str, int], side: int, out: Pa
         for name, count in counts.items():
             aside = stack.enter_context(replacing(out / f"{name}.npy"))
             with aside.open("wb") as file:
-                _write_header(file, (count, side, side, 3))
+                header = {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 3)}
+                write_array_header_1_0(file, header)
                 for _ in range(count):
                     picture = next(stream, None)
                     if picture is None:
@@ -74,10 +73,6 @@ def _write_splits(pictures: Pictures, counts: dict[str, int], side: int, out: Pa
                     bar.update()
             checksums[name] = sha256(aside)
     return checksums
-
-
-def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
-    write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 def _distinct(pictures: Iterator[np.ndarray]) -> Generator[np.ndarray, None, None]:

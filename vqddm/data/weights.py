@@ -82,11 +82,7 @@ def fetch_weights(name: str) -> None:
 
 @contextlib.contextmanager
 def weights_at_hand(what: str, names: Sequence[str]) -> Iterator[None]:
-    """While the block runs, the libraries find these weights, and no others, checked.
-
-    Args:
-        what: the network's name for the message.
-        names: keys of `WEIGHTS`.
+    """While the block runs, the libraries find these of `WEIGHTS`, which a network needs, and no others, checked.
 
     Raises:
         UserError: they lie neither in the project's folder nor in torch's cache, or are other files.

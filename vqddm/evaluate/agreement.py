@@ -11,17 +11,13 @@ from vqddm.vqgan.perceptual import FeatureDistance
 
 
 def region_distance(metric: FeatureDistance, first: Tensor, second: Tensor, region: Tensor) -> Tensor:
-    """The perceptual distance inside a region only.
+    """The perceptual distance inside a region only, (B,).
 
     Every feature map's distances are averaged with the share of each position's area that lies in the region.
 
     Args:
-        metric: the perceptual distance.
         first, second: images (B,3,H,W) in [-1, 1].
         region: bool (h,w), not empty, of any size that divides the images evenly, such as the code map's.
-
-    Returns:
-        Shape (B,).
     """
     height, width = first.shape[-2:]
     rows = torch.arange(height, device=region.device) * region.shape[0] // height
@@ -39,12 +35,12 @@ def agreement(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Perceptual distance inside the filled region, of completions to their own and to other originals.
 
+    It is computed on the device that `metric` is on.
+
     Args:
         completed: uint8 (m,H,W,3), completions of the `originals`.
         originals: uint8 (m,H,W,3), at least two.
         filled: bool (h,w), True where the model filled in; h and w divide H and W, or are equal to them.
-        metric: the perceptual distance; computed on the device that it is on.
-        batch_size: images at a time.
 
     Returns:
         Float64 (m,) each: the distance of every completion to its own original, and the chance level, its distance

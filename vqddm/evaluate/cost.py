@@ -59,9 +59,6 @@ def items(name: str, dataset: Dataset, evaluate: EvaluateParams, sweep: bool, mi
     """All that one dataset asks for; `times` counts training steps, images or evaluations of one code map.
 
     Args:
-        name: the dataset's.
-        dataset: its settings.
-        evaluate: sizes of the suite's evaluation.
         sweep: its main prior is sampled with each number of steps (Figure 5).
         micro_batch: code maps of a prior's batch that go through the network at once.
     """
@@ -126,8 +123,6 @@ def write_cost(*, params: Params, out: Path, micro_batch: int | None = None, thr
     Args:
         params: the whole `params.yaml`, presets merged; it names the suite.
         out: CSV to write.
-        micro_batch: code maps at once, if memory is short; changes rounding.
-        threads: CPU threads; last bits may differ with their number.
     """
     suite = params.suites[params.suite]
     wanted = [

@@ -50,12 +50,8 @@ def draw_diffused(
 
     Args:
         prior: checkpoint of a prior with the uniform transition.
-        first_stage: checkpoint of its first stage.
-        data: `test.npy` of the dataset.
         image: index of the image in the split.
-        seed: seed of the noise.
         out: `.npz` of images, code maps and probabilities, to write.
-        threads: CPU threads; last bits may differ with their number.
     """
     limit_threads(threads)
     sampler, (decoder, _) = load_prior(prior), load_codec(first_stage)

@@ -52,10 +52,7 @@ def kernel_and_coverage(features: np.ndarray, reference: np.ndarray, subsets: in
     """Kernel distance, precision and recall of features (N,D) against those of real images (M,D), both float32.
 
     Args:
-        features: of the images that are judged.
-        reference: of real images.
-        subsets: of KID, each of half the smaller array, at most 1,000 rows.
-        seed: of KID's subsets.
+        subsets: of KID, each of half the smaller array, at most 1,000 rows; `seed` is theirs.
 
     Returns:
         `kid` (unbiased, so it may be below 0), `kid_std` (over the subsets), `precision` and `recall` (k = 3).

@@ -18,6 +18,7 @@ from vqddm.vqgan.perceptual import load_efficientnet
 
 EFFICIENTNET = "efficientnet-lite0"  # its name in torch-fidelity's registry
 INCEPTION = "inception-v3-compat"
+# What the Fréchet distance is called with each network; only torch-fidelity's Inception makes it an FID.
 LABELS = {"efficientnet_lite0": "FD (EfficientNet-Lite0)", "inception": "FID"}
 SMALL, FULL = 112, 224
 
@@ -54,11 +55,6 @@ class EfficientNetLite0(FeatureExtractorBase):
 
 
 register_feature_extractor(EFFICIENTNET, EfficientNetLite0)
-
-
-def feature_label(network: str) -> str:
-    """What the Fréchet distance is called with this network; only torch-fidelity's Inception makes it an FID."""
-    return LABELS[network]
 
 
 @lru_cache(maxsize=1)

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqddm.artifacts import UserError, read_array, write_json
+from vqddm.artifacts import UserError, read_array, read_arrays, write_json
 from vqddm.compute import limit_threads
 from vqddm.evaluate.agreement import agreement
 from vqddm.evaluate.distances import frechet_of_draws, gaussian
-from vqddm.evaluate.features import extract, feature_label
+from vqddm.evaluate.features import LABELS, extract
 from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
 
+ARRAYS = ("names", "masks", "originals", "completed")
 NORMAL_95 = 1.96  # half the width of a 95 % confidence interval in standard errors
 
 
@@ -41,14 +42,7 @@ def seam_gap(images: np.ndarray, originals: np.ndarray, given: Tensor) -> np.nda
     """How far each picture's jump across the mask's border is from its original's own, whichever of them is larger.
 
     A jump is no fault where the original has one too, and its absence is one: too smooth a filling is as far off as
-    too rough a one.
-
-    Args:
-        images, originals: uint8 (n, H, W, 3).
-        given: bool (h, w); h and w divide H and W.
-
-    Returns:
-        Float64 (n,) in [0, 1].
+    too rough a one. Arguments and the result, float64 (n,) in [0, 1], are as those of `seam`.
     """
     return np.abs(seam(images, given) - seam(originals, given))
 
@@ -72,24 +66,21 @@ def measure_inpainting(
 
     Args:
         pictures: .npz of completions: names, masks, originals, completed.
-        reference: features of the training images.
         out: JSON to write, with a block for each mask. Means with half the width of their 95 % intervals over pictures:
             `agreement` with the own picture, `chance` with another, their paired difference `agreement_minus_chance`,
             and `seam_gap`. The plain means `seam` and `seam_original`, and the Fréchet distance of the completions,
             its mean over draws and its standard deviation `frechet_std`.
         against: completions of the same pictures from the same masks by another method; then `minus` holds the paired
             differences of `agreement` and `seam_gap`, this method's less the other's.
-        network: feature network: efficientnet_lite0 or inception.
         draws: equal parts of the pictures, of at least two each, whose Fréchet distances are measured apart.
-        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: a file is missing, or the two do not complete the same pictures.
     """
     limit_threads(threads)
     metric = perceptual_distance("efficientnet_lite0")
-    mine = _read(pictures)
-    other = _read(against) if against is not None else None
+    mine = read_arrays(pictures, *ARRAYS)
+    other = read_arrays(against, *ARRAYS) if against is not None else None
     if other is not None and not all(np.array_equal(mine[key], other[key]) for key in ("names", "masks", "originals")):
         raise UserError(f"{pictures} and {against} complete other pictures or masks; build both again")
     real = gaussian(read_array(reference))
@@ -101,7 +92,7 @@ def measure_inpainting(
         distance, spread = frechet_of_draws(extract(completed, network), real, draws)
         found[str(name)] = _compared(completed, originals, theirs, given, metric)
         found[str(name)] |= {"frechet": distance, "frechet_std": spread, "draws": draws}
-    write_json(out, {"metric": metric.label, "frechet": feature_label(network), "masks": found})
+    write_json(out, {"metric": metric.label, "frechet": LABELS[network], "masks": found})
 
 
 def _compared(
@@ -127,10 +118,3 @@ def _compared(
         "seam_gap": mean_of(gap - seam_gap(theirs, originals, given)),
     }
     return block | {"minus": minus}
-
-
-def _read(pictures: Path) -> dict[str, np.ndarray]:
-    if not pictures.exists():
-        raise UserError(f"{pictures}: no such file; build it with `snakemake --cores all {pictures}`")
-    with np.load(pictures) as arrays:
-        return {key: arrays[key] for key in ("names", "masks", "originals", "completed")}

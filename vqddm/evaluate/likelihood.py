@@ -26,14 +26,9 @@ def measure_likelihood(
     """Measure the NLL of the first code maps of each split in bits per code.
 
     Args:
-        checkpoint: checkpoint of a trained method that fills code maps.
-        codes_train: code maps of the training images.
-        codes_test: code maps of the test images.
         images: number of code maps of each split.
-        seed: seed of the z_t of a diffusion.
         out: JSON to write, with mean and standard error in bits per code, the ceiling log2 K, and of a bound the part
             of L_1.
-        threads: CPU threads; last bits may differ with their number.
     """
     limit_threads(threads)
     sampler = load_sampler(checkpoint, device())

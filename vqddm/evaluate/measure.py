@@ -10,7 +10,7 @@ from vqddm.compute import device, limit_threads
 from vqddm.data.arrays import load_split, to_unit
 from vqddm.evaluate.distances import distances_of_draws
 from vqddm.evaluate.draws import enough, mean_and_spread, split_draws
-from vqddm.evaluate.features import extract, feature_label
+from vqddm.evaluate.features import LABELS, extract
 from vqddm.vqgan.codec import Codec, decode_codes, decoded, kind_in, load_codec
 from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
 
@@ -26,15 +26,7 @@ def usage(codes: np.ndarray, codebook_size: int, at_least: int = 1) -> float:
 def extract_features(
     *, data: Path, count: int, out: Path, network: str = "efficientnet_lite0", threads: int | None = None
 ) -> None:
-    """Write the features of a split's first images, float32 (count, D).
-
-    Args:
-        data: a prepared split, train.npy or test.npy.
-        count: number of images, from the first.
-        out: `.npy` to write.
-        network: feature network: efficientnet_lite0 or inception.
-        threads: CPU threads; last bits may differ with their number.
-    """
+    """Write the features of a split's first images as `.npy`, float32 (count, D)."""
     limit_threads(threads)
     write_array(out, extract(enough(load_split(data), count, data), network))
 
@@ -47,12 +39,8 @@ def measure_floor(
     Args:
         train: features of training images.
         test: features of test images.
-        out: JSON to write.
-        network: feature network: efficientnet_lite0 or inception.
-        draws: equal parts of the images, measured apart for the spread.
-        seed: seed of KID's subsets.
     """
-    found = distances_of_draws(read_array(test), read_array(train), draws, seed, feature_label(network))
+    found = distances_of_draws(read_array(test), read_array(train), draws, seed, LABELS[network])
     write_json(out, {"distance": found})
 
 
@@ -65,10 +53,9 @@ def psnr(images: np.ndarray, others: np.ndarray) -> np.ndarray:
 def compare(
     model: Codec, codes: np.ndarray, originals: np.ndarray, metric: FeatureDistance
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Decode the codes of `originals`, uint8 (N, H, W, 3), and compare; all on the device of `metric`.
+    """PSNR and perceptual distance of each image, float64 (N,), and the first reconstructions.
 
-    Returns:
-        PSNR and perceptual distance of each image, float64 (N,), and the first reconstructions.
+    They are decoded from the codes of `originals`, uint8 (N, H, W, 3), all on the device of `metric`.
     """
     where = next(metric.parameters()).device
     ratios, gaps, shown, done = [], [], [], 0
@@ -101,19 +88,12 @@ def measure_reconstruction(
     """Measure usage and reconstruction (Table 1).
 
     Args:
-        first_stage: checkpoint of a first stage.
         codes_train: code maps of the training images; the first `images` of them are decoded.
-        codes_test: code maps of the test images.
         test: test.npy, for PSNR and the perceptual distance.
         reference: features of the training images, those reconstructed first: at least `images`.
         images: images of each split to reconstruct; of the test images at most all.
-        out: JSON to write.
         pictures: .npz of test images beside their reconstructions, to write.
         sampled_features: the number P of a ReFiT.
-        network: feature network: efficientnet_lite0 or inception.
-        draws: equal parts of the images, measured apart for the spread.
-        seed: seed of KID's subsets.
-        threads: CPU threads; last bits may differ with their number.
     """
     limit_threads(threads)
     model, about = load_codec(first_stage, device())
@@ -128,7 +108,7 @@ def measure_reconstruction(
     ratio, gap = (
         mean_and_spread([float(part.mean()) for part in split_draws(values, draws)]) for values in (ratios, gaps)
     )
-    label = feature_label(network)
+    label = LABELS[network]
     write_json(
         out,
         {
@@ -161,20 +141,12 @@ def measure_samples(
     seed: int = 0,
     threads: int | None = None,
 ) -> None:
-    """Measure sampled images: their distance to the training images (Table 2, Figure 5).
+    """Measure sampled images, uint8 (n, H, W, 3): their distance to the training images (Table 2, Figure 5).
 
     Args:
-        samples: sampled images, uint8 (n, H, W, 3).
-        reference: features of the training images.
-        out: JSON to write.
         steps: sampling steps that made them, where there is a choice.
-        temperature: temperature that they were sampled with.
-        network: feature network: efficientnet_lite0 or inception.
-        draws: equal parts of the images, measured apart for the spread.
-        seed: seed of KID's subsets.
-        threads: CPU threads; last bits may differ with their number.
     """
     limit_threads(threads)
-    images, label = read_array(samples), feature_label(network)
+    images, label = read_array(samples), LABELS[network]
     found = distances_of_draws(extract(images, network), read_array(reference), draws, seed, label)
     write_json(out, {"steps": steps, "samples": len(images), "temperature": temperature, "distance": found})

@@ -39,8 +39,7 @@ def perceptual_neighbours(
     Args:
         samples: uint8 (S,H,W,3).
         train: uint8 (M,H,W,3), memory-mapped or not; it is read once, in pieces.
-        count: neighbours of each sample.
-        metric: the perceptual distance; its embeddings are compared, on the device that it is on.
+        metric: its embeddings are compared, on the device that it is on.
 
     Returns:
         Indices into `train`, int64 (S,count), and perceptual distances, float64 (S,count), nearest first.
@@ -69,15 +68,13 @@ def perceptual_neighbours(
 def find_neighbours(
     *, samples: Path, train: Path, out: Path, count: int = 8, neighbours: int = 10, threads: int | None = None
 ) -> None:
-    """Find the training images nearest to some samples (Figure 12).
+    """Find the training images nearest to some samples, uint8 (n,H,W,3) (Figure 12).
 
     Args:
-        samples: sampled images, uint8 (n,H,W,3).
         train: `train.npy` of the dataset.
         out: `.npz` to write, of `samples` (s,H,W,3), `neighbours` (s,n,H,W,3) and `distances` (s,n), nearest first.
         count: samples to look up, from the first.
         neighbours: training images kept for each.
-        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: there are fewer samples or training images.

@@ -5,7 +5,6 @@ They are counted on the meta device, without any arithmetic.
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +52,9 @@ def macs(module: nn.Module, *inputs: Tensor, exclude_transposed: bool = False) -
     return counter.get_total_flops() // 2
 
 
-def _forward_only(
-    x_shape: Sequence[int],
-    w_shape: Sequence[int],
-    _bias: Any,
-    _stride: Any,
-    _padding: Any,
-    _dilation: Any,
-    transposed: bool,
-    *_: Any,
-    out_shape: Sequence[int],
-    **__: Any,
-) -> int:
+def _forward_only(x_shape: Any, w_shape: Any, *more: Any, out_shape: Any, **_: Any) -> int:
     """FLOPs of `aten.convolution`, none for a transposed one."""
+    _bias, _stride, _padding, _dilation, transposed, *_rest = more
     return 0 if transposed else conv_flop_count(list(x_shape), list(w_shape), list(out_shape))
 
 
@@ -185,39 +174,19 @@ def count_ddpm(resolution: int, ddpm: DDPMParams) -> dict[str, Any]:
 
 
 def write_counts(*, vqgan: VQGANParams, prior: PriorParams, codebook_size: int, out: Path) -> None:
-    """Count parameters and multiply-accumulates of a dataset's networks.
-
-    Args:
-        vqgan: the section `vqgan`.
-        prior: the section `prior`.
-        codebook_size: capacity K of the codebook.
-        out: JSON to write.
-    """
+    """Count parameters and multiply-accumulates of a dataset's networks."""
     write_json(out, count_networks(vqgan.autoencoder, codebook_size, prior.unet, prior.diffusion))
 
 
 def write_transformer_counts(
     *, vqgan: VQGANParams, transformer: TransformerParams, codebook_size: int, out: Path
 ) -> None:
-    """Count parameters and multiply-accumulates of a dataset's transformer.
-
-    Args:
-        vqgan: the section `vqgan`.
-        transformer: the section `transformer`.
-        codebook_size: capacity K of the codebook.
-        out: JSON to write.
-    """
+    """Count parameters and multiply-accumulates of a dataset's transformer."""
     write_json(out, count_transformer(vqgan.autoencoder, codebook_size, transformer))
 
 
 def write_ddpm_counts(*, ddpm: DDPMParams, resolution: int, out: Path) -> None:
-    """Count parameters and multiply-accumulates of a dataset's pixel diffusion.
-
-    Args:
-        ddpm: the section `ddpm`.
-        resolution: height and width of the images.
-        out: JSON to write.
-    """
+    """Count parameters and multiply-accumulates of a dataset's pixel diffusion."""
     write_json(out, count_ddpm(resolution, ddpm))
 
 
@@ -232,12 +201,7 @@ def count_paper(paper: PaperNetworks) -> dict[str, Any]:
 
 
 def write_paper_counts(*, paper: PaperNetworks, out: Path) -> None:
-    """Count parameters and multiply-accumulates of the paper's networks.
-
-    Args:
-        paper: their settings.
-        out: JSON to write.
-    """
+    """Count parameters and multiply-accumulates of the paper's networks."""
     write_json(out, count_paper(paper))
 
 
@@ -250,13 +214,10 @@ PUBLISHED = {  # Table 2 and section 4.3
 
 
 def describe(path: Path = Path("params.yaml")) -> str:
-    """Print parameters and multiply-accumulates of the paper's networks, beside what is published.
+    """Print parameters and multiply-accumulates of the paper's networks, beside what is published, in Markdown.
 
     Args:
         path: the params.yaml whose preset has their sizes.
-
-    Returns:
-        a Markdown table.
     """
     paper = parse(PaperNetworks, paper_networks(yaml.safe_load(path.read_text())), where=str(path))
     counted = count_paper(paper)

@@ -76,12 +76,10 @@ def measure_speed(
 
     Args:
         prior: checkpoint of a prior.
-        first_stage: checkpoint of its first stage.
         name: name of the first stage, recorded in the output.
         transformer: checkpoint of a transformer on the same codes, if there is one.
         ddpm: checkpoint of a pixel diffusion of the same images, if there is one.
         out: JSON to write, of seconds per image: means over a few repeats, and standard deviations as `…_std`.
-        threads: CPU threads.
     """
     limit_threads(threads)
     sampler, decoder = load_pair(prior, first_stage, device())

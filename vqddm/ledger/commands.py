@@ -20,11 +20,7 @@ STORED = ("data/", "models/", "evaluation/")  # the folders of what DVC keeps
 
 
 def stages(root: Path = Path()) -> None:
-    """Write `dvc.yaml` from the Snakefile's DAG.
-
-    Args:
-        root: the project's folder.
-    """
+    """Write `dvc.yaml` from the Snakefile's DAG."""
     write_stages(read_dag(root=root), root)
 
 
@@ -32,10 +28,6 @@ def restore(say: Say = print, root: Path = Path()) -> None:
     """Bring the recorded files, drop what is stale, let Snakemake know the rest.
 
     Stale is what `dvc.lock` records of other parameters, inputs or code.
-
-    Args:
-        say: prints a line.
-        root: the project's folder.
 
     Raises:
         UserError: `dvc.yaml` is not the DAG's, files lie here that are not recorded, or DVC could not bring the files.
@@ -115,8 +107,6 @@ def record(targets: Sequence[str] = (), say: Say = print, root: Path = Path()) -
 
     Args:
         targets: Snakemake's targets; none: everything.
-        say: prints a line.
-        root: the project's folder.
 
     Raises:
         UserError: Snakemake has something to do for them, or `dvc.yaml` is not the DAG's.
@@ -151,9 +141,6 @@ def accept(say: Say = print, agree: Callable[[str], bool] = ask, root: Path = Pa
     text, and only if all that it is made from is clean or accepted too.
 
     Args:
-        say: prints a line.
-        agree: asks the user.
-        root: the project's folder.
         yes: do not ask.
 
     Raises:

@@ -18,7 +18,6 @@ class Job:
     """One job: a rule with its wildcards.
 
     Args:
-        rule: the rule's name.
         wildcards: in the order of the rule's outputs.
         inputs, outputs: paths relative to the project's root.
         keys: the keys of `params.yaml` that its parameters come from.

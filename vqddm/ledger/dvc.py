@@ -16,8 +16,6 @@ def dvc(*arguments: str, root: Path = Path(), show: bool = False) -> str:
     """Run one dvc command and return what it printed.
 
     Args:
-        arguments: the command and its options.
-        root: the project's root.
         show: let its progress through to the screen.
 
     Raises:
@@ -85,7 +83,6 @@ def commit(stages: Sequence[str], dirty: Collection[str], root: Path = Path()) -
     Args:
         stages: those to write.
         dirty: all that `dvc status` calls changed.
-        root: the project's root.
     """
     if not stages:
         return

@@ -18,10 +18,6 @@ def guard_checkpoints(workflow: Any, root: Path = Path()) -> None:
     Two kinds are meant: a checkpoint of which Snakemake has no record (`dvc pull` brings such), and one that
     `dvc.lock` calls clean though Snakemake's record is of another (DVC put it back from its cache).
 
-    Args:
-        workflow: Snakemake's workflow, with its DAG built.
-        root: the project's root.
-
     Raises:
         UserError: names the checkpoints and says what to do.
     """
@@ -58,11 +54,7 @@ def guard_checkpoints(workflow: Any, root: Path = Path()) -> None:
 
 
 def require_originals(jobs: Collection[Any], params: Params) -> None:
-    """Stop where pictures or official checkpoints that jobs need are not there; all are named, pictures first.
-
-    Args:
-        jobs: Snakemake's jobs.
-        params: the whole `params.yaml`.
+    """Stop where pictures or official checkpoints that Snakemake's jobs need are not there; pictures are named first.
 
     Raises:
         UserError: names what is absent and where it is to be had.

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "vqddm"
+# Files of records whose `module:function` is not followed: the rule of what they name has it as its entry.
+RECORDS = ("kind.py", "method.py", "sources.py")
 REFERENCE = re.compile(r"vqddm(\.\w+)+(:\w+)?")
 # Modules that no result depends on: they are neither counted nor followed, unless a rule names one as its entry.
 EXEMPT = {
@@ -34,10 +36,7 @@ def code_files(*entries: str, root: Path) -> list[str]:
 
     Args:
         entries: modules, such as `vqddm.prior.train`; a reference `module:function` is its module.
-        root: the project's root.
-
-    Returns:
-        paths relative to `root`, sorted.
+        root: the project's root; the paths are relative to it, and sorted.
     """
     wanted, found = [entry.split(":")[0] for entry in entries], set()
     while wanted:
@@ -59,8 +58,10 @@ def _file(module: str, root: Path) -> Path:
 
 def _imports(module: str, root: Path) -> list[str]:
     """The modules of `vqddm` that a module imports."""
-    imported, texts = _read(_file(module, root))
-    imported |= {text.split(":")[0] for text in texts if REFERENCE.fullmatch(text)}
+    file = _file(module, root)
+    imported, texts = _read(file)
+    if file.name not in RECORDS:
+        imported |= {text.split(":")[0] for text in texts if REFERENCE.fullmatch(text)}
     return sorted(name for name in imported if name.split(".")[0] == PACKAGE and _is_module(name, root))
 
 

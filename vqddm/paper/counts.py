@@ -5,8 +5,7 @@ from typing import Any
 
 def network_of(counts: dict[str, Any]) -> dict[str, Any]:
     """The counts of the network that generates, among those of a method; they stand alone where pixels are filled."""
-    network: dict[str, Any] = counts.get("prior", counts)
-    return network
+    return counts.get("prior", counts)
 
 
 def macs_per_image(counts: dict[str, Any], steps: int) -> int:

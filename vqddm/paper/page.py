@@ -45,7 +45,6 @@ def page(plan: Plan, root: Path, out: Path) -> None:
     """Write the page from finished claims, tables and figures; what is not there yet is said to be missing.
 
     Args:
-        plan: the suite.
         root: the suite's results folder; the page's links are relative to it.
         out: the page, in `root`.
 

@@ -26,10 +26,7 @@ def paper_rows(first_stages: Sequence[str]) -> dict[str, str]:
     `refit` has the largest K and the smallest P trained at it (paper: 1024, 20k), `refit_larger_p` the
     largest P at that K (100k), `refit_smaller_k` the smallest K (512; the same P if there is one). `vqgan` is
     the VQ-GAN at the largest ReFiT's K (1024), or else the largest; `vqgan_larger` has a larger K (16384). The first
-    one of any other kind stands in a row of the kind's name.
-
-    Returns:
-        First stages by row, in no order; a row that no first stage fills is not a key.
+    one of any other kind stands in a row of the kind's name. Rows come in no order; an unfilled one is no key.
     """
     by_kind: dict[str, list[str]] = {}
     for name in first_stages:
@@ -89,8 +86,7 @@ class Plan(Section):
 
     def role(self, role: Role) -> str | None:
         """The dataset that plays one of the paper's three, or None where the suite has none for it."""
-        name: str | None = getattr(self.roles, role)
-        return name
+        return getattr(self.roles, role)
 
     def measured(self, kind: str, dataset: str) -> list[Method]:
         """The methods of which `samples`, `counts`, … are measured on a dataset, in the order of the tables."""

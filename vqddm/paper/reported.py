@@ -11,8 +11,7 @@ HERE = Path(__file__).parent
 
 @cache
 def _read(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
-    return found
+    return yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
 
 
 def reported() -> dict[str, Any]:

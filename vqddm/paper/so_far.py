@@ -13,20 +13,12 @@ from vqddm.paper.tables import TABLES
 
 
 def so_far(
-    *,
-    plan: Plan,
-    root: Path,
-    out: Path,
-    evaluation: Path = Path("evaluation"),
-    say: Callable[[str], object] = print,
+    *, plan: Plan, root: Path, out: Path, evaluation: Path = Path("evaluation"), say: Callable[[str], object] = print
 ) -> None:
     """Write the page before everything is measured, with tables, claims, and each figure whose files are all there.
 
     Args:
-        plan: the suite's description.
-        root: the suite's results folder.
         out: folder to write; what an earlier call wrote there goes away.
-        evaluation: the folder `evaluation`, which holds the suites' arrays.
         say: is told what the page lacks.
     """
     shutil.rmtree(out, ignore_errors=True)

@@ -33,12 +33,7 @@ def diffuse(z0: Tensor, early: Interval, codebook_size: int, generator: torch.Ge
 def posterior(z_t: Tensor, p0: Tensor, late: Interval, early: Interval) -> Tensor:
     """p(z_s | z_t) for any s < t: a code stays; a mask becomes a draw of p0 with the chance `_unmasks`.
 
-    Args:
-        z_t: (B, ...).
-        p0: (B, ..., K), each row sums to 1.
-
-    Returns:
-        Probabilities (B, ..., K + 1) in the dtype of `p0`, the mask's last.
+    Probabilities (B, ..., K + 1) in the dtype of `p0`, (B, ..., K), the mask's last.
     """
     codes = p0.shape[-1]
     found = torch.zeros(*p0.shape[:-1], codes + 1, dtype=p0.dtype, device=p0.device)
@@ -57,12 +52,7 @@ def last(z_t: Tensor, p0: Tensor, early: Interval) -> Tensor:
 def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:
     """L_t of each image in nats, summed over its positions: a masked one costs `_unmasks` times -log p0(z_0).
 
-    Args:
-        z0, z_t: (B, ...).
-        logits: of p(z_0 | z_t), (B, ..., K).
-
-    Returns:
-        (B,) in the dtype of `logits`.
+    (B,) in the dtype of the logits (B, ..., K) of p(z_0 | z_t).
     """
     missing = -logits.log_softmax(-1).gather(-1, z0.unsqueeze(-1)).squeeze(-1)
     masked = (z_t == logits.shape[-1]).to(logits.dtype)
@@ -70,11 +60,7 @@ def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Int
 
 
 def prior_kl(last: Interval, codebook_size: int) -> float:
-    """KL(q(z_T | z_0) || p(z_T)) in nats per code, p as `start` draws it: ᾱ_T log K.
-
-    Args:
-        last: from 0 to T, in float64.
-    """
+    """KL(q(z_T | z_0) || p(z_T)) in nats per code, p as `start` draws it: ᾱ_T log K; `last` goes to T, in float64."""
     return float(last.keep) * math.log(codebook_size)
 
 

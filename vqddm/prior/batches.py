@@ -41,10 +41,8 @@ def in_batches(
         count: examples in all.
         batch_size: at most so many at a time.
         ticks: of each batch, for the progress.
-        seed: seed of all batches.
         settings: what else the examples depend on; batches of other settings are not taken.
         state: folder of finished batches.
-        out: the array to write.
         device: where the generators live.
     """
     key = hashlib.sha256(to_json([*settings, count, batch_size, seed, device]).encode()).hexdigest()[:16]

@@ -129,11 +129,7 @@ def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Int
 
 
 def prior_kl(last: Interval, codebook_size: int) -> float:
-    """KL(q(z_T | z_0) || uniform) in nats per code: the same for every z_0 (first term of Eq. 7).
-
-    Args:
-        last: from 0 to T, in float64.
-    """
+    """KL(q(z_T | z_0) || uniform) in nats per code, for every z_0 (Eq. 7, first term); `last` goes to T, in float64."""
     keep, noise, others = float(last.keep), float(last.noise), codebook_size - 1
     ratio = torch.tensor([keep * others, -keep], dtype=torch.float64)  # K q - 1 at z_0 and at each other code
     at_z0, elsewhere = ratio.log1p().tolist()

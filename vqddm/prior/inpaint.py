@@ -32,16 +32,10 @@ def inpaint_images(
     """Complete the first images of a split from the masks of section 4.4 and others, with all steps.
 
     Args:
-        checkpoint: checkpoint of a trained method.
-        first_stage: checkpoint of the first stage that it was trained on.
-        data: `test.npy` of the dataset.
         count: number of images for each mask.
         encode: the image that gives the known codes: the `masked` one, as in the paper, or the `full` one.
-        seed: seed of the random mask and the sampling.
-        temperature: divides the logits of the codes.
         out: `.npz` to write, with names (k,), masks (k, h, w) True = given, originals, masked and completed uint8
             (k, count, H, W, 3).
-        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: too few images, or method and first stage do not belong together.

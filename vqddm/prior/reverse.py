@@ -58,7 +58,7 @@ def sample_codes(
 def inpaint_codes(
     prior: Prior, codes: Tensor, given: Tensor, steps: int, temperature: float, generator: torch.Generator
 ) -> Tensor:
-    """Complete code maps; the given codes come back unchanged. No further training is needed (section 4.4).
+    """Complete code maps, int64 (B, h, w), without further training (section 4.4); what is given comes back unchanged.
 
     At every timestep s the given positions hold a draw of q(z_s | z_0) (m = 1 is known), at s = 0 z_0 itself.
 
@@ -68,9 +68,6 @@ def inpaint_codes(
         given: bool (h, w) or (B, h, w), True = given.
         steps: network evaluations, 1 to T.
         generator: the only source of randomness, on the device of `codes`.
-
-    Returns:
-        int64 (B, h, w).
 
     Raises:
         UserError: `steps` is not in 1..T.

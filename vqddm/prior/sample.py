@@ -28,17 +28,12 @@ def sample_images(
     """Sample images: code maps of a first stage, which are decoded, or pixels.
 
     Args:
-        checkpoint: checkpoint of a trained method.
         first_stage: checkpoint of the first stage that it was trained on; a method that fills pixels has none.
         steps: sampling steps, from 1 to T; left out: all.
-        count: number of images.
-        seed: seed of the sampling.
-        temperature: divides the logits of the codes.
         eta: of pixel diffusion: 0 is DDIM; 1 with all T steps is DDPM.
         state: folder of finished batches; they are deleted at the end.
         codes: the sampled code maps to write, uint16 (count, h, w), if it fills code maps.
         out: the images to write, uint8 (count, H, W, 3).
-        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: method and first stage do not belong together, or numbers that cannot be.

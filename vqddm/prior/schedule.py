@@ -20,11 +20,7 @@ class Interval(NamedTuple):
 
 
 class NoiseSchedule:
-    """ᾱ_t for t = 0..T in float64; ᾱ_0 is 1.
-
-    Args:
-        timesteps: T.
-        name: of one of `SCHEDULES`.
+    """ᾱ_t for t = 0..T in float64, by the name of one of `SCHEDULES`; ᾱ_0 is 1.
 
     Raises:
         UserError: there is no such schedule.
@@ -38,8 +34,7 @@ class NoiseSchedule:
     def interval(self, s: Tensor | int, t: Tensor | int, dtype: torch.dtype = torch.float32) -> Interval:
         """From timestep `s` to `t`, 0 <= s <= t <= T; from s = 0 it is the marginal of Eq. 17.
 
-        Returns:
-            keep = ᾱ_t / ᾱ_s and noise = 1 - keep, in the broadcast shape of `s` and `t`.
+        keep = ᾱ_t / ᾱ_s and noise = 1 - keep have the broadcast shape of `s` and `t`.
         """
         log_keep = self._log_keep_at(t) - self._log_keep_at(s)
         return Interval(log_keep.exp().to(dtype), -log_keep.expm1().to(dtype))

@@ -25,8 +25,6 @@ class PriorRecipe(NetworkRecipe):
     """One step of the prior's training.
 
     Args:
-        codebook_size: K.
-        params: network, diffusion, Adam's learning rate, EMA and what else the result depends on.
         device: where the losses' history and the averaged weights live.
         micro_batch: code maps that go through the network at once, where memory is short; None for all. The
             gradients of a batch are added up, so that it changes only rounding.
@@ -80,13 +78,7 @@ class PriorRecipe(NetworkRecipe):
 
 @trains
 def train_prior(*, codes: Path, params: PriorParams, codebook_size: int, micro_batch: int | None = None) -> Training:
-    """Train the discrete diffusion prior on the code maps of a first stage.
-
-    Args:
-        codes: code maps of the training images, uint16 (N, h, w).
-        params: the dataset's section `prior`.
-        codebook_size: capacity K of the codebook.
-        micro_batch: code maps at once, if memory is short; changes rounding.
+    """Train the discrete diffusion prior on the code maps of a first stage, uint16 (N, h, w).
 
     Raises:
         UserError: codes that are not code maps of this codebook or do not fit the network.

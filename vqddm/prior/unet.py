@@ -101,7 +101,6 @@ class CodeUNet(nn.Module):
 
     Args:
         states: values that a position of Z_t can take: K, and one more where the transition has a mask.
-        codebook_size: K.
         params: width, one multiplier per level (each level halves the size), groups, heads.
 
     Raises:

@@ -12,10 +12,8 @@ def encode_splits(*, first_stage: Path, data: list[Path], out: list[Path], threa
     """Write the code maps of prepared splits.
 
     Args:
-        first_stage: checkpoint of a first stage of any kind.
         data: a prepared split, such as `train.npy`; may be given several times.
         out: the codes to write, one for each split, uint16 `.npy`; code maps are (N, h, w).
-        threads: CPU threads; last bits may differ with their number.
 
     Raises:
         UserError: the images do not have the size that the first stage was made for.

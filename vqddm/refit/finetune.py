@@ -33,10 +33,7 @@ def finetune(*, source: Path, centres: Path, data: Path, params: RefitParams) ->
     """Fine-tune decoder and discriminator on a rebuilt codebook.
 
     Args:
-        source: checkpoint of the trained VQ-GAN.
         centres: the rebuilt codebook, float32 (K, d) `.npy`.
-        data: `train.npy` of the dataset.
-        params: the dataset's section `refit`.
     """
     original, about = load_first_stage(source)
     codebook = torch.from_numpy(np.array(read_array(centres)))

@@ -18,14 +18,12 @@ def afkmc2(points: np.ndarray, count: int, chain_length: int, rng: np.random.Gen
     """Assumption-free k-MC2 seeding: k-means++ seeds, approximated by one Markov chain per centre.
 
     The first centre c is uniform. The proposal is q(x) = d(x, c)^2 / (2 sum d^2) + 1 / (2 n). Each further
-    centre is the end of a Metropolis-Hastings chain of `chain_length` proposals whose target is proportional to
+    centre is the end of a Metropolis-Hastings chain of m = `chain_length` proposals whose target is proportional to
     the squared distance to the nearest centre so far.
 
     Args:
         points: float64 (n, d).
         count: number of centres, at most the number of distinct points.
-        chain_length: the chain's length m.
-        rng: source of randomness.
 
     Returns:
         indices of the seeds in `points`, int64 (count,).
@@ -52,17 +50,11 @@ def afkmc2(points: np.ndarray, count: int, chain_length: int, rng: np.random.Gen
 def rebuild_codebook(
     features: np.ndarray, codebook_size: int, chain_length: int, iterations: int, seed: int
 ) -> np.ndarray:
-    """Section 3.2: the centres of k-means with AFK-MC2 seeds, run on the sampled features.
+    """Section 3.2: the centres, float32 (K, d), of k-means with AFK-MC2 seeds, run on the sampled features.
 
     Args:
         features: float32 (P, d).
-        codebook_size: the desired capacity K.
-        chain_length: the Markov chain's length m.
         iterations: at most this many Lloyd iterations.
-        seed: seed of the seeding.
-
-    Returns:
-        float32 centres (K, d).
 
     Raises:
         UserError: fewer distinct features than centres.

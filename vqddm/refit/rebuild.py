@@ -24,13 +24,8 @@ def rebuild(
     """Sample P features and write the k-means centres: the rebuilt codebook.
 
     Args:
-        source: checkpoint of the trained VQ-GAN.
-        data: `train.npy` of the dataset.
-        params: the dataset's section `refit`.
-        codebook_size: capacity K of the codebook.
         features: number P of sampled features.
         out: the centres to write, float32 (K, d) `.npy`.
-        threads: CPU threads; last bits may differ with their number.
     """
     limit_threads(threads)
     if features < codebook_size:

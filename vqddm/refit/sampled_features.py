@@ -10,17 +10,9 @@ from vqddm.vqgan.model import FirstStage
 
 
 def draw_positions(count: int, images: int, height: int, width: int, seed: int) -> np.ndarray:
-    """Section 4.1: draw P images with replacement, and one uniform position of each one's feature map.
+    """Section 4.1: draw P = `count` images with replacement, and one uniform position of each one's feature map.
 
-    Args:
-        count: the number P of features.
-        images: number of training images.
-        height: rows of a feature map.
-        width: columns of a feature map.
-        seed: seed of the drawing.
-
-    Returns:
-        int64 array (P, 3) of (image, row, column), sorted by image so that each image is read once.
+    They are int64 (P, 3) of (image, row, column), sorted by image so that each image is read once.
     """
     rng = np.random.default_rng(seed)
     drawn = rng.integers([images, height, width], size=(count, 3))
@@ -29,18 +21,7 @@ def draw_positions(count: int, images: int, height: int, width: int, seed: int) 
 
 @torch.no_grad()
 def sample_features(model: FirstStage, images: np.ndarray, count: int, seed: int, batch_size: int = 64) -> np.ndarray:
-    """Encode the drawn images and keep one feature of each draw.
-
-    Args:
-        model: the trained first stage; its encoder and quant_conv are used.
-        images: uint8 (N, H, W, 3).
-        count: the number P of features.
-        seed: seed of the drawing.
-        batch_size: images encoded at once.
-
-    Returns:
-        float32 array (P, d).
-    """
+    """Encode drawn images of an array uint8 (N, H, W, 3) and keep one feature of each of P draws: float32 (P, d)."""
     device = next(model.parameters()).device
     side = model.params.resolution // model.params.downsampling
     drawn = draw_positions(count, len(images), side, side, seed)

@@ -41,8 +41,6 @@ def import_official(
     Args:
         checkpoint: Lightning's `.ckpt`, of a first stage or of a transformer that holds one.
         params: the dataset's section `vqgan`: the networks that the tensors must fit.
-        codebook_size: K.
-        out: the checkpoint to write.
         trust_pickle: unpickle it without restrictions, which lets it run any code.
 
     Raises:
@@ -172,11 +170,7 @@ def _refusal(error: Exception, checkpoint: Path, trust_pickle: bool, trusting: s
 def _fitting(
     wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], network: str, checkpoint: Path
 ) -> dict[str, Tensor]:
-    """The tensors of `state` that `wanted` names, in its types.
-
-    Raises:
-        UserError: names those that are missing or of another shape.
-    """
+    """The tensors of `state` that `wanted` names, in its types; a UserError names those that do not fit."""
     wrong = [f"{name}: missing" for name in wanted if name not in state]
     wrong += [
         f"{name}: {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"

@@ -27,12 +27,9 @@ from vqddm.vqgan.settings import AdversarialParams, VQGANParams
 def adaptive_weight(
     reconstruction_loss: Tensor, generator_loss: Tensor, last_layer: Tensor, accelerator: Accelerator
 ) -> Tensor:
-    """VQ-GAN's weight of the adversarial term: the ratio of both terms' gradients at the last layer.
+    """VQ-GAN's weight of the adversarial term, detached: the ratio of both terms' gradients at the last layer.
 
-    The gradients are those of the whole batch, over all processes.
-
-    Returns:
-        a scalar in [0, 1e4], detached.
+    The gradients are those of the whole batch, over all processes; the weight is in [0, 1e4].
     """
     (wanted,) = torch.autograd.grad(reconstruction_loss, last_layer, retain_graph=True)
     (given,) = torch.autograd.grad(generator_loss, last_layer, retain_graph=True)
@@ -48,12 +45,7 @@ def hinge_loss(real: Tensor, fake: Tensor) -> Tensor:
 class FirstStageRecipe(Recipe):
     """One step trains the first stage on a batch, then the discriminator on the same reconstructions.
 
-    Args:
-        model: its parameters that require gradients are trained.
-        discriminator: all of it is trained.
-        loss: weights of the loss.
-        learning_rate: of the first stage.
-        discriminator_learning_rate: of the discriminator.
+    Of the first stage those parameters are trained that require gradients.
     """
 
     def __init__(
@@ -124,13 +116,7 @@ class FirstStageRecipe(Recipe):
 
 @trains
 def train_vqgan(*, data: Path, params: VQGANParams, codebook_size: int) -> Training:
-    """Train a VQ-GAN from scratch (section 2.2).
-
-    Args:
-        data: `train.npy` of a prepared dataset.
-        params: the dataset's section `vqgan`.
-        codebook_size: capacity K of the codebook.
-    """
+    """Train a VQ-GAN from scratch (section 2.2)."""
     identity = {
         "codebook_size": codebook_size,
         "autoencoder": params.autoencoder.model_dump(mode="json"),

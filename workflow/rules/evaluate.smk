@@ -278,7 +278,7 @@ rule measure_speed:
         benchmarks(of_suite("evaluate/{dataset}_speed"))
     conda:
         ENV
-    threads: workflow.cores  # alone on the machine, so that nothing disturbs the clock
+    threads: lambda wildcards: workflow.cores  # alone on the machine, so that nothing disturbs the clock
     resources:
         **on_gpu(60),
     params:
@@ -306,7 +306,7 @@ rule cost:
         benchmarks(of_suite("evaluate/cost"))
     conda:
         ENV
-    threads: workflow.cores  # alone on the machine, so that nothing disturbs the clock
+    threads: lambda wildcards: workflow.cores  # alone on the machine, so that nothing disturbs the clock
     resources:
         **on_gpu(240, 32000),
     params:

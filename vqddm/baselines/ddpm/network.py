@@ -15,12 +15,7 @@ from vqddm.prior.diffusion import strided_timesteps
 
 
 class DDPM(nn.Module):
-    """The network of DDPM: the noise in images (B, 3, H, W) at timesteps 0..T-1.
-
-    Args:
-        resolution: H and W in pixels.
-        params: widths of the levels and what else the network needs.
-    """
+    """The network of DDPM: the noise in images (B, 3, H, W), H = W = `resolution`, at timesteps 0..T-1."""
 
     def __init__(self, resolution: int, params: DDPMParams) -> None:
         from diffusers import UNet2DModel  # takes seconds, which only who builds this network should wait

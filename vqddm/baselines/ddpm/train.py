@@ -18,10 +18,7 @@ from vqddm.training import Training, trains
 class DDPMRecipe(NetworkRecipe):
     """One step of DDPM's training: the squared error of the predicted noise (its Eq. 14).
 
-    Args:
-        resolution: height and width of the images.
-        params: network, noise, Adam's learning rate, EMA and what else the result depends on.
-        device: where the averaged weights live.
+    The averaged weights live on `device`.
     """
 
     def __init__(self, resolution: int, params: DDPMParams, device: torch.device) -> None:
@@ -50,12 +47,7 @@ class DDPMRecipe(NetworkRecipe):
 
 @trains
 def train_ddpm(*, data: Path, params: DDPMParams) -> Training:
-    """Train the pixel diffusion on the images of a split.
-
-    Args:
-        data: `train.npy` of a prepared dataset.
-        params: the dataset's section `ddpm`.
-    """
+    """Train the pixel diffusion on the images of a split."""
     images = load_split(data)
     about = {
         "kind": "ddpm",

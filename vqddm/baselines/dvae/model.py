@@ -10,12 +10,7 @@ from vqddm.vqgan.settings import AutoencoderParams
 
 
 class DVAE(nn.Module):
-    """Images in [-1, 1] to code maps and back; the encoder and decoder are those of the VQ-GAN.
-
-    Args:
-        params: encoder and decoder.
-        codebook_size: K.
-    """
+    """Images in [-1, 1] to maps of K codes and back; the encoder and decoder are those of the VQ-GAN."""
 
     def __init__(self, params: AutoencoderParams, codebook_size: int) -> None:
         super().__init__()

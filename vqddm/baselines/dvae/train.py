@@ -47,14 +47,7 @@ class DVAERecipe(NetworkRecipe):
 
 @trains
 def train_dvae(*, data: Path, autoencoder: AutoencoderParams, params: DVAEParams, codebook_size: int) -> Training:
-    """Train a discrete VAE with Gumbel-softmax.
-
-    Args:
-        data: `train.npy` of a prepared dataset.
-        autoencoder: encoder and decoder: the section `vqgan.autoencoder`.
-        params: the dataset's section `dvae`.
-        codebook_size: capacity K of the codebook.
-    """
+    """Train a discrete VAE with Gumbel-softmax."""
     about = {
         "kind": "dvae",
         "codebook_size": codebook_size,

@@ -50,11 +50,7 @@ class Block(nn.Module):
 
 
 class CodeTransformer(nn.Module):
-    """p(z_i | z_<i) for a window of `params.window` x `params.window` codes.
-
-    Args:
-        codebook_size: K.
-        params: layers, width, heads, window.
+    """p(z_i | z_<i) for a window of `params.window` x `params.window` codes, each one of K.
 
     Raises:
         UserError: the heads do not divide the width.

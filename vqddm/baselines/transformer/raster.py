@@ -43,7 +43,7 @@ def complete_codes(
     generator: torch.Generator,
     tick: Callable[[], object] = lambda: None,
 ) -> Tensor:
-    """Draw what is not given, code by code; the given codes come back unchanged.
+    """Draw what is not given, code by code: int64 (B, h, w); the given codes come back unchanged.
 
     A code sees what stands before it in raster order, given or drawn, and nothing after it. With nothing given this is
     sampling.
@@ -56,9 +56,6 @@ def complete_codes(
         temperature: divides the logits.
         generator: the only source of randomness, on the device of `codes`.
         tick: called after each code.
-
-    Returns:
-        int64 (B, h, w).
     """
     found, given = codes.clone(), given.expand(codes.shape)
     height, width = codes.shape[1:]

@@ -17,12 +17,7 @@ from vqddm.vqgan.codec import read_codes
 
 
 class TransformerRecipe(NetworkRecipe):
-    """One step of the transformer's training: cross-entropy of every code given those before it.
-
-    Args:
-        codebook_size: K.
-        params: network, AdamW's learning rate and what else the result depends on.
-    """
+    """One step of the transformer's training: cross-entropy of every code given those before it."""
 
     def __init__(self, codebook_size: int, params: TransformerParams) -> None:
         transformer = CodeTransformer(codebook_size, params)
@@ -57,12 +52,7 @@ class TransformerRecipe(NetworkRecipe):
 
 @trains
 def train_transformer(*, codes: Path, params: TransformerParams, codebook_size: int) -> Training:
-    """Train the autoregressive transformer prior on the code maps of a first stage.
-
-    Args:
-        codes: code maps of the training images, uint16 (N, h, w).
-        params: the dataset's section `transformer`.
-        codebook_size: capacity K of the codebook.
+    """Train the autoregressive transformer prior on the code maps of a first stage, uint16 (N, h, w).
 
     Raises:
         UserError: codes that are not code maps of this codebook or are smaller than the window.

@@ -14,10 +14,6 @@ class VQVAE2(nn.Module):
 
     The bottom map has the VQ-GAN's latent size (h, w), the top map half of it. An image's codes are one row: the
     bottom map's, in [0, K), then the top map's, in [K, 2 K), so that a code of either codebook has one number.
-
-    Args:
-        params: encoder and decoder.
-        codebook_size: K of each of the two codebooks.
     """
 
     def __init__(self, params: AutoencoderParams, codebook_size: int) -> None:

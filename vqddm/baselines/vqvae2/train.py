@@ -38,14 +38,7 @@ class VQVAE2Recipe(NetworkRecipe):
 
 @trains
 def train_vqvae2(*, data: Path, autoencoder: AutoencoderParams, params: VQVAE2Params, codebook_size: int) -> Training:
-    """Train a VQ-VAE-2.
-
-    Args:
-        data: `train.npy` of a prepared dataset.
-        autoencoder: encoder and decoder: the section `vqgan.autoencoder`.
-        params: the dataset's section `vqvae2`.
-        codebook_size: capacity K of the codebook, of each of the two.
-    """
+    """Train a VQ-VAE-2, each of whose two codebooks has the capacity K."""
     about = {
         "kind": "vqvae2",
         "codebook_size": codebook_size,

@@ -33,7 +33,6 @@ def judge(plan: Plan, root: Path) -> pd.DataFrame:
     """One row for each claim: `id`, `claim`, `place`, `measured`, `verdict`, `rule`, `evidence` (files read).
 
     Args:
-        plan: the suite.
         root: the suite's results folder; what was not measured there makes a claim not testable.
 
     Raises:
@@ -61,8 +60,6 @@ def claims(plan: Plan, root: Path, out: Path) -> None:
     """Judge every claim and write `out`.csv, and `out`.md with a sentence on what their spread is.
 
     Args:
-        plan: the suite.
-        root: the suite's results folder.
         out: path without suffix.
     """
     found = judge(plan, root)

@@ -110,14 +110,11 @@ def floor(metrics: Metrics, dataset: str) -> str:
 
 
 def above(*terms: tuple[float, dict[str, Any]]) -> tuple[bool, str]:
-    """Whether a weighted sum of distances is above 0 beyond its spread, and where it lies in words.
+    """Whether a sum of measured distances, each with its weight, is above 0 beyond its spread, and where it lies.
 
     Beyond means by more than twice the weighted deviations in quadrature. They are the Fréchet distance's own over
     independent draws; where there was one draw only, the sum of the KIDs must be above 0 too, by more than twice
     their deviations over subsets.
-
-    Args:
-        terms: each a weight and a distance as it was measured.
 
     Raises:
         UserError: they were measured with different feature networks.

@@ -38,10 +38,7 @@ def draw(number: int, *, plan: Plan, root: Path, out: Path, evaluation: Path = P
 
     Args:
         number: in the paper.
-        plan: the suite's description.
-        root: the suite's results folder.
         out: path without suffix; .png and .pdf are written.
-        evaluation: the folder `evaluation`, which holds the suites' arrays.
 
     Raises:
         UserError: no such figure, or a file that it reads is missing or damaged (the message names it).

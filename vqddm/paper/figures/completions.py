@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vqddm.paper.figures.files import read_arrays
+from vqddm.artifacts import read_arrays
 from vqddm.paper.figures.pictures import fitted, hatched
 
 GIVEN = {

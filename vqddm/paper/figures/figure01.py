@@ -135,10 +135,7 @@ def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
 
 
 def draw_operations(
-    reported: Sequence[Blob],
-    measured: Mapping[str, Sequence[Blob]],
-    distance_name: str,
-    left_out: Sequence[str],
+    reported: Sequence[Blob], measured: Mapping[str, Sequence[Blob]], distance_name: str, left_out: Sequence[str]
 ) -> Figure:
     """Figure 1: distance against operations; the blobs' areas grow with the number of parameters.
 
@@ -146,7 +143,6 @@ def draw_operations(
         reported: the paper's rows, in its own units.
         measured: this suite's rows for the title of each dataset, numbered and listed below: MACs of a whole image,
             and a distance that may have another name.
-        distance_name: name of the measured distance.
         left_out: reported methods without operations or parameters.
     """
     above, below = _words_of_operations(distance_name, left_out)

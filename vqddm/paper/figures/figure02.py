@@ -7,8 +7,9 @@ from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from vqddm.artifacts import read_arrays
 from vqddm.paper.figures import style
-from vqddm.paper.figures.files import Files, read_arrays
+from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.pictures import cell_side, draw_sheet, fitted
 from vqddm.paper.figures.record import PaperFigure
 
@@ -71,10 +72,7 @@ def _arrow(figure: Figure, start: tuple[float, float], end: tuple[float, float],
     axes.set(xlim=(0, style.WIDTH), ylim=(height, 0))
     axes.set_axis_off()
     axes.annotate(
-        "",
-        end,
-        start,
-        arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.1, "shrinkA": 0, "shrinkB": 0},
+        "", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 1.1, "shrinkA": 0, "shrinkB": 0}
     )
 
 

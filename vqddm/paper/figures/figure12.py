@@ -2,8 +2,9 @@
 
 from matplotlib.figure import Figure
 
+from vqddm.artifacts import read_arrays
 from vqddm.paper.figures import style
-from vqddm.paper.figures.files import Files, read_arrays
+from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.pictures import beside, cell_side, draw_sheet, fitted
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.figures.sheets import GAP

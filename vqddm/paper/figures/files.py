@@ -3,29 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
-
-import numpy as np
 
 from vqddm.artifacts import UserError, read_json
 from vqddm.paper.plan import Name, Plan, PlannedDataset, Role
-
-
-def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
-    """These arrays of one `.npz`.
-
-    Raises:
-        UserError: the file is missing, damaged, cut short or lacks an array.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; build it with `snakemake --cores all {path}`") from None
-    except KeyError as error:
-        raise UserError(f"{path}: lacks an array ({error.args[0]}); delete it and build it again") from None
-    except (ValueError, EOFError, OSError, BadZipFile) as error:
-        raise UserError(f"{path}: not a whole .npz file ({error}); delete it and build it again") from None
 
 
 def measured_distance(path: Path) -> dict[str, Any]:
@@ -37,8 +17,7 @@ def measured_distance(path: Path) -> dict[str, Any]:
     value = read_json(path)
     if "distance" not in value:
         raise UserError(f"{path}: holds no distance; delete it and build it again")
-    found: dict[str, Any] = value["distance"]
-    return found
+    return value["distance"]
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from vqddm.artifacts import UserError
-from vqddm.paper.figures.files import Files, read_arrays
+from vqddm.artifacts import UserError, read_arrays
+from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.sheets import Row, draw_rows
 from vqddm.paper.names import first_stage_label
 from vqddm.paper.plan import paper_rows

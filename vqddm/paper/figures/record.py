@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
 from matplotlib.figure import Figure
 
 from vqddm.paper.figures.files import Files
-from vqddm.paper.figures.style import placeholder, save, styled
+from vqddm.paper.figures.style import STYLE, placeholder, save
 from vqddm.paper.plan import Plan, Role
 from vqddm.paper.reported import captions
 
@@ -41,7 +42,7 @@ class PaperFigure:
 
     def draw(self, plan: Plan, root: Path, evaluation: Path, out_stem: Path) -> None:
         """Draw it into `out_stem`.png and `out_stem`.pdf (`vqddm.paper.figures.draw`)."""
-        with styled():
+        with matplotlib.rc_context(STYLE):
             if plan.role(self.role):
                 drawn = self.compose(Files(plan, root, evaluation, self.role))
             else:

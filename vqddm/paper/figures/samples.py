@@ -17,8 +17,7 @@ def sample_files(files: Files) -> list[Path]:
 def sample_rows(files: Files, lines: int, wanted: int = 0, letter: str = "") -> tuple[list[Row], int, int]:
     """Rows of samples under one heading, from sample number `wanted` on, or earlier if too few would remain.
 
-    Returns:
-        the rows, the number of the first sample shown, the number of samples shown.
+    With the number of the first sample that is shown, and how many are.
     """
     path, metric = sample_files(files)
     samples, measured = read_array(path), read_json(metric)

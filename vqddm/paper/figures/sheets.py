@@ -31,12 +31,9 @@ class Absent:
 def draw_rows(
     rows: Sequence[Row], words: str, titles: Sequence[str] = (), side: int | None = None, absent: Absent | None = None
 ) -> Figure:
-    """Rows of pictures, all of one size.
+    """Rows of pictures, all of one size, from top to bottom; titles above the columns, words below.
 
     Args:
-        rows: from top to bottom.
-        words: below the pictures.
-        titles: above the columns.
         side: pixels of a cell; None fills the width.
         absent: a column at the right that holds only words.
     """

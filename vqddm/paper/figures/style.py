@@ -1,7 +1,6 @@
 """One quiet look for all figures, and how they are written: PNG for the page and PDF, both deterministic."""
 
 import textwrap
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +51,6 @@ STYLE: Any = {  # matplotlib's type of its settings lists every name
     "savefig.dpi": DPI,
     "text.hinting": "none",
 }
-
-
-def styled() -> AbstractContextManager[None]:
-    """The look above, for as long as a figure is drawn and written."""
-    return matplotlib.rc_context(STYLE)
 
 
 def new_figure(width: int, height: int) -> Figure:

@@ -17,8 +17,6 @@ def write(name: str, *, plan: Plan, root: Path, out: Path) -> None:
 
     Args:
         name: table1, table2, table3, likelihood, speed or inpainting.
-        plan: the suite's description.
-        root: the suite's results folder.
         out: path without suffix; .csv, .md and .tex are written.
 
     Raises:

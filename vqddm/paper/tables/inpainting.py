@@ -15,9 +15,8 @@ MEANS = ("agreement", "chance", "seam_gap")
 def gather(metrics: Metrics) -> pd.DataFrame:
     """One row for each dataset, mask and method that completes and is trained.
 
-    Returns:
-        Each mean beside half the width of its 95 % interval over pictures (`…_half`); `…_minus` are the paired
-        differences, a baseline's less VQ-DDM's. A dataset without measured completions has one row without mask.
+    Each mean beside half the width of its 95 % interval over pictures (`…_half`); `…_minus` are the paired differences,
+    a baseline's less VQ-DDM's. A dataset without measured completions has one row without mask.
     """
     rows: list[dict[str, Any]] = []
     for dataset, planned in metrics.plan.datasets.items():

@@ -17,8 +17,7 @@ SECONDS_PER_HOUR = 3600
 def gather(metrics: Metrics) -> pd.DataFrame:
     """Hours for 50k images: the paper's three, then ours at each number of sampling steps.
 
-    Returns:
-        Columns `seconds_per_step`, `seconds_decode` and `seconds_per_image` are of one image.
+    Columns `seconds_per_step`, `seconds_decode` and `seconds_per_image` are of one image.
     """
     paper = reported()["speed"]
     rows: list[dict[str, Any]] = [

@@ -15,9 +15,8 @@ from vqddm.paper.tables.record import Table
 def gather(metrics: Metrics) -> pd.DataFrame:
     """One row for each role and row of Table 1, and for each first stage that the paper has no row for.
 
-    Returns:
-        Columns `reported_*` (the paper's) and measured ones; usages are fractions, `why` says why a row has no
-        measured number.
+    Columns `reported_*` (the paper's) and measured ones; usages are fractions, `why` says why a row has no measured
+    number.
     """
     rows = [*_role_rows(metrics, "celebahq"), *_role_rows(metrics, "imagenet")]
     church = metrics.plan.role("lsun_church")

@@ -19,9 +19,8 @@ def gather(metrics: Metrics) -> pd.DataFrame:
 
     The dataset in the role of CelebA-HQ fills Table 2.
 
-    Returns:
-        Columns `reported_*`, `paper_*` (operations worked out from what the paper prints), `counted_*` (networks of
-        the same size, counted here in full) and measured ones. Operations are multiply-accumulates.
+    Columns `reported_*`, `paper_*` (operations worked out from what the paper prints), `counted_*` (networks of the
+    same size, counted here in full) and measured ones. Operations are multiply-accumulates.
     """
     plan = metrics.plan
     main, church = plan.roles.celebahq, plan.role("lsun_church")

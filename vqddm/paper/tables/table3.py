@@ -20,9 +20,8 @@ def gather(metrics: Metrics) -> pd.DataFrame:
 
     The suite's is that of the main dataset's first prior.
 
-    Returns:
-        Columns `network` (`paper` or the suite's), `part`, `name`, channels, kernel, and `parameters` (only in the
-        rows named `(all)`).
+    Columns `network` (`paper` or the suite's), `part`, `name`, channels, kernel, and `parameters` (only in the rows
+    named `(all)`).
     """
     sizes = {"paper": (metrics.read("paper_counts") or {}).get(PAPER_CODEBOOK)}
     sizes["suite"] = metrics.read("counts", metrics.plan.roles.celebahq, method="prior")
