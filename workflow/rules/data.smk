@@ -8,8 +8,9 @@ def source(wildcards):
 
 def readers(wildcards):
     """Processes that prepare it: several where it is read from files or drawn large (19 ms a face at 256 px)."""
+    large = in_dataset(wildcards, "data.resolution") >= 128
     count = source(wildcards).readers
-    return 12 if count == 1 and in_dataset(wildcards, "data.resolution") >= 128 else count
+    return 12 if large and count == 1 else count
 
 
 rule prepare_data:
