@@ -64,19 +64,10 @@ wildcard_constraints:
     steps=r"\d+",
 
 
-def logs(name):
-    """Where a job's output goes."""
-    return f"logs/{name}.log"
-
-
-def benchmarks(name):
-    """Where Snakemake writes a job's time and memory."""
-    return f"benchmarks/{name}.tsv"
-
-
-def of_suite(name):
-    """The same for jobs that depend on the suite."""
-    return f"{PARAMS.suite}/{name}"
+# Where a job's output goes, and its time and memory; the names of jobs that depend on the suite begin with it.
+logs = "logs/{}.log".format
+benchmarks = "benchmarks/{}.tsv".format
+of_suite = f"{PARAMS.suite}/{{}}".format
 
 
 def code(*entries):
@@ -100,9 +91,8 @@ def reads(*keys):
     return mark
 
 
-def of_wildcards(name):
-    """A name that may be a function of the wildcards, as such a function."""
-    return name if callable(name) else lambda wildcards: name
+# A name that may be a function of the wildcards, as such a function.
+of_wildcards = lambda name: name if callable(name) else lambda wildcards: name
 
 
 def keys_of(section):
@@ -198,9 +188,8 @@ JOB_MINUTES = max(1, round(60 * SITE.hours))
 RETRIES = SITE.tries - 1 if workflow.is_main_process else 0
 
 
-def growing(megabytes):
-    """So much memory, and as much again in each further try: a job that ran out of it gets more."""
-    return lambda wildcards, attempt: megabytes * attempt
+# So much memory, and as much again in each further try: a job that ran out of it gets more.
+growing = lambda megabytes: lambda wildcards, attempt: megabytes * attempt
 
 
 def on_cpu(minutes, megabytes=16000):
@@ -238,11 +227,10 @@ def training_on(name):
     return {**on_gpu(), **{resource: asked(resource) for resource in shared}}
 
 
-def weights(*names):
-    """The fetched weights of published networks."""
-    return [f"data/weights/checkpoints/{WEIGHTS[name].file}" for name in names]
-
-
+# The fetched weights of published networks.
+weights = lambda *names: [
+    f"data/weights/checkpoints/{WEIGHTS[name].file}" for name in names
+]
 FEATURE_WEIGHTS = weights("inception") if SUITE.evaluate.features == "inception" else []
 
 

@@ -1,16 +1,16 @@
 """Step `data`: one array file per dataset and split."""
 
-
-def source(wildcards):
-    """The record of the wildcards' source of pictures."""
-    return SOURCES[in_dataset(wildcards, "data.source")]
+# The record of the wildcards' source of pictures.
+source = lambda wildcards: SOURCES[in_dataset(wildcards, "data.source")]
 
 
-def readers(wildcards):
-    """Processes that prepare it: several where it is read from files or drawn large (19 ms a face at 256 px)."""
-    large = in_dataset(wildcards, "data.resolution") >= 128
-    count = source(wildcards).readers
-    return 12 if large and count == 1 else count
+# Processes that prepare it: several where it is read from files or drawn large (19 ms a face at 256 px).
+readers = lambda wildcards: (
+    12
+    if in_dataset(wildcards, "data.resolution") >= 128
+    and source(wildcards).readers == 1
+    else source(wildcards).readers
+)
 
 
 rule prepare_data:
@@ -30,7 +30,7 @@ rule prepare_data:
         ENV
     threads: readers
     resources:
-        **on_cpu(600, 4000),
+        **{**on_cpu(600, 4000), "cpus_per_task": readers},
     params:
         data=section("data"),
     shell:

@@ -6,24 +6,18 @@ METRIC_ON_PIXELS = f"{METRICS}/{{dataset}}/{PIXELS}"
 COMPLETED = f"{EVALUATION}/{{first_stage}}/{{method}}_inpainting.npz"
 
 
-def main_prior(wildcards):
-    """The first stage whose prior the figures show."""
-    return in_dataset(wildcards, "priors")[0]
-
-
-def timed_beside(wildcards):
-    """The methods that are timed beside the prior; `commands` has the option of `evaluate speed` for each."""
-    trained = in_dataset(wildcards, "methods")
-    return [METHODS[name] for name in trained if "speed" in METHODS[name].commands]
-
-
-def timed_checkpoints(wildcards):
-    """Their checkpoints."""
-    about = PARAMS.datasets[wildcards.dataset]
-    return [
-        f"models/{wildcards.dataset}/{about.stages(method.name)[0]}/{method.name}.safetensors"
-        for method in timed_beside(wildcards)
-    ]
+# The first stage whose prior the figures show.
+main_prior = lambda wildcards: in_dataset(wildcards, "priors")[0]
+# The methods that are timed beside its prior, and their checkpoints.
+timed_beside = lambda wildcards: [
+    METHODS[name]
+    for name in in_dataset(wildcards, "methods")
+    if "speed" in METHODS[name].commands
+]
+timed_checkpoints = lambda wildcards: [
+    f"models/{wildcards.dataset}/{in_dataset(wildcards, 'stages')(about.name)[0]}/{about.name}.safetensors"
+    for about in timed_beside(wildcards)
+]
 
 
 rule extract_features:

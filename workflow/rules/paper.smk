@@ -18,9 +18,8 @@ RECORDS = [
 ]
 
 
-def measured(paths):
-    """Paths under the suite's results folder as rules name them."""
-    return [f"{RESULTS}/{path}" for path in paths]
+# Paths under the suite's results folder as rules name them.
+measured = lambda paths: [f"{RESULTS}/{path}" for path in paths]
 
 
 rule table:
@@ -157,22 +156,16 @@ rule so_far:
 
 
 # One target for each artefact.
-for name in TABLES:
+for name, file in [
+    *((name, f"tables/{name}.csv") for name in TABLES),
+    *((f"figure{number}", f"figures/figure{number}.png") for number in FIGURES),
+]:
 
     rule:
         name:
             name
         input:
-            f"{RESULTS}/tables/{name}.csv",
-
-
-for number in FIGURES:
-
-    rule:
-        name:
-            f"figure{number}"
-        input:
-            f"{RESULTS}/figures/figure{number}.png",
+            f"{RESULTS}/{file}",
 
 
 rule claims:

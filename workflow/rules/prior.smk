@@ -9,26 +9,17 @@ ON_PIXELS = f"models/{{dataset}}/{PIXELS}/{{method}}"
 SAMPLES = f"{EVALUATION}/{{first_stage}}/{{method}}_samples_{{steps}}.npy"
 
 
-def method(wildcards):
-    """The record of the wildcards' method; its section of params.yaml bears its name."""
-    return METHODS[wildcards.method]
-
-
-def command(work):
-    """The command of the wildcards' method for some kind of work."""
-    return lambda wildcards: method(wildcards).commands[work]
-
-
-def steps_option(wildcards):
-    """A method that has no choice of its steps is told none."""
-    return f"--steps {wildcards.steps}" if method(wildcards).strided else ""
-
-
-def decoded(entry):
-    """The code of `entry` for the wildcards' method and the first stage that decodes what it draws."""
-    return lambda wildcards: code(
-        entry, method(wildcards).load, kind_of(wildcards.first_stage).model
-    )
+# The record of the wildcards' method, whose section of params.yaml bears its name, and its command for some work.
+method = lambda wildcards: METHODS[wildcards.method]
+command = lambda work: lambda wildcards: method(wildcards).commands[work]
+# A method that has no choice of its steps is told none.
+steps_option = lambda wildcards: (
+    f"--steps {wildcards.steps}" if method(wildcards).strided else ""
+)
+# The code of an entry for the wildcards' method and the first stage that decodes what it draws.
+decoded = lambda entry: lambda wildcards: code(
+    entry, method(wildcards).load, kind(wildcards).model
+)
 
 
 rule train_on_codes:

@@ -1,11 +1,7 @@
 """Step `vqgan`: trained first stages, the VQ-GAN and the other codebooks that it is compared with."""
 
-
-def kind(wildcards):
-    """The kind of the wildcards' first stage; its section of params.yaml bears its name."""
-    return kind_of(wildcards.first_stage)
-
-
+# The kind of the wildcards' first stage, whose section of params.yaml bears its name.
+kind = lambda wildcards: kind_of(wildcards.first_stage)
 TRAINED_KINDS = [about for about in FIRST_STAGES.values() if about.train]
 IMPORTED = [name for name, about in PARAMS.datasets.items() if about.vqgan.pretrained]
 
