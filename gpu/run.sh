@@ -5,7 +5,7 @@
 #
 # Tests marked gpu, a benchmark, the paper's cost, then the suite, the most telling parts first. Each part ends in time; one
 # that fails is told and does not stop the rest. What is finished is packed into FOLDER before the minutes are over. Called
-# again it goes on where it was, in VQDDM_SCRATCH (/tmp/vqddm-gpu). --rehearse: on the CPU, two steps of each training.
+# again it goes on where it was, in VQDDM_SCRATCH (./gpu-scratch). --rehearse: on the CPU, two steps of each training.
 # --smoke: before the suite, its chain with two steps of each training, in a folder of its own. --probe: the VQ-GAN at several
 # learning rates. Where the kit holds a benchmark.csv of this kind of card, the lengths of the trainings are taken from it.
 # Settings that may be changed at the last minute: seconds of the trainings and of sampling, in the four lines below.
@@ -18,7 +18,7 @@ RESERVE=${RESERVE:-35} # to pack
 
 KIT=$(cd "$(dirname "$0")" && pwd)
 PYTHON=$(command -v "${PYTHON:-python3}")
-SCRATCH=${VQDDM_SCRATCH:-/tmp/vqddm-gpu}
+SCRATCH=${VQDDM_SCRATCH:-$PWD/gpu-scratch}
 MINUTES=8 OUT=$PWD/gpu-out REHEARSE="" SMOKE="" PROBE="" SKIP=""
 while (($#)); do
     case $1 in
