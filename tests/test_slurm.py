@@ -136,6 +136,14 @@ class Trial:
     def text(self) -> str:
         return (self.folder / "said.txt").read_text()
 
+    def log(self) -> str:
+        """What the job's log says; nothing while the last try's is taken away and the next has said nothing yet."""
+        file = self.folder / LOG
+        try:
+            return file.read_text()
+        except FileNotFoundError:
+            return ""
+
     def ends_well(self) -> str:
         """The run ends with the undisturbed one's tables; what the last try's log says."""
         assert self.snakemake.wait(timeout=240) == 0, self.text()[-3000:]
@@ -143,7 +151,7 @@ class Trial:
         done = run(self.folder, "--cores", "2", "table2", "likelihood")
         assert done.returncode == 0, done.stderr[-3000:]
         assert tables(self.folder) == tables(self.undisturbed)
-        return (self.folder / LOG).read_text()
+        return self.log()
 
 
 @pytest.fixture
@@ -226,7 +234,7 @@ def test_snakemake_killed_and_started_while_its_job_trains(trial: Trial) -> None
     os.killpg(trial.snakemake.pid, signal.SIGKILL)
     assert run(trial.folder, "--unlock").returncode == 0
     trial.start()
-    trial.until(lambda: "waiting for its end" in (trial.folder / LOG).read_text())
+    trial.until(lambda: "waiting for its end" in trial.log())
     os.kill(trial.training(), signal.SIGCONT)
     assert "taken from" in trial.ends_well(), "the second takes what the first finished"
     assert f"scancel {orphan}" in trial.text()
