@@ -254,30 +254,26 @@ def test_an_experiment_with_another_parameter_leaves_a_readable_params_yaml(rest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("presets.tiny.transformer.training.steps", 3), ("datasets.tinyfaces.prior.learning_rate", 0.003)],
-)
-def test_an_experiment_reaches_a_preset_and_a_datasets_own_key(
-    restored: Path, tmp_path: Path, key: str, value: float
-) -> None:
-    """With `-S`: only what is given the changed section is to be made, and `dvc params diff` shows the key."""
+def test_an_experiment_reaches_a_preset_and_a_datasets_own_key(restored: Path, tmp_path: Path) -> None:
+    """With `-S`: only what is given a changed section is to be made, and `dvc params diff` shows the key."""
     fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
     git(fresh, "config", "user.name", "test")
     git(fresh, "config", "user.email", "test@example.org")
-    jobs = read_dag(root=fresh)
-    given = {job.name for job in jobs if any(f"{key}.".startswith(f"{k}.") for k in job.keys)}
-    trained = {name for name in given if name.startswith("train_")}
-    stage = min(trained)
-    run(fresh, "dvc", "exp", "run", "--single-item", "-S", f"{key}={value}", stage)
-    assert key in run(fresh, "dvc", "params", "diff")
-    makes = next(job for job in jobs if job.name == stage).outputs[0]
-    settings = describe_checkpoint(fresh / makes)["params"]
-    for part in key.split(".")[3:]:
-        settings = settings[part]
-    assert settings == value
-    assert changes(fresh).keys() >= trained - {stage}
-    assert not changes(fresh).keys() & {job.name for job in jobs if job.rule.startswith("train_")} - trained
+    own = {"presets.tiny.transformer.training.steps": 3, "datasets.tinyfaces.prior.learning_rate": 0.003}
+    jobs = [job for job in read_dag(root=fresh) if job.rule.startswith("train_")]
+    given = {key: {job.name for job in jobs if any(f"{key}.".startswith(f"{k}.") for k in job.keys)} for key in own}
+    stages = [min(names) for names in given.values()]
+    changing = [word for key, value in own.items() for word in ("-S", f"{key}={value}")]
+    run(fresh, "dvc", "exp", "run", "--single-item", *changing, *stages)
+    shown = run(fresh, "dvc", "params", "diff")
+    for (key, value), stage in zip(own.items(), stages, strict=True):
+        assert key in shown
+        (checkpoint,) = [job.outputs[0] for job in jobs if job.name == stage]
+        settings = describe_checkpoint(fresh / checkpoint)["params"]
+        for part in key.split(".")[3:]:
+            settings = settings[part]
+        assert settings == value
+    assert changes(fresh).keys() & {job.name for job in jobs} == set().union(*given.values()) - {*stages}
 
 
 @pytest.mark.slow
