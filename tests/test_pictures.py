@@ -161,6 +161,16 @@ def test_names_that_are_no_text_are_read_and_told_in_one_line(tmp_path: Path) ->
         prepare(params(tmp_path / "own", resolution=8), tmp_path / "out", workers=2)
 
 
+def test_a_place_that_may_not_be_looked_into_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refused)  # root may read all
+    for look in (lambda: require_original("imagenet", tmp_path), lambda: find_pictures(tmp_path, 1)):
+        with pytest.raises(UserError, match=rf"{tmp_path}: cannot be read \(Permission denied\)"):
+            look()
+
+
 # Bad pictures
 
 
@@ -489,7 +499,9 @@ def test_a_transparent_value_is_laid_on_white_at_every_depth(tmp_path: Path) -> 
     colours[0, :2] = [0x1234, 0x5678, 0x9ABC], [0x1234, 0x5678, 0x9ABD]
     wanted = (colours >> 8).astype(int)
     wanted[0, 0] = 255
-    shows(tmp_path, png_rows(colours, 16, 2, chunk(b"tRNS", bytes.fromhex("123456789abc"))), wanted)
+    chunks = [chunk(b"tRNS", bytes.fromhex("123456789abc")), chunk(b"iCCP", b"key\0\7")]
+    shows(tmp_path, png_rows(colours, 16, 2, chunks[0]), wanted)
+    shows(tmp_path, png_rows(colours, 16, 2, *chunks), wanted)  # read again, without the broken profile
     bytes_ = PIXELS[..., 0].copy()
     shows(tmp_path, png_rows(bytes_, 8, 0, chunk(b"tRNS", bytes([0, 5]))), np.where(bytes_ == 5, 255, bytes_))
     for bits in (1, 2, 4):

@@ -52,7 +52,7 @@ def in_zip(path: Path) -> list[Picture]:
         if goal not in expected:
             problems.append(f"{Picture(path, link.filename)}: a link to {goal}, which the archive does not hold so")
     if problems:
-        raise UserError(listed(f"entries cannot be read; {UNPACKED}:", [f"{why}; {UNPACKED}" for why in problems]))
+        raise UserError(listed(f"entries of {path} cannot be read:", [f"{why}; {UNPACKED}" for why in problems]))
     return [Picture(path, name) for name in taken]
 
 

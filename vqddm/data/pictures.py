@@ -3,6 +3,7 @@
 Each is cropped to its central square and resized. The paper's three datasets and the user's own pictures come this way.
 """
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -72,13 +73,14 @@ def require_original(source: str, path: Path) -> None:
         UserError: nothing is there, or nothing that can be read; says what should be and where it is to be had.
     """
     known = ORIGINALS[source]
-    if not (path.is_file() or (path.is_dir() and _names(path))):
-        raise UserError(
-            f"{path}: {known.title} is not here (nothing was started). Put or link there {known.expected}; "
-            f"{known.origin}. Another place: the dataset's `data.path` in params.yaml"
-        )
-    if next(_pictures_in(path, known), None) is None:
-        raise UserError(f"{path}: 0 pictures (nothing was started){_advice(path, known)}")
+    with _readable():
+        if not (path.is_file() or (path.is_dir() and any(path.iterdir()))):
+            raise UserError(
+                f"{path}: {known.title} is not here (nothing was started). Put or link there {known.expected}; "
+                f"{known.origin}. Another place: the dataset's `data.path` in params.yaml"
+            )
+        if next(_pictures_in(path, known), None) is None:
+            raise UserError(f"{path}: 0 pictures (nothing was started){_advice(path, known)}")
 
 
 def find_pictures(path: Path, needed: int, known: Original | None = None) -> list[Picture]:
@@ -91,7 +93,8 @@ def find_pictures(path: Path, needed: int, known: Original | None = None) -> lis
     Raises:
         UserError: no such place, not a whole archive, fewer pictures than `needed` or more than the dataset has.
     """
-    found = sorted(_pictures_in(path, known), key=partial(_name, path))
+    with _readable():
+        found = sorted(_pictures_in(path, known), key=partial(_name, path))
     if known and known.only:
         found = [picture for picture in found if known.only in _name(path, picture).split("/")] or found
     if len(found) < needed:
@@ -124,18 +127,20 @@ def _name(root: Path, picture: Picture) -> str:
     return picture.key if isinstance(picture.key, str) else picture.place.relative_to(root).as_posix()
 
 
-def _names(folder: Path) -> list[str]:
-    """The sorted names in a folder."""
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what the file system refuses in the block into a UserError."""
     try:
-        return sorted(entry.name for entry in folder.iterdir())
+        yield
     except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror}); make it readable") from None
+        where = shown(os.fsdecode(error.filename or "pictures"))
+        raise UserError(f"{where}: cannot be read ({error.strerror}); make it readable") from None
 
 
 def _advice(path: Path, known: Original | None) -> str:
     """What else to do where pictures are missing: archives to unpack, the layout of a known dataset."""
-    names = _names(path) if path.is_dir() else []
-    archives = [shown(name) for name in names if Path(name).suffix.lower() in ARCHIVES and (path / name).is_file()]
+    entries = sorted(path.iterdir()) if path.is_dir() else []
+    archives = [shown(entry.name) for entry in entries if entry.suffix.lower() in ARCHIVES and entry.is_file()]
     unpack = f"; unpack there first {_first(archives)}" if archives else ""
     return unpack + (f"; expected: {known.expected}" if known else "")
 
@@ -157,8 +162,8 @@ def _lmdb_folder(path: Path, known: Original | None) -> Path | None:
     """The folder of an LMDB: `path` itself or, for a known dataset, the one in it; of several that for training."""
     if (path / "data.mdb").is_file():
         return path
-    names = [name for name in _names(path) if not passed_over([name])] if known else []
-    nested = [path / name for name in names if (path / name / "data.mdb").is_file()]
+    folders = sorted(entry for entry in path.iterdir() if not passed_over([entry.name])) if known else []
+    nested = [folder for folder in folders if (folder / "data.mdb").is_file()]
     nested = [folder for folder in nested if "train" in folder.name] or nested
     if len(nested) > 1:
         several = _first([folder.name for folder in nested])
