@@ -30,7 +30,7 @@ GREY_LEVELS = {"L;2": 85, "L;4": 17}  # PNG's greys of 2 and 4 bits: steps betwe
 def decode(picture: Picture) -> Image.Image:
     """A picture as an upright 8-bit RGB one; of an animated one the first frame.
 
-    Transparent pixels are laid on white, 16 bits rounded to 8.
+    Transparent pixels are laid on white. Greys of 16 bits are rounded to 8; of 16-bit colours the upper bytes count.
 
     Raises:
         Exception: of nearly every kind, as Pillow's decoders do; `reason` tells it.
