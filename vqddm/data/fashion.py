@@ -67,10 +67,10 @@ def read_checked(path: Path, digest: str) -> bytes:
     Raises:
         UserError: missing, not gzip, cut short, or another content.
     """
+    if not path.is_file():  # a pipe would never end
+        raise UserError(f"{path}: no such file; the folder must hold {' and '.join(CONTENT)}")
     try:
         content = gzip.decompress(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; the folder must hold {' and '.join(CONTENT)}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a whole .gz file ({error}); replace it") from None
     if hashlib.sha256(content).hexdigest() != digest:

@@ -3,26 +3,27 @@
 Each is cropped to its central square and resized. The paper's three datasets and the user's own pictures come this way.
 """
 
-import io
+import contextlib
 import os
-import tarfile
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from vqddm.artifacts import UserError
+from vqddm.data.archives import in_lmdb, in_zip
+from vqddm.data.decode import decode, reason
 from vqddm.data.pool import map_in_pool
+from vqddm.data.progress import progress
 from vqddm.data.settings import DataParams
 from vqddm.data.sources import Pictures
+from vqddm.data.walk import SUFFIXES, Picture, listed, passed_over, pictures_in, shown
 
 NOTE = "a seeded order of all pictures; the central square of each; a picture equal to an earlier one is left out"
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy"}
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
 SHOWN = 8  # folders or files that a message names
 
@@ -65,17 +66,6 @@ ORIGINALS = {
 }
 
 
-class Picture(NamedTuple):
-    """One picture: a file, or an entry of a zip archive or an LMDB."""
-
-    place: Path
-    key: str | bytes | None = None
-
-    def __str__(self) -> str:
-        key = self.key.decode(errors="replace") if isinstance(self.key, bytes) else self.key
-        return str(self.place) if key is None else f"{self.place}: {key}"
-
-
 def require_original(source: str, path: Path) -> None:
     """Check, without counting, that pictures of a dataset of the paper lie at `path`, in a form that can be read.
 
@@ -83,17 +73,18 @@ def require_original(source: str, path: Path) -> None:
         UserError: nothing is there, or nothing that can be read; says what should be and where it is to be had.
     """
     known = ORIGINALS[source]
-    if not (path.is_file() or (path.is_dir() and any(path.iterdir()))):
-        raise UserError(
-            f"{path}: {known.title} is not here (nothing was started). Put or link there {known.expected}; "
-            f"{known.origin}. Another place: the dataset's `data.path` in params.yaml"
-        )
-    if next(_pictures_in(path, known), None) is None:
-        raise UserError(f"{path}: 0 pictures (nothing was started){_advice(path, known)}")
+    with _readable():
+        if not (path.is_file() or (path.is_dir() and any(path.iterdir()))):
+            raise UserError(
+                f"{path}: {known.title} is not here (nothing was started). Put or link there {known.expected}; "
+                f"{known.origin}. Another place: the dataset's `data.path` in params.yaml"
+            )
+        if next(_pictures_in(path, known), None) is None:
+            raise UserError(f"{path}: 0 pictures (nothing was started){_advice(path, known)}")
 
 
 def find_pictures(path: Path, needed: int, known: Original | None = None) -> list[Picture]:
-    """All pictures in a folder, a zip archive or an LMDB, sorted by name. Hidden files are passed over.
+    """All pictures in a folder, a zip archive or an LMDB, sorted by name; `walk.py` says which are taken.
 
     Args:
         needed: the fewest that will do.
@@ -102,7 +93,8 @@ def find_pictures(path: Path, needed: int, known: Original | None = None) -> lis
     Raises:
         UserError: no such place, not a whole archive, fewer pictures than `needed` or more than the dataset has.
     """
-    found = sorted(_pictures_in(path, known), key=partial(_name, path))
+    with _readable():
+        found = sorted(_pictures_in(path, known), key=partial(_name, path))
     if known and known.only:
         found = [picture for picture in found if known.only in _name(path, picture).split("/")] or found
     if len(found) < needed:
@@ -122,11 +114,12 @@ def find_pictures(path: Path, needed: int, known: Original | None = None) -> lis
 def _pictures_in(path: Path, known: Original | None) -> Iterator[Picture]:
     """The pictures of a place, in no order; the first comes soon. A UserError tells of what cannot be read."""
     if path.is_file():
-        return _in_zip(path)
+        return iter(in_zip(path))
     if not path.is_dir():
-        raise UserError(f"{path}: no such folder; let the dataset's `data.path` name a folder of pictures")
+        what = "neither a folder nor a file" if path.exists() else "no such folder"
+        raise UserError(f"{path}: {what}; let the dataset's `data.path` name a folder of pictures")
     database = _lmdb_folder(path, known)
-    return _in_lmdb(database) if database else _in_folder(path)
+    return iter(in_lmdb(database)) if database else pictures_in(path)
 
 
 def _name(root: Path, picture: Picture) -> str:
@@ -134,17 +127,27 @@ def _name(root: Path, picture: Picture) -> str:
     return picture.key if isinstance(picture.key, str) else picture.place.relative_to(root).as_posix()
 
 
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what the file system refuses in the block into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        where = shown(os.fsdecode(error.filename or "pictures"))
+        raise UserError(f"{where}: cannot be read ({error.strerror}); make it readable") from None
+
+
 def _advice(path: Path, known: Original | None) -> str:
     """What else to do where pictures are missing: archives to unpack, the layout of a known dataset."""
     entries = sorted(path.iterdir()) if path.is_dir() else []
-    archives = [entry.name for entry in entries if entry.suffix.lower() in ARCHIVES and entry.is_file()]
+    archives = [shown(entry.name) for entry in entries if entry.suffix.lower() in ARCHIVES and entry.is_file()]
     unpack = f"; unpack there first {_first(archives)}" if archives else ""
     return unpack + (f"; expected: {known.expected}" if known else "")
 
 
 def _counts(root: Path, pictures: Sequence[Picture]) -> str:
     """How many pictures lie in each folder of `root`, at the first level where they part."""
-    folders = [Path(_name(root, picture)).parent for picture in pictures]
+    folders = [Path(shown(_name(root, picture)).lstrip("/")).parent for picture in pictures]
     depth = len(Path(os.path.commonpath(folders)).parts) + 1
     counts = Counter("/".join(folder.parts[:depth]) or "." for folder in folders)
     return _first([f"{folder}: {count:,}" for folder, count in counts.most_common()])
@@ -155,66 +158,23 @@ def _first(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
 
 
-def _in_folder(folder: Path) -> Iterator[Picture]:
-    for path in folder.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
-            yield Picture(path)
-
-
-def _in_zip(path: Path) -> Iterator[Picture]:
-    hidden = ("__MACOSX/", ".")
-    for name in _zip(path).namelist():
-        if Path(name).name == "data.mdb":
-            raise UserError(f"{path}: a zip of an LMDB ({name}); unpack it, and put or link the folder here instead")
-        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(hidden) and "/." not in name:
-            yield Picture(path, name)
-
-
-def _in_lmdb(folder: Path) -> Iterator[Picture]:
-    with _lmdb(folder).begin() as transaction:
-        for key in transaction.cursor().iternext(values=False):
-            yield Picture(folder, key)
-
-
 def _lmdb_folder(path: Path, known: Original | None) -> Path | None:
     """The folder of an LMDB: `path` itself or, for a known dataset, the one in it; of several that for training."""
-    if (path / "data.mdb").exists():
+    if (path / "data.mdb").is_file():
         return path
-    nested = sorted(file.parent for file in path.glob("*/data.mdb")) if known else []
+    folders = sorted(entry for entry in path.iterdir() if not passed_over([entry.name])) if known else []
+    nested = [folder for folder in folders if (folder / "data.mdb").is_file()]
     nested = [folder for folder in nested if "train" in folder.name] or nested
     if len(nested) > 1:
-        names = _first([folder.name for folder in nested])
-        raise UserError(f"{path}: {len(nested)} LMDBs ({names}); let the dataset's `data.path` name one of them")
+        several = _first([folder.name for folder in nested])
+        raise UserError(f"{path}: {len(nested)} LMDBs ({several}); let the dataset's `data.path` name one of them")
     return nested[0] if nested else None
-
-
-@lru_cache(maxsize=1)
-def _zip(path: Path) -> zipfile.ZipFile:
-    """Each process opens the archive once: file handles cannot be shared."""
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        if tarfile.is_tarfile(path):
-            advice = "unpack it, and put or link the folder of its pictures here instead"
-            raise UserError(f"{path}: a tar archive; {advice}") from None
-        raise UserError(f"{path}: not a whole zip archive ({error}); fetch it again") from None
-
-
-@lru_cache(maxsize=1)
-def _lmdb(folder: Path) -> Any:
-    import lmdb
-
-    try:
-        return lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
-    except lmdb.Error as error:
-        raise UserError(f"{folder}: not a whole LMDB ({error}); fetch it again") from None
 
 
 def read_picture(picture: Picture, resolution: int, smallest: int = 1) -> np.ndarray:
     """One picture, upright, its central square resized with antialiasing: uint8 (resolution, resolution, 3).
 
-    Transparent pictures are laid on white; grey ones are repeated to three channels, 16 bits become 8. Arrays are
-    uint8 (H, W, 3), (3, H, W) or (1, 3, H, W).
+    `decode` says how other kinds become RGB. Arrays are uint8 (H, W, 3), (3, H, W) or (1, 3, H, W).
 
     Args:
         smallest: fewest pixels that each side must have; smaller pictures than the result are enlarged.
@@ -223,9 +183,9 @@ def read_picture(picture: Picture, resolution: int, smallest: int = 1) -> np.nda
         UserError: not a whole picture, or smaller than `smallest`. It names the file.
     """
     try:
-        rgb = _decode(picture)
+        rgb = decode(picture)
     except Exception as error:  # Pillow's decoders raise nearly every kind on damaged files
-        raise UserError(f"{picture}: not a whole picture ({error}); replace or remove it") from None
+        raise UserError(f"{picture}: {reason(picture, error)}; replace or remove it") from None
     if min(rgb.size) < smallest:
         raise UserError(
             f"{picture}: {rgb.width} x {rgb.height} pixels are fewer than the resolution {smallest}; "
@@ -234,48 +194,40 @@ def read_picture(picture: Picture, resolution: int, smallest: int = 1) -> np.nda
     return np.asarray(ImageOps.fit(rgb, (resolution, resolution), Image.Resampling.LANCZOS))
 
 
-def _decode(picture: Picture) -> Image.Image:
-    """An upright 8-bit RGB picture."""
-    name = picture.key if isinstance(picture.key, str) else picture.place.name
-    source = picture.place if picture.key is None else io.BytesIO(_content(picture))
-    if picture.key.__class__ is not bytes and name.lower().endswith(".npy"):
-        return Image.fromarray(_as_rows(np.load(source, allow_pickle=False)))
-    with Image.open(source) as image:
-        return _to_rgb(ImageOps.exif_transpose(image))
-
-
-def _content(picture: Picture) -> bytes:
-    if isinstance(picture.key, str):
-        return _zip(picture.place).read(picture.key)
-    with _lmdb(picture.place).begin() as transaction:
-        return bytes(transaction.get(picture.key))
-
-
-def _as_rows(array: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) from that, (3, H, W) or (1, 3, H, W)."""
-    plain = array[0] if array.ndim == 4 and len(array) == 1 else array
-    if plain.dtype != np.uint8 or plain.ndim != 3 or 3 not in (plain.shape[0], plain.shape[2]):
-        raise ValueError(f"an array of {array.dtype} {array.shape} is no picture")
-    return np.ascontiguousarray(plain if plain.shape[2] == 3 else plain.transpose(1, 2, 0))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode to 8-bit RGB."""
-    if image.mode.startswith("I"):  # 16-bit grey; `convert` would clip it instead of scaling
-        return Image.fromarray((np.asarray(image).astype(np.int64) // 257).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
-
-
 def read_pictures(
     pictures: Sequence[Picture], resolution: int, smallest: int, seed: int, workers: int | None = None
 ) -> Iterator[np.ndarray]:
-    """All pictures in one seeded order, each uint8 (resolution, resolution, 3); raises as `read_picture` does."""
+    """All pictures in one seeded order, each uint8 (resolution, resolution, 3).
+
+    Raises:
+        UserError: one is broken or too small; then all others are read too, and all bad ones are named.
+    """
     order = np.random.default_rng(seed).permutation(len(pictures))
-    read = partial(read_picture, resolution=resolution, smallest=smallest)
-    return map_in_pool(read, (pictures[i] for i in order), workers)
+    read = partial(_picture_or_error, resolution=resolution, smallest=smallest)
+    results = map_in_pool(read, (pictures[i] for i in order), workers)
+    for number, result in enumerate(results, start=1):
+        if isinstance(result, UserError):
+            raise UserError(_all_bad(result, results, number, len(pictures)))
+        yield result
+
+
+def _all_bad(first: UserError, results: Iterator[np.ndarray | UserError], number: int, count: int) -> str:
+    """The message on all bad pictures of `count`, of which the first was found at `number`, the others follow."""
+    bad = [str(first)]
+    with progress("looking for other bad pictures", count, initial=number) as bar:
+        for result in results:
+            bar.update()
+            if isinstance(result, UserError):
+                bad.append(str(result))
+    return listed(f"of {count:,} pictures are bad (nothing was written):", sorted(bad))
+
+
+def _picture_or_error(picture: Picture, resolution: int, smallest: int) -> np.ndarray | UserError:
+    """As `read_picture`, with its error as the result, so that a pool goes on."""
+    try:
+        return read_picture(picture, resolution, smallest)
+    except UserError as error:
+        return error
 
 
 def open_folder(params: DataParams, downloads: Path, workers: int | None = None) -> Pictures:

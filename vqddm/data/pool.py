@@ -10,12 +10,10 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
 
-import numpy as np
-
 from vqddm.artifacts import UserError
 
 Item = TypeVar("Item")
-Work = Callable[[Item], np.ndarray]
+Result = TypeVar("Result")
 
 CHUNK = 8
 AHEAD = 4
@@ -26,7 +24,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_in_pool(work: Work[Item], items: Iterable[Item], workers: int | None = None) -> Iterator[np.ndarray]:
+def map_in_pool(work: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
     """Yield `work(item)` for every item, in the items' order, computed by `workers` processes.
 
     Args:
@@ -61,8 +59,10 @@ def map_in_pool(work: Work[Item], items: Iterable[Item], workers: int | None = N
         pool.shutdown(cancel_futures=True)
 
 
-def _in_order(pool: ProcessPoolExecutor, work: Work[Item], items: Iterator[Item], ahead: int) -> Iterator[np.ndarray]:
-    pending: deque[Future[list[np.ndarray]]] = deque()
+def _in_order(
+    pool: ProcessPoolExecutor, work: Callable[[Item], Result], items: Iterator[Item], ahead: int
+) -> Iterator[Result]:
+    pending: deque[Future[list[Result]]] = deque()
     while chunk := list(islice(items, CHUNK)):
         pending.append(pool.submit(_work_on, work, chunk))
         if len(pending) >= ahead:
@@ -71,5 +71,5 @@ def _in_order(pool: ProcessPoolExecutor, work: Work[Item], items: Iterator[Item]
         yield from pending.popleft().result()
 
 
-def _work_on(work: Work[Item], chunk: list[Item]) -> list[np.ndarray]:
+def _work_on(work: Callable[[Item], Result], chunk: list[Item]) -> list[Result]:
     return [work(item) for item in chunk]
