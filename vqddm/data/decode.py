@@ -30,7 +30,7 @@ GREY_LEVELS = {"L;2": 85, "L;4": 17}  # PNG's greys of 2 and 4 bits: steps betwe
 def decode(picture: Picture) -> Image.Image:
     """A picture as an upright 8-bit RGB one; of an animated one the first frame.
 
-    Transparent pixels are laid on white. Greys of 16 bits are rounded to 8; of 16-bit colours the upper bytes count.
+    Transparent pixels are laid on white. Of 16 bits the upper 8 count.
 
     Raises:
         Exception: of nearly every kind, as Pillow's decoders do; `reason` tells it.
@@ -125,10 +125,11 @@ def _from_numbers(grey: np.ndarray, mode: str, clear: Any) -> Image.Image:
     top = 65535 if mode.startswith("I") else 255 if grey.max() > 1 else 1
     if not (grey.min() >= 0 and grey.max() <= top):
         raise ValueError(f"greys from {grey.min()} to {grey.max()} where 0 to {top} were expected")
-    rounded = (grey.astype(np.uint32) + 128) // 257 if top == 65535 else np.rint(grey * (255 / top))
+    # The upper byte, as Pillow has it for colours: exact for 8-bit values however they were stored, v·256 or v·257.
+    shown = grey.astype(np.uint32) >> 8 if top == 65535 else np.rint(grey * (255 / top))
     if clear is not None:
-        rounded = np.where(grey == clear, 255, rounded)
-    return Image.fromarray(rounded.astype(np.uint8)).convert("RGB")
+        shown = np.where(grey == clear, 255, shown)
+    return Image.fromarray(shown.astype(np.uint8)).convert("RGB")
 
 
 def _deep_on_white(source: Path | io.BytesIO, high: Image.Image) -> Image.Image:
