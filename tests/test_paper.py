@@ -34,10 +34,10 @@ from vqddm.artifacts import UserError
 from vqddm.paper.claims import claims, judge
 from vqddm.paper.figures import FIGURES
 from vqddm.paper.metrics import Metrics
-from vqddm.paper.page import SECTIONS, page
+from vqddm.paper.page import page
 from vqddm.paper.plan import Plan, paper_rows, plan_from
 from vqddm.paper.render import escape, read_table, short
-from vqddm.paper.reported import captions
+from vqddm.paper.reported import SECTIONS, captions
 from vqddm.paper.so_far import so_far
 from vqddm.paper.tables import TABLES
 from vqddm.params import load
@@ -505,7 +505,7 @@ def test_the_page_holds_everything_and_needs_no_network(plan: Plan, metrics: dic
     found = Links(text)
     assert found.lang == "en"
     assert {f"figures/figure{n}.png" for n in FIGURES} <= set(found.loads)
-    assert len(found.alts) == 12 and all(found.alts)
+    assert len(found.alts) == len(FIGURES) and all(found.alts)
     wanted = {f"figure{n}" for n in FIGURES} | set(TABLES)
     assert wanted | {"claims", "about"} <= found.ids
     for link in found.links:
@@ -537,7 +537,7 @@ def test_the_page_before_anything_was_measured(plan: Plan, tmp_path: Path) -> No
     page(plan, tmp_path, tmp_path / "index.html")
     text = (tmp_path / "index.html").read_text()
     assert "Nothing of this suite was measured" in text and "97.07%" in text
-    assert text.count("Not made yet.") == 12
+    assert text.count("Not made yet.") == len(FIGURES)
     assert all((tmp_path / link).is_file() for link in Links(text).links if not link.startswith("#"))
 
 

@@ -1,13 +1,16 @@
 """Records: what can be added to the project is described once, where it is defined, and found by name.
 
 Records are light: they import neither torch nor the code that they describe, so that Snakemake, the schema and the
-tables can go over them. That code is named as `module:function` and imported when it is called (`imported`).
+tables can go over them. That code is named as `module:function` and imported when it is called (`imported`); that it is
+there is known when the record is made.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -34,14 +37,17 @@ class Registry(dict[Any, R]):
         records: their names must differ.
 
     Raises:
-        UserError: at `registry[name]`, with the names that there are.
+        UserError: two bear one name; and at `registry[name]`, with the names that there are.
     """
 
     def __init__(self, kind: str, records: Iterable[R]) -> None:
         listed = list(records)
         super().__init__({record.name: record for record in listed})
         self.kind = kind
-        assert len(self) == len(listed), f"two records of kind {kind} bear one name"
+        if len(self) < len(listed):
+            names = [str(record.name) for record in listed]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise UserError(f"two records of a {kind} are called {', '.join(twice)}")
 
     def __missing__(self, name: Any) -> R:
         raise UserError(f"'{name}' is no {self.kind}; there are {', '.join(map(str, self))}")
@@ -55,9 +61,33 @@ def modules_with(file: str) -> list[str]:
 
 
 def records(kind: type[R], file: str) -> list[R]:
-    """The records of a type in all modules of `vqddm` whose file bears this name."""
-    values = [value for module in modules_with(file) for value in vars(import_module(module)).values()]
+    """The records of a type in all modules of `vqddm` whose file bears this name.
+
+    Raises:
+        UserError: one of these modules cannot be imported.
+    """
+    values = [value for module in modules_with(file) for value in vars(_module_of_records(module)).values()]
     return list({id(value): value for value in values if isinstance(value, kind)}.values())
+
+
+def record(module: str, name: str) -> Any:
+    """The record, or the records, that a module calls `name`.
+
+    Raises:
+        UserError: there is none, or the module cannot be imported.
+    """
+    found = _module_of_records(module)
+    if not hasattr(found, name):
+        raise UserError(f"{module}: has no {name}")
+    return getattr(found, name)
+
+
+def _module_of_records(module: str) -> ModuleType:
+    try:
+        return import_module(module)
+    except Exception as error:  # whatever its author wrote
+        words = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise UserError(words if words.startswith("vqddm.") else f"{module}: {words}") from error
 
 
 def choice(registry: Registry[Any]) -> Any:
@@ -75,6 +105,20 @@ def imported(reference: str) -> Callable[..., Any]:
     """The function or class that `module:name` means."""
     module, name = reference.split(":")
     return getattr(import_module(module), name)
+
+
+def must_be_there(reference: str) -> None:
+    """Refuse a `module:name` that the code does not define.
+
+    Raises:
+        UserError: it names what there is not.
+    """
+    module, _, name = reference.partition(":")
+    file = Path(__file__).parent.parent.joinpath(*module.split(".")).with_suffix(".py")
+    if not file.exists():
+        raise UserError(f"`{reference}`: there is no module {module}")
+    if not re.search(rf"^(def|class) {re.escape(name)}\b", file.read_text(encoding="utf-8"), re.MULTILINE):
+        raise UserError(f"`{reference}`: {module} defines no {name or 'such thing'}")
 
 
 @dataclass(frozen=True)
@@ -105,10 +149,19 @@ class FirstStageKind:
     maps: int = 1
     required: bool = False
 
+    def __post_init__(self) -> None:
+        for reference in (self.model, *([self.train] if self.train else [])):
+            must_be_there(reference)
+
     @property
     def pattern(self) -> str:
         """A regular expression of its first stages' names, without groups."""
         return self.name + "".join(rf"_{letter}\d+" for letter in self.numbers)
+
+
+FILLS = ("codes", "pixels")
+# The kinds of work that a method's commands are for, and whether each method must have one.
+WORK = {"train": True, "sample": True, "inpaint": False, "likelihood": False, "counts": False, "speed": False}
 
 
 @dataclass(frozen=True)
@@ -148,3 +201,13 @@ class Method:
     place: int = 100
     row: str | None = None
     colour: str = "orange"
+
+    def __post_init__(self) -> None:
+        for reference in (self.train, self.load):
+            must_be_there(reference)
+        if self.fills not in FILLS:
+            raise UserError(f"method '{self.name}' fills '{self.fills}'; it must be one of {', '.join(FILLS)}")
+        if unknown := sorted(self.commands.keys() - WORK.keys()):
+            raise UserError(f"method '{self.name}': '{unknown[0]}' is no kind of work; there are {', '.join(WORK)}")
+        if missing := [work for work, needed in WORK.items() if needed and work not in self.commands]:
+            raise UserError(f"method '{self.name}' has no command for '{missing[0]}'")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from vqddm.registry import Registry
+from vqddm.registry import Registry, must_be_there
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,9 @@ class Source:
     place: Path | None = None
     needs_path: bool = False
     remark: str = ""
+
+    def __post_init__(self) -> None:
+        must_be_there(self.open)
 
 
 def _original(name: str) -> Source:

@@ -13,18 +13,10 @@ from vqddm.paper.claims.evidence import NOT_REPRODUCED, NOT_TESTABLE, ONE_TRAINI
 from vqddm.paper.figures import FIGURES
 from vqddm.paper.plan import ROLE_TITLES, Plan
 from vqddm.paper.render import DASH, read_table
-from vqddm.paper.reported import HERE, captions
+from vqddm.paper.reported import HERE, SECTIONS, captions
 from vqddm.paper.tables import TABLES
 
 SIGNS = {REPRODUCED: ("yes", "✓"), NOT_REPRODUCED: ("no", "✗"), NOT_TESTABLE: ("open", "○")}
-SECTIONS = {  # the paper's own, in its order
-    "1": "Introduction",
-    "3": "Methods",
-    "4.2": "Codebook quality",
-    "4.3": "Generation quality",
-    "4.4": "Image inpainting",
-    "A": "Appendix",
-}
 
 
 @dataclass(frozen=True)

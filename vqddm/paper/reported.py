@@ -6,7 +6,17 @@ from typing import Any
 
 import yaml
 
+from vqddm.artifacts import UserError
+
 HERE = Path(__file__).parent
+SECTIONS = {  # the paper's own, in its order
+    "1": "Introduction",
+    "3": "Methods",
+    "4.2": "Codebook quality",
+    "4.3": "Generation quality",
+    "4.4": "Image inpainting",
+    "A": "Appendix",
+}
 
 
 @cache
@@ -22,6 +32,18 @@ def reported() -> dict[str, Any]:
 def captions() -> dict[str, dict[str, str]]:
     """Title, caption and, for figures, the alternative text. Callers must not change it."""
     return _read("captions.yaml")
+
+
+def must_be_shown(name: str, section: str) -> None:
+    """Refuse a table or a figure that the page would leave out.
+
+    Raises:
+        UserError: it has no caption, or the page has no such section.
+    """
+    if name not in captions():
+        raise UserError(f"{name} has no caption in vqddm/paper/captions.yaml")
+    if section not in SECTIONS:
+        raise UserError(f"{name}: the page has no section '{section}'; there are {', '.join(SECTIONS)}")
 
 
 def told(**cells: dict[str, Any] | None) -> dict[str, Any]:

@@ -9,14 +9,18 @@ from pathlib import Path
 
 import pandas as pd
 
-from vqddm.paper.claims import codebook, generation, inpainting
 from vqddm.paper.claims.evidence import ONE_TRAINING, Claim
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import Plan
 from vqddm.paper.render import full, markdown, write_texts
-from vqddm.registry import Registry
+from vqddm.registry import Registry, record
 
-CLAIMS: Registry[Claim] = Registry("claim", [*codebook.CLAIMS, *generation.CLAIMS, *inpainting.CLAIMS])
+MODULES = (
+    "vqddm.paper.claims.codebook",
+    "vqddm.paper.claims.generation",
+    "vqddm.paper.claims.inpainting",
+)
+CLAIMS: Registry[Claim] = Registry("claim", [claim for module in MODULES for claim in record(module, "CLAIMS")])
 
 
 def claims_inputs(plan: Plan) -> list[str]:

@@ -1,11 +1,10 @@
 """The paper's figures, each from a module of its own; no network is run and torch is not needed."""
 
-from importlib import import_module
 from pathlib import Path
 
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.plan import Plan
-from vqddm.registry import Registry
+from vqddm.registry import Registry, record
 
 MODULES = (
     "vqddm.paper.figures.figure01",
@@ -21,7 +20,7 @@ MODULES = (
     "vqddm.paper.figures.figure11",
     "vqddm.paper.figures.figure12",
 )
-FIGURES: Registry[PaperFigure] = Registry("figure", [import_module(name).FIGURE for name in MODULES])
+FIGURES: Registry[PaperFigure] = Registry("figure", [record(module, "FIGURE") for module in MODULES])
 
 
 def inputs(plan: Plan, number: int) -> list[str]:

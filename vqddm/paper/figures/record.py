@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.style import STYLE, placeholder, save
 from vqddm.paper.plan import Plan, Role
-from vqddm.paper.reported import captions
+from vqddm.paper.reported import captions, must_be_shown
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class PaperFigure:
     files: Callable[[Files], list[Path]]
     compose: Callable[[Files], Figure]
     role: Role = "celebahq"
+
+    def __post_init__(self) -> None:
+        must_be_shown(f"figure{self.number}", self.section)
 
     @property
     def name(self) -> int:

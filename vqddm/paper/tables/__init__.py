@@ -3,20 +3,25 @@
 from pathlib import Path
 
 from vqddm.paper.plan import Plan
-from vqddm.paper.tables import inpainting, likelihood, speed, table1, table2, table3
 from vqddm.paper.tables.record import Table
-from vqddm.registry import Registry
+from vqddm.registry import Registry, record
 
-TABLES: Registry[Table] = Registry(
-    "table", [module.TABLE for module in (table1, table2, table3, likelihood, speed, inpainting)]
+MODULES = (
+    "vqddm.paper.tables.table1",
+    "vqddm.paper.tables.table2",
+    "vqddm.paper.tables.table3",
+    "vqddm.paper.tables.likelihood",
+    "vqddm.paper.tables.speed",
+    "vqddm.paper.tables.inpainting",
 )
+TABLES: Registry[Table] = Registry("table", [record(module, "TABLE") for module in MODULES])
 
 
 def write(name: str, *, plan: Plan, root: Path, out: Path) -> None:
     """Write one table as CSV, Markdown and LaTeX.
 
     Args:
-        name: table1, table2, table3, likelihood, speed or inpainting.
+        name: of one of `TABLES`.
         out: path without suffix; .csv, .md and .tex are written.
 
     Raises:

@@ -9,7 +9,7 @@ import pandas as pd
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import Plan
 from vqddm.paper.render import write_table
-from vqddm.paper.reported import captions
+from vqddm.paper.reported import captions, must_be_shown
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class Table:
     section: str
     gather: Callable[[Metrics], pd.DataFrame]
     display: Callable[[pd.DataFrame], pd.DataFrame]
+
+    def __post_init__(self) -> None:
+        must_be_shown(self.name, self.section)
 
     def rows(self, plan: Plan, root: Path) -> pd.DataFrame:
         """The tidy table of a suite from its results folder.
