@@ -150,13 +150,13 @@ def _given(problem: ErrorDetails, place: Place | None) -> str:
     if kind == "string_type":
         text = text or str(value)
         what = "a truth value" if isinstance(value, bool) else "a number"
-        return f' (given: `{text}`, {what} in YAML; write "{text}" in quotes if text is meant)'
+        return f'; `{text}` is {what} in YAML; write "{text}" in quotes if text is meant'
     if kind in ("int_type", "float_type") and isinstance(value, bool):
-        return f" (given: `{text or str(value).lower()}`, a truth value in YAML)"
+        return f"; `{text or str(value).lower()}` is a truth value in YAML"
     if kind in ("int_type", "float_type", "bool_type") and isinstance(value, str):
-        return f" (given: `{text or repr(value)}`, text in YAML{_rewritten(kind, value)})"
+        return f"; `{text or repr(value)}` is text in YAML{_rewritten(kind, value)}"
     if kind == "bool_type":
-        return f" (given: {value!r}; write true or false)"
+        return f"; {value!r} is a number in YAML; write true or false"
     return f" (given: {value!r})"
 
 

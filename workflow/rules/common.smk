@@ -33,13 +33,13 @@ from vqddm.settings import to_json
 from vqddm.slurm import check_slurm, load_site, tell_orphans
 
 # A rule's shell finds the `vqddm` of the environment that runs Snakemake, activated or not.
-# Snakemake takes braces in it for wildcards.
-TOOLS = quote(str(Path(sys.executable).parent)).replace("{", "{{").replace("}", "}}")
+# Braces in a path are no wildcards.
+plain = lambda path: str(path).replace("{", "{{").replace("}", "}}")
+TOOLS = quote(plain(Path(sys.executable).parent))
 shell.prefix(f'set -euo pipefail; export PATH={TOOLS}:"$PATH"; ')
 
 try:
-    WRITTEN = written_for(workflow)
-    VALUES = WRITTEN.values  # as they are written, presets apart
+    VALUES, _ = WRITTEN = written_for(workflow)
     PARAMS = resolve(VALUES, places=placed(WRITTEN))
     SITE = load_site(Path("slurm/site.yaml"))
 except UserError as error:
@@ -55,7 +55,7 @@ MODEL = "models/{dataset}/{first_stage}"
 EVALUATION = f"evaluation/{PARAMS.suite}/{{dataset}}"
 RESULTS = f"results/{PARAMS.suite}"
 METRICS = f"{RESULTS}/metrics"
-ENV = "../envs/vqddm.yaml"
+ENV = plain(Path(workflow.basedir, "workflow/envs/vqddm.yaml"))
 
 NONE = "(?!)"  # a wildcard constraint that nothing fits
 
