@@ -55,6 +55,6 @@ rule all:
 
 
 try:
-    check_targets(workflow, PARAMS.suite, PARAMS.suites)
+    check_targets(workflow)
 except UserError as error:
     sys.exit(f"vqddm: {error}")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 LAYERS = [
     {"__main__"},
-    {"cli", "asked"},
+    {"cli"},
     {"options"},
     {"evaluate", "paper", "ledger"},
-    {"baselines"},
+    {"asked", "baselines"},
     {"refit", "prior"},
     {"samplers"},
     {"vqgan"},

@@ -1,4 +1,4 @@
-"""What nobody can have meant in params.yaml, a site's file, `--configfile`, `--config` or as a target is said at once."""
+"""What nobody can have meant in params.yaml, a site's file, `--configfile`, `--config` or a target is said at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tiny import BIN, copy_of
 
 from vqddm import params, slurm
 from vqddm.artifacts import UserError
-from vqddm.ledger.dag import Job
+from vqddm.ledger.dag import Job, read_dag
 from vqddm.ledger.stages import stage
 from vqddm.yaml_file import read_entries, read_file
 
@@ -255,6 +255,11 @@ def test_what_snakemake_cannot_be_asked_for_is_one_sentence(arguments, words):
     assert done.returncode == 1
     assert words in done.stderr.split("vqddm: ", 1)[1]
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_the_ledgers_targets_are_checked_too():
+    with pytest.raises(UserError, match="no target `figure13`"):
+        read_dag(["figure13"], ROOT)
 
 
 def test_every_value_in_a_shell_is_quoted():

@@ -6,7 +6,7 @@ Snakemake itself would end in a traceback, or in a sentence that does not say wh
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ ONCE = (("--configfile", "--configfiles"), ("--config", "-C"))
 
 def arguments() -> Any:
     """Snakemake's command line as Snakemake reads it, None where something else runs."""
-    if "snakemake" not in (Path(sys.argv[0]).name, Path(sys.argv[0]).parent.name):
+    *_, folder, name = ("", "", *Path(sys.argv[0]).parts)
+    if name != "snakemake" and (folder, name) != ("snakemake", "__main__.py"):
         return None
     from snakemake.cli import get_argument_parser
 
@@ -56,29 +57,29 @@ def written_for(workflow: Any) -> Written:
     return read([*([] if replaced else [own]), *settings.configfiles], settings.config_args or ())
 
 
-def check_targets(workflow: Any, suite: str, suites: Iterable[str]) -> None:
-    """Check the targets on Snakemake's command line.
+def check_targets(workflow: Any, targets: Collection[str] = ()) -> None:
+    """Check targets: those given, and those on Snakemake's command line, if that is what runs.
 
     Args:
         workflow: Snakemake's own, all rules read.
-        suite: the suite that is built.
-        suites: all that there are.
+        targets: as Snakemake would be given them.
 
     Raises:
-        UserError: a target is neither a rule nor a file that is there or that a rule makes.
+        UserError: a target is neither a rule nor a file that a rule makes.
     """
-    given = arguments()
-    if given is None:
-        return
+    params, given = workflow.globals["PARAMS"], arguments()
+    if given is not None:
+        targets = given.targets
+    forced = [*(given.forcerun or ()), *(given.until or ())] if given else []
     plain = [rule for rule in workflow.rules if not rule.has_wildcards()]
-    for target in (*given.targets, *(given.forcerun or ()), *(given.until or ())):
+    for target in (*targets, *forced):
         path = target if Path(target).is_absolute() else os.path.relpath(target)
         other = re.match(r"(?:results|evaluation)/([^/]+)/", path)
         if workflow.is_rule(target):
-            if target in given.targets and target not in [rule.name for rule in plain]:
+            if target in targets and target not in [rule.name for rule in plain]:
                 raise UserError(f"`{target}` makes many files: name one of them, or {_there_are(plain)}")
-        elif other and other[1] != suite and other[1] in suites:
-            raise UserError(f"{path} is of another suite than {suite}: add `--config suite={other[1]}`")
+        elif other and other[1] != params.suite and other[1] in params.suites:
+            raise UserError(f"{path} is of another suite than {params.suite}: add `--config suite={other[1]}`")
         elif not any(rule.is_producer(path) for rule in workflow.rules):
             files = [str(file) for rule in plain for file in (*rule.output, *rule.input) if isinstance(file, str)]
             hint = nearest(target, [rule.name for rule in plain] + files)
