@@ -71,6 +71,7 @@ def told(folder: Path, old: str, new: str) -> str:
         ("      draws: 3", "      draws:\t3", "not YAML", "a tab stands in `draws"),
         ("preset: laptop32", "preset: laptop23", "datasets.faces.preset", "did you mean `laptop32`?"),
         ("      temperature: 1.0", "      temperatur: 1.0", "evaluate.temperatur", "did you mean `temperature`?"),
+        ("presets:\n", "presetz:\n", "presetz", "(did you mean `presets`?); there are suite, suites, presets"),
         ("suite: mini #", "suite: minni #", "suite", "did you mean `mini`?"),
         ("  mini: #", '  "my pics": #', "suites.my pics", "`my_pics` would do"),
         ("  mini: #", '  "a;touch pwned;": #', "suites.a;touch pwned;", "should match pattern"),
@@ -118,6 +119,7 @@ def told_of(folder: Path, text: str | bytes) -> object:
     [
         ("title: Grüße\n".encode("latin-1"), "line 1: `title: Grüße` is not UTF-8"),
         ("a: 1\n".encode("utf-16"), "line 1: the file is UTF-16"),
+        ("a: -010\n", "line 1: a: `-010` is a number to base 8 in YAML; write -10"),
         (b"\xef\xbb\xbfa: 1\n", "byte order mark"),
         ("- a\n", "must be keys with values"),
         ("hello", "must be keys with values"),

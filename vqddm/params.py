@@ -335,6 +335,10 @@ def resolve(values: Mapping[str, Any], where: str = "params.yaml", places: Place
     Raises:
         UserError: names every wrong key or value and what is allowed there.
     """
+    known = ("suite", "suites", "presets", "datasets")
+    if unknown := [key for key in values if key not in known]:
+        place, key = places(unknown[:1]) or where, unknown[0]
+        raise UserError(f"{place}: {key}: there is no such setting{nearest(key, known)}; there are {', '.join(known)}")
     presets = parse(Presets, {"presets": values.get("presets") or {}}, where, places).presets
     for name, preset in presets.items():
         _check_preset(name, preset, where, places)

@@ -22,7 +22,11 @@ Location = tuple[str | int, ...]
 LARGEST = 100_000  # values of a file, what aliases repeat counted each time
 BASE_60 = re.compile(r"[-+]?\d+(:\d+)+(\.\d*)?")
 LEADING_ZERO = re.compile(r"[-+]?0\d+")
-ENCODINGS = {b"\xef\xbb\xbf": "UTF-8 with a byte order mark (BOM)", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+ENCODINGS = {
+    b"\xef\xbb\xbf": "UTF-8 with a byte order mark (BOM)",
+    b"\xff\xfe": "UTF-16 or UTF-32",
+    b"\xfe\xff": "UTF-16",
+}
 KINDS = {"bool": "a truth value", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
 
 
@@ -236,8 +240,7 @@ class _Reading:
         if kind in ("int", "float") and BASE_60.fullmatch(text):
             raise self._refuse(node, keys, f"`{text}` is a number to base 60 in YAML; write a plain one, or {quoted}")
         if kind == "int" and LEADING_ZERO.fullmatch(text):
-            number = text.lstrip("+-0") or "0"
-            raise self._refuse(node, keys, f"`{text}` is a number to base 8 in YAML; write {number}, or {quoted}")
+            raise self._refuse(node, keys, f"`{text}` is a number to base 8 in YAML; write {int(text)}, or {quoted}")
         if kind == "timestamp":
             raise self._refuse(node, keys, f"`{text}` is a date in YAML; {quoted}")
         if kind == "str":
