@@ -5,13 +5,16 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
+include: "workflow/rules/common.smk"  # reads and checks all settings
+
+
+# For Snakemake's own report; the rules take what was checked.
 configfile: "params.yaml"
 
 
 report: "workflow/report.rst"
 
 
-include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/vqgan.smk"
 include: "workflow/rules/refit.smk"
@@ -49,3 +52,9 @@ rule all:
             for stage in about.stages(method)
         ],
         f"{RESULTS}/index.html",
+
+
+try:
+    check_targets(workflow)
+except UserError as error:
+    sys.exit(f"vqddm: {error}")

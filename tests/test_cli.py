@@ -215,7 +215,9 @@ def test_what_cannot_be_read_ends_with_one_sentence_and_two(tokens, sentence, ca
 
 
 def test_what_the_user_can_mend_ends_with_one_sentence_and_one(capsys, tmp_path):
-    assert said(capsys, "check", "none.yaml") == (1, "", "vqddm: none.yaml: no such file\n")
+    (tmp_path / "one.yaml").touch()
+    told = f"vqddm: {tmp_path}/none.yaml: no such file (did you mean `one.yaml`?); {tmp_path} has one.yaml\n"
+    assert said(capsys, "check", str(tmp_path / "none.yaml")) == (1, "", told)
     code, _, told = said(capsys, "data", "prepare", "--out", str(tmp_path), "--params", '{"sauce": 1}')
     assert code == 1 and "vqddm: --params: " in told and "sauce" in told and "Traceback" not in told
 

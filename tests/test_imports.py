@@ -13,7 +13,7 @@ LAYERS = [
     {"cli"},
     {"options"},
     {"evaluate", "paper", "ledger"},
-    {"baselines"},
+    {"asked", "baselines"},
     {"refit", "prior"},
     {"samplers"},
     {"vqgan"},
@@ -26,7 +26,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Settings and records (`vqddm/registry.py`) lie with their steps, but import only each other: all may read them.
 RECORDS = {"settings", "kind", "method", "schedules", "sources", "transitions"}
-COLLECTED = {"settings", "registry", "params", "first_stages", "methods"}  # at the top of the package
+COLLECTED = {"settings", "yaml_file", "registry", "params", "first_stages", "methods"}  # at the top of the package
 
 
 def is_record(module: str) -> bool:

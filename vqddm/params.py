@@ -6,22 +6,34 @@ schema.
 """
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field, ValidationError, create_model, model_validator
+from pydantic import AfterValidator, Field, ValidationError, create_model, model_validator
 
 from vqddm.artifacts import UserError
 from vqddm.data.settings import DataParams
-from vqddm.first_stages import FIRST_STAGES, FirstStageName, codebook_size, kind_of, sampled_features
+from vqddm.first_stages import FIRST_STAGES, NAMES, FirstStageName, codebook_size, kind_of, sampled_features
 from vqddm.methods import BASELINES, METHODS, PIXELS
 from vqddm.registry import choice
-from vqddm.settings import PositiveInt, Section, TrainedParams, explained, parse
+from vqddm.settings import Name, Places, PositiveInt, Section, Seed, TrainedParams, explained, parse
+from vqddm.yaml_file import Place, Written, in_words, merged, nearest, read_entries, read_file, shown_path
 
 LARGEST_CODEBOOK = 2**16  # codes are stored as uint16
 FEWEST = 8  # images of a distance: precision needs a third neighbour, KID two subsets that differ
-DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$")]
+# What lies in `data/` and in the folders of datasets and suites under other names.
+RESERVED = f"downloads|originals|weights|{PIXELS}|{NAMES}"
+
+
+def _free(name: str) -> str:
+    if re.fullmatch(RESERVED, name):
+        raise ValueError(f"'{name}' means something else in paths, so no dataset can be called that")
+    return name
+
+
+DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$", max_length=100), AfterValidator(_free)]
 # A section that says only in what it differs from another one of its dataset.
 INHERITS = {"absorbing": "prior", "refit.loss": "vqgan.loss"}
 PAPER = "paper256"  # the preset with the paper's own networks
@@ -31,7 +43,7 @@ PAPER_NETWORKS = ("vqgan.autoencoder", "prior.unet", "prior.diffusion", "transfo
 class EvaluateParams(Section):
     """Sizes of a suite's evaluation."""
 
-    seed: int = Field(ge=0)
+    seed: Seed
     features: str = Field(pattern="^(efficientnet_lite0|inception)$", description="network of the Fréchet distance")
     reconstructions: int = Field(ge=FEWEST, description="training images reconstructed for Table 1, at most all")
     reference: int = Field(ge=FEWEST, description="training images that samples are measured against, at most all")
@@ -197,17 +209,22 @@ class Params(Section):
     """The whole of `params.yaml`, presets merged into the datasets."""
 
     suite: str = Field(description="the suite that is built unless `--config suite=…` names another")
-    suites: dict[str, Suite]
+    suites: dict[Name, Suite]
     datasets: dict[DatasetName, Dataset]
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
         if self.suite not in self.suites:
-            raise ValueError(f"suite: '{self.suite}' is not one of {sorted(self.suites)}")
+            raise ValueError(
+                f"suite: '{self.suite}'{nearest(self.suite, self.suites)} is not one of {', '.join(self.suites)}"
+            )
         for name, suite in self.suites.items():
             for dataset in suite.dataset_names:
                 if dataset not in self.datasets:
-                    raise ValueError(f"suites.{name}.datasets: '{dataset}' is not one of {sorted(self.datasets)}")
+                    raise ValueError(
+                        f"suites.{name}.datasets: '{dataset}'{nearest(dataset, self.datasets)} is not one of "
+                        f"{', '.join(self.datasets)}"
+                    )
                 _check_sizes(name, suite.evaluate, dataset, self.datasets[dataset])
         return self
 
@@ -231,27 +248,28 @@ def _check_sizes(suite: str, evaluate: EvaluateParams, name: str, dataset: Any) 
         )
 
 
-def merged(base: Any, own: Any) -> Any:
-    """`own` laid over `base`: mappings key by key, however deep; anything else takes the place of what was there."""
-    if not isinstance(base, Mapping) or not isinstance(own, Mapping):
-        return own
-    return {**base, **{key: merged(base[key], value) if key in base else value for key, value in own.items()}}
+def _nowhere(keys: Sequence[int | str]) -> Place | None:
+    return None
 
 
-def with_presets(values: Mapping[str, Any]) -> dict[str, Any]:
+def with_presets(values: Mapping[str, Any], places: Places = _nowhere) -> dict[str, Any]:
     """`params.yaml` as it is written with every preset merged into the datasets that name it.
 
     Raises:
         UserError: a dataset names a preset that there is not.
     """
-    presets = values.get("presets") or {}
+    presets, named = values.get("presets") or {}, values.get("datasets")
+    if not isinstance(named, Mapping):
+        return {key: value for key, value in values.items() if key != "presets"}
     datasets = {}
-    for name, own in (values.get("datasets") or {}).items():
+    for name, own in named.items():
         if isinstance(own, Mapping):
             preset = own.get("preset")
-            if preset is not None and preset not in presets:
+            if preset is not None and not (isinstance(preset, str) and preset in presets):
+                keys = ("datasets", name, "preset")
                 raise UserError(
-                    f"datasets.{name}.preset: '{preset}' is no preset; there are {', '.join(presets) or 'none'}"
+                    f"{f'{place}: ' if (place := places(keys)) else ''}{in_words(keys)}: '{preset}' is no preset"
+                    f"{nearest(str(preset), presets)}; there are {', '.join(presets) or 'none'}"
                 )
             own = _inherited(merged(presets.get(preset, {}), {k: v for k, v in own.items() if k != "preset"}))
         datasets[name] = own
@@ -305,24 +323,61 @@ def paper_networks(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name.split(".")[-1]: settings for name, settings in found.items()}
 
 
-def resolve(values: Mapping[str, Any], where: str = "params.yaml") -> Params:
+class Presets(Section):
+    """The part of `params.yaml` that is gone once it is merged."""
+
+    presets: dict[Name, dict[str, Any]]
+
+
+def resolve(values: Mapping[str, Any], where: str = "params.yaml", places: Places = _nowhere) -> Params:
     """Merge the presets of `params.yaml` and validate the whole.
 
     Raises:
         UserError: names every wrong key or value and what is allowed there.
     """
-    for name, preset in (values.get("presets") or {}).items():
-        _check_preset(name, preset, where)
-    return parse(Params, with_presets(values), where=where)
+    known = ("suite", "suites", "presets", "datasets")
+    if unknown := [key for key in values if key not in known]:
+        place, key = places(unknown[:1]) or where, unknown[0]
+        raise UserError(f"{place}: {key}: there is no such setting{nearest(key, known)}; there are {', '.join(known)}")
+    presets = parse(Presets, {"presets": values.get("presets") or {}}, where, places).presets
+    for name, preset in presets.items():
+        _check_preset(name, preset, where, places)
+    return parse(Params, with_presets(values, places), where, places)
 
 
-def _check_preset(name: str, preset: Any, where: str) -> None:
+def _check_preset(name: str, preset: dict[str, Any], where: str, places: Places) -> None:
     """Name what is wrong in a preset as the preset's own; what it leaves to datasets may be missing."""
     try:
-        Dataset.model_validate(_inherited(preset) if isinstance(preset, dict) else preset)
+        Dataset.model_validate(_inherited(preset))
     except ValidationError as error:
         if wrong := [problem for problem in error.errors() if problem["type"] != "missing"]:
-            raise UserError(explained(Dataset, wrong, where, f"presets.{name}.")) from None
+            raise UserError(explained(Dataset, wrong, where, ("presets", name), places)) from None
+
+
+def placed(written: Written) -> Places:
+    """Where a setting comes from: a dataset itself, its preset, the section that it inherits, or what is around it."""
+
+    def find(keys: Sequence[int | str]) -> Place | None:
+        for length in range(len(keys), 0, -1):
+            for candidate in _origins(written.values, tuple(keys[:length])):
+                if candidate in written.places:
+                    return written.places[candidate]
+        return None
+
+    return find
+
+
+def _origins(values: Mapping[str, Any], keys: tuple[int | str, ...]) -> Iterable[tuple[int | str, ...]]:
+    """The keys that a setting may have in the file, after presets and inheritance."""
+    sections = [keys[2:]]
+    for inheriting, base in INHERITS.items():
+        above = tuple(inheriting.split("."))
+        if keys[2:][: len(above)] == above:
+            sections.append((*base.split("."), *keys[2 + len(above) :]))
+    for section in sections:
+        yield (*keys[:2], *section)
+        if keys[:1] == ("datasets",) and (preset := _at(values, f"datasets.{in_words(keys[1:2])}.preset")):
+            yield ("presets", preset, *section)
 
 
 def schema() -> dict[str, Any]:
@@ -356,23 +411,26 @@ def write_schema(out: Path | None = None) -> str | None:
     return None
 
 
+def read(files: Iterable[Path] = (Path("params.yaml"),), entries: Iterable[str] = ()) -> Written:
+    """Settings as they are written in files, later ones laid over earlier ones, and over them `key=value` entries.
+
+    Raises:
+        UserError: a file is missing, no YAML, or says what its writer cannot have meant.
+    """
+    whole = Written({}, {})
+    for file in files:
+        whole = whole.under(read_file(shown_path(file)))
+    return whole.under(read_entries(entries))
+
+
 def load(path: Path) -> Params:
     """Read and validate a whole `params.yaml`.
 
     Raises:
         UserError: missing, not YAML, or with wrong settings.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({error})") from None
-    if not isinstance(values, Mapping):
-        raise UserError(f"{path}: must be keys with values")
-    return resolve(values, where=str(path))
+    written = read([path])
+    return resolve(written.values, where=str(path), places=placed(written))
 
 
 def check(path: Path = Path("params.yaml"), *, resolved: bool = False, dataset: str | None = None) -> str:
@@ -387,7 +445,8 @@ def check(path: Path = Path("params.yaml"), *, resolved: bool = False, dataset: 
 
     loaded = load(path)
     if dataset is not None and dataset not in loaded.datasets:
-        raise UserError(f"{path}: '{dataset}' is no dataset; there are {', '.join(loaded.datasets)}")
+        hint = nearest(dataset, loaded.datasets)
+        raise UserError(f"{path}: '{dataset}' is no dataset{hint}; there are {', '.join(loaded.datasets)}")
     if not resolved and dataset is None:
         return f"{path}: valid; suites {', '.join(loaded.suites)}; datasets {', '.join(loaded.datasets)}"
     whole = loaded if dataset is None else loaded.datasets[dataset]

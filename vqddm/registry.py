@@ -156,7 +156,7 @@ class FirstStageKind:
     @property
     def pattern(self) -> str:
         """A regular expression of its first stages' names, without groups."""
-        return self.name + "".join(rf"_{letter}\d+" for letter in self.numbers)
+        return self.name + "".join(f"_{letter}[0-9]+" for letter in self.numbers)
 
 
 FILLS = ("codes", "pixels")

@@ -1,15 +1,22 @@
 """What all sections of `params.yaml` share: validation, one sentence for each wrong value, sorted JSON."""
 
+import difflib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from vqddm.artifacts import UserError
 
-PositiveInt = Annotated[int, Field(gt=0)]
+LARGEST = 2**63 - 1  # whole numbers that torch, numpy and JSON all take
+PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST)]
+# A name that becomes a folder, a part of a DVC key and a word in a shell.
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$"
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 def _yaml_no(value: Any) -> Any:
@@ -17,10 +24,27 @@ def _yaml_no(value: Any) -> Any:
     return "no" if value is False else value
 
 
-class Section(BaseModel):
-    """A part of `params.yaml`. Unknown keys are errors; values do not change after loading."""
+def _as_meant(value: Any) -> Any:
+    """What YAML and JSON have for a tuple, and a whole number written as 1.0e+5."""
+    if isinstance(value, list):
+        return tuple(map(_as_meant, value))
+    if isinstance(value, Mapping):
+        return {key: _as_meant(part) for key, part in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST else value
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+class Section(BaseModel):
+    """A part of `params.yaml`. Unknown keys are errors; values do not change after loading.
+
+    Nothing is taken for what it is not: text for a number, a truth value for a number, a number for text.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_and_whole_numbers(cls, values: Any) -> Any:
+        return _as_meant(values)
 
 
 class TrainingParams(Section):
@@ -31,7 +55,7 @@ class TrainingParams(Section):
     precision: Annotated[Literal["no", "bf16", "fp16"], BeforeValidator(_yaml_no)] = Field(
         description="mixed precision, as accelerate names it"
     )
-    seed: int = Field(ge=0, description="seed of initialisation, data order and noise")
+    seed: Seed = Field(description="seed of initialisation, data order and noise")
 
 
 class TrainedParams(Section):
@@ -55,8 +79,28 @@ class TrainedParams(Section):
 S = TypeVar("S", bound=BaseModel)
 
 
-def parse(section: type[S], values: str | Mapping[str, Any], where: str = "params") -> S:
+class Place(Protocol):
+    """Where a value is written (`str` of it), and how, if it is a scalar (`yaml_file.Place`)."""
+
+    @property
+    def text(self) -> str | None: ...
+
+
+# What pydantic calls otherwise than a writer of YAML would.
+WORDS = {"a valid tuple": "a list", "a valid dictionary": "keys with values", "a valid boolean": "true or false"}
+Places = Callable[[Sequence[int | str]], Place | None]
+
+
+def parse(
+    section: type[S], values: str | Mapping[str, Any], where: str = "params", places: Places = lambda keys: None
+) -> S:
     """Validate `values` (JSON text or a mapping) as `section`.
+
+    Args:
+        section: its type.
+        values: what was given.
+        where: the file or option, for the message.
+        places: where in it each key stands, if that is known.
 
     Raises:
         UserError: names every wrong key or value and what is allowed there.
@@ -66,24 +110,88 @@ def parse(section: type[S], values: str | Mapping[str, Any], where: str = "param
             return section.model_validate_json(values)
         return section.model_validate(values)
     except ValidationError as error:
-        raise UserError(explained(section, error.errors(), where)) from None
+        raise UserError(explained(section, error.errors(), where, places=places)) from None
 
 
-def explained(section: type[BaseModel], problems: Sequence[ErrorDetails], where: str, above: str = "") -> str:
-    """Wrong settings in words, a line each: key, what is wrong, what was given, what is allowed there.
+def explained(
+    section: type[BaseModel],
+    problems: Sequence[ErrorDetails],
+    where: str,
+    above: Sequence[str] = (),
+    places: Places = lambda keys: None,
+) -> str:
+    """Wrong settings in words, a line each: place, key, what is wrong, what was given, what is allowed there.
 
     `where` is the file; `above` stands before each key.
     """
     lines = [f"{where}: {len(problems)} wrong setting(s)"]
     for problem in problems:
-        key = above + ".".join(str(part) for part in problem["loc"]) or "(whole)"
-        hint = ""
-        if problem["type"] == "extra_forbidden":
-            allowed = _fields_at(section, problem["loc"][:-1])
-            hint = f"; allowed here: {', '.join(allowed)}" if allowed else ""
-        given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
-        lines.append(f"  {key}: {problem['msg']}{given}{hint}")
+        keys = [*above, *(part for part in problem["loc"] if part != "[key]")]
+        message = problem["msg"].removeprefix("Value error, ")
+        for theirs, ours in WORDS.items():
+            message = message.replace(theirs, ours)
+        # What does not go together is found above the key that it names.
+        own = re.match(r"([\w.-]+): ", message) if problem["type"] == "value_error" else None
+        place = places([*keys, *own[1].split(".")] if own else keys)
+        what = f"{message}{_given(problem, place)}{_allowed(section, problem)}"
+        lines.append("  " + ": ".join(filter(None, [str(place or ""), ".".join(map(str, keys)), what])))
     return "\n".join(lines)
+
+
+def _given(problem: ErrorDetails, place: Place | None) -> str:
+    """What was given instead, and what YAML made of it if that is a surprise."""
+    kind, value, text = problem["type"], problem["input"], place.text if place else None
+    if kind in ("missing", "extra_forbidden") and isinstance(value, dict | list | tuple):
+        return ""
+    if value is None:
+        return " (given: nothing)"
+    if isinstance(value, dict | list | tuple):
+        return "" if isinstance(value, dict) else f" (given: {list(value)})"
+    if kind == "string_type":
+        text = text or str(value)
+        what = "a truth value" if isinstance(value, bool) else "a number"
+        return f'; `{text}` is {what} in YAML; write "{text}" in quotes if text is meant'
+    if kind in ("int_type", "float_type") and isinstance(value, bool):
+        return f"; `{text or str(value).lower()}` is a truth value in YAML"
+    if kind in ("int_type", "float_type", "bool_type") and isinstance(value, str):
+        return f"; `{text or repr(value)}` is text in YAML{_rewritten(kind, value)}"
+    if kind == "bool_type":
+        return f"; {value!r} is a number in YAML; write true or false"
+    return f" (given: {value!r})"
+
+
+def _rewritten(kind: str, text: str) -> str:
+    """How a text that looks like a number or a truth value is written as one."""
+    if kind == "bool_type":
+        return "; write true or false"
+    parts = re.fullmatch(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)", text.strip())
+    if parts:
+        whole, fraction, sign, power = parts.groups()
+        return f"; write {whole}{fraction or '.0'}e{sign or '+'}{power}"
+    try:
+        number = int(text, 0)
+    except ValueError:
+        try:
+            number = int(text)
+        except ValueError:
+            return "; write it without quotes" if re.fullmatch(r"[-+]?\d*\.?\d+", text.strip()) else ""
+    return f"; write {number}"
+
+
+def _allowed(section: type[BaseModel], problem: ErrorDetails) -> str:
+    """What is allowed in the place of a key or a name that is not."""
+    if problem["type"] == "extra_forbidden":
+        allowed, key = _fields_at(section, problem["loc"][:-1]), str(problem["loc"][-1])
+        near = difflib.get_close_matches(key, allowed, n=1)
+        hint = f" (did you mean `{near[0]}`?)" if near else ""
+        return f"{hint}; allowed here: {', '.join(allowed)}" if allowed else ""
+    if problem["type"] == "string_pattern_mismatch":
+        pattern, given = problem["ctx"]["pattern"], problem["input"]
+        for name in (re.sub(r"[^A-Za-z0-9_-]+", "_", given).strip("_-")[:100], given.replace("-", "_")):
+            for changed in (name, name.lower()):
+                if changed != given and re.search(pattern, changed):
+                    return f"; `{changed}` would do"
+    return ""
 
 
 def _fields_at(section: type[BaseModel], location: Sequence[int | str]) -> list[str]:

@@ -4,6 +4,7 @@ Nothing here changes a result. Slurm is asked through its own commands.
 """
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,31 +12,47 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import yaml
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from vqddm.artifacts import UserError
 from vqddm.settings import PositiveInt, Section, parse
+from vqddm.yaml_file import read_file
 
 EXAMPLE = "slurm/site.example.yaml"
+
+
+def _taken(gpu_type: str) -> str:
+    """Snakemake's executor refuses other types, though Slurm has them."""
+    if not re.fullmatch(r"[A-Za-z0-9_.]+", gpu_type):
+        raise ValueError(
+            "Snakemake's Slurm executor takes letters, digits, `_` and `.` only; leave gpu_type out, and where a "
+            "cluster has several types, choose the nodes by gpu_partition or constraint"
+        )
+    return gpu_type
+
+
+# sbatch's arguments: the executor quotes them, but none may begin like an option or hold what ends a word.
+Word = Annotated[str, Field(pattern=r"^[^\s'\"-][^\s'\"]*$")]
 
 
 class Site(Section):
     """What a cluster's own names and limits are (`slurm/site.yaml`)."""
 
-    account: str | None = Field(default=None, description="account that the jobs are charged to")
-    partition: str | None = Field(default=None, description="partition of jobs without a GPU")
-    gpu_partition: str | None = Field(default=None, description="partition of jobs with GPUs")
-    gpu_type: str | None = Field(default=None, pattern=r"^\w+$", description="as `sinfo -o %G` names it")
+    account: Word | None = Field(default=None, description="account that the jobs are charged to")
+    partition: Word | None = Field(default=None, description="partition of jobs without a GPU")
+    gpu_partition: Word | None = Field(default=None, description="partition of jobs with GPUs")
+    gpu_type: Annotated[str, AfterValidator(_taken)] | None = Field(
+        default=None, description="as `sinfo -o %G` names it"
+    )
     gpus: PositiveInt = Field(default=1, description="GPUs of one node that a training uses at most")
     nodes: PositiveInt = Field(default=1, description="nodes that a training uses at most")
     cpus_per_gpu: PositiveInt = Field(default=4, description="CPU cores beside each GPU")
     hours: float = Field(default=24, gt=0, description="time limit of one job; a training goes on in the next try")
     tries: PositiveInt = Field(default=4, description="how often a training may be submitted in all")
     constraint: str | None = Field(default=None, description="sbatch's --constraint")
-    qos: str | None = Field(default=None, description="sbatch's --qos")
+    qos: Word | None = Field(default=None, description="sbatch's --qos")
 
     def resources(self, partition: str, gpus: int = 0, nodes: int = 1) -> dict[str, Any]:
         """A rule's resources as Snakemake's Slurm executor names them.
@@ -68,15 +85,13 @@ def load_site(path: Path) -> Site:
     Raises:
         UserError: not YAML, a wrong key or a wrong value.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return Site()
     try:
-        given = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not YAML ({error}); compare it with {EXAMPLE}") from None
-    if not isinstance(given, dict):
-        raise UserError(f"{path}: must be keys with values, as in {EXAMPLE}")
-    return parse(Site, given, where=str(path))
+        written = read_file(path)
+    except UserError as error:
+        raise UserError(f"{error}; compare it with {EXAMPLE}") from None
+    return parse(Site, written.values, str(path), lambda keys: written.places.get(tuple(keys)))
 
 
 def check_slurm(site: Site) -> None:

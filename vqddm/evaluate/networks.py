@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
@@ -20,7 +19,7 @@ from vqddm.baselines.transformer.network import Block, Cache, CodeTransformer
 from vqddm.baselines.transformer.raster import window_start
 from vqddm.baselines.transformer.settings import TransformerParams
 from vqddm.evaluate.settings import PaperNetworks
-from vqddm.params import paper_networks
+from vqddm.params import paper_networks, read
 from vqddm.prior.settings import DiffusionParams, PriorParams, UNetParams
 from vqddm.prior.unet import Prior
 from vqddm.settings import parse
@@ -219,7 +218,7 @@ def describe(path: Path = Path("params.yaml")) -> str:
     Args:
         path: the params.yaml whose preset has their sizes.
     """
-    paper = parse(PaperNetworks, paper_networks(yaml.safe_load(path.read_text())), where=str(path))
+    paper = parse(PaperNetworks, paper_networks(read([path]).values), where=str(path))
     counted = count_paper(paper)
     rows = []
     for k in paper.codebooks:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vqddm.artifacts import UserError
+from vqddm.asked import check_targets
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def read_dag(targets: Sequence[str] = (), root: Path = Path()) -> list[Job]:
                 snakefile=root / "Snakefile",
                 workdir=root,
             )
-            planned.dag(DAGSettings(targets=set(targets))).summary()
             workflow: Any = planned._workflow  # the interface has no public way to the jobs
+            check_targets(workflow, targets)
+            planned.dag(DAGSettings(targets=set(targets))).summary()
             jobs = [job_of(workflow, job) for job in workflow.dag.jobs if job.rule.shellcmd]
         except (Exception, SystemExit) as error:
             words = str(error).removeprefix("vqddm: ")

@@ -1,6 +1,7 @@
 """`dvc.yaml`, written from the DAG: one stage for each job."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def stage(job: Job, folders: Mapping[str, frozenset[str]]) -> dict[str, Any]:
     for path in job.outputs:
         kind = "metrics" if path.startswith("results/") and job.rule in METRICS else "outs"
         outs[kind].append({path: {"cache": False}} if path.startswith("results/") else path)
-    target = job.outputs[0]
+    target = shlex.quote(job.outputs[0])
     lists = {"deps": folded(job.inputs, folders), "params": list(job.keys), **outs}
     return {
         "cmd": f"snakemake --cores all --allowed-rules {job.rule} -- {target} # shell {job.shell}",

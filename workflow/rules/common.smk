@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from vqddm.artifacts import UserError
+from vqddm.asked import check_targets, written_for
 from vqddm.data.sources import SOURCES
 from vqddm.data.weights import WEIGHTS
 from vqddm.first_stages import (
@@ -23,6 +24,7 @@ from vqddm.params import (
     PAPER,
     PAPER_NETWORKS,
     paper_networks,
+    placed,
     resolve,
     sources,
     with_presets,
@@ -31,10 +33,14 @@ from vqddm.settings import to_json
 from vqddm.slurm import check_slurm, load_site, tell_orphans
 
 # A rule's shell finds the `vqddm` of the environment that runs Snakemake, activated or not.
-shell.prefix(f'set -euo pipefail; export PATH="{Path(sys.executable).parent}:$PATH"; ')
+# Braces in a path are no wildcards.
+plain = lambda path: str(path).replace("{", "{{").replace("}", "}}")
+TOOLS = quote(plain(Path(sys.executable).parent))
+shell.prefix(f'set -euo pipefail; export PATH={TOOLS}:"$PATH"; ')
 
 try:
-    PARAMS = resolve(config)
+    VALUES, _ = WRITTEN = written_for(workflow)
+    PARAMS = resolve(VALUES, places=placed(WRITTEN))
     SITE = load_site(Path("slurm/site.yaml"))
 except UserError as error:
     sys.exit(f"vqddm: {error}")
@@ -49,7 +55,7 @@ MODEL = "models/{dataset}/{first_stage}"
 EVALUATION = f"evaluation/{PARAMS.suite}/{{dataset}}"
 RESULTS = f"results/{PARAMS.suite}"
 METRICS = f"{RESULTS}/metrics"
-ENV = "../envs/vqddm.yaml"
+ENV = plain(Path(workflow.basedir, "workflow/envs/vqddm.yaml"))
 
 NONE = "(?!)"  # a wildcard constraint that nothing fits
 
@@ -98,7 +104,7 @@ of_wildcards = lambda name: name if callable(name) else lambda wildcards: name
 def keys_of(section):
     """The keys of a dataset's section, in its preset and its own."""
     named = of_wildcards(section)
-    return lambda wildcards: sources(config, wildcards.dataset, named(wildcards))
+    return lambda wildcards: sources(VALUES, wildcards.dataset, named(wildcards))
 
 
 def in_dataset(wildcards, section):
@@ -126,7 +132,7 @@ def sections(named):
         lambda wildcards: [
             key
             for name in named(wildcards).values()
-            for key in sources(config, wildcards.dataset, name)
+            for key in sources(VALUES, wildcards.dataset, name)
         ]
     )
     def options(wildcards):
@@ -156,7 +162,7 @@ def at_most(name, split="train"):
 
     def key(wildcards):
         if has(wildcards) < wanted(wildcards):
-            return sources(config, wildcards.dataset, f"data.{splits(wildcards)}")
+            return sources(VALUES, wildcards.dataset, f"data.{splits(wildcards)}")
         return [f"suites.{PARAMS.suite}.evaluate.{names(wildcards)}"]
 
     return reads(key)(lambda wildcards: min(wanted(wildcards), has(wildcards)))
@@ -174,7 +180,7 @@ def at_most(name, split="train"):
             *("title", "data.source", "data.resolution", "first_stages", "priors"),
             *("baselines", "vqgan.autoencoder", *about.methods),
         )
-        for key in sources(config, dataset, part)
+        for key in sources(VALUES, dataset, part)
     ],
 )
 def plan(wildcards):

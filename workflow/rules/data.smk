@@ -34,7 +34,7 @@ rule prepare_data:
     params:
         data=section("data"),
     shell:
-        "vqddm data prepare --params {params.data:q} --out data/{wildcards.dataset} --workers {threads} > {log} 2>&1"
+        "vqddm data prepare --params {params.data:q} --out data/{wildcards.dataset:q} --workers {threads} > {log:q} 2>&1"
 
 
 WEIGHT_NAMES = {about.file: name for name, about in WEIGHTS.items()}
@@ -55,4 +55,4 @@ rule fetch_weights:
     params:
         name=lambda wildcards: WEIGHT_NAMES[f"{wildcards.file}.pth"],
     shell:
-        "vqddm vqgan weights {params.name} > {log} 2>&1"
+        "vqddm vqgan weights {params.name:q} > {log:q} 2>&1"

@@ -46,8 +46,8 @@ rule extract_features:
             lambda wildcards: wildcards.split,
         ),
     shell:
-        "vqddm evaluate features --data {input.data} --network {params.network} --count {params.images}"
-        " --out {output} --threads {threads} > {log} 2>&1"
+        "vqddm evaluate features --data {input.data:q} --network {params.network:q} --count {params.images:q}"
+        " --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule measure_floor:
@@ -69,8 +69,8 @@ rule measure_floor:
         draws=evaluation("draws"),
         seed=evaluation("seed"),
     shell:
-        "vqddm evaluate floor --train {input.train} --test {input.test} --network {params.network}"
-        " --draws {params.draws} --seed {params.seed} --out {output} > {log} 2>&1"
+        "vqddm evaluate floor --train {input.train:q} --test {input.test:q} --network {params.network:q}"
+        " --draws {params.draws:q} --seed {params.seed:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule measure_reconstruction:
@@ -105,10 +105,10 @@ rule measure_reconstruction:
             else ""
         ),
     shell:
-        "vqddm evaluate reconstruction --first-stage {input.first_stage} --codes-train {input.codes_train}"
-        " --codes-test {input.codes_test} --test {input.test} --reference {input.reference} {params.sampled}"
-        " --images {params.images} --network {params.network} --draws {params.draws} --seed {params.seed}"
-        " --out {output.metrics} --pictures {output.pictures} --threads {threads} > {log} 2>&1"
+        "vqddm evaluate reconstruction --first-stage {input.first_stage:q} --codes-train {input.codes_train:q}"
+        " --codes-test {input.codes_test:q} --test {input.test:q} --reference {input.reference:q} {params.sampled}"
+        " --images {params.images:q} --network {params.network:q} --draws {params.draws:q} --seed {params.seed:q}"
+        " --out {output.metrics:q} --pictures {output.pictures:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule measure_samples:
@@ -134,9 +134,9 @@ rule measure_samples:
         seed=evaluation("seed"),
         temperature=evaluation("temperature"),
     shell:
-        "vqddm evaluate samples --samples {input.samples} --reference {input.reference} {params.steps}"
-        " --temperature {params.temperature} --network {params.network} --draws {params.draws} --seed {params.seed}"
-        " --out {output} --threads {threads} > {log} 2>&1"
+        "vqddm evaluate samples --samples {input.samples:q} --reference {input.reference:q} {params.steps}"
+        " --temperature {params.temperature:q} --network {params.network:q} --draws {params.draws:q} --seed {params.seed:q}"
+        " --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule measure_likelihood:
@@ -160,9 +160,9 @@ rule measure_likelihood:
         images=evaluation("nll_images"),
         seed=evaluation("seed"),
     shell:
-        "vqddm {params.command} {input.checkpoint} --codes-train {input.codes_train}"
-        " --codes-test {input.codes_test} --images {params.images} --seed {params.seed}"
-        " --out {output} --threads {threads} > {log} 2>&1"
+        "vqddm {params.command} {input.checkpoint:q} --codes-train {input.codes_train:q}"
+        " --codes-test {input.codes_test:q} --images {params.images:q} --seed {params.seed:q}"
+        " --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule measure_inpainting:
@@ -188,13 +188,13 @@ rule measure_inpainting:
         **on_gpu(60),
     params:
         against=lambda wildcards, input: (
-            f"--against {input.against}" if input.against else ""
+            f"--against {quote(input.against)}" if input.against else ""
         ),
         network=evaluation("features"),
         draws=evaluation("draws"),
     shell:
-        "vqddm evaluate inpainting --pictures {input.pictures} {params.against} --reference {input.reference}"
-        " --network {params.network} --draws {params.draws} --out {output} --threads {threads} > {log} 2>&1"
+        "vqddm evaluate inpainting --pictures {input.pictures:q} {params.against} --reference {input.reference:q}"
+        " --network {params.network:q} --draws {params.draws:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule count_on_codes:
@@ -215,7 +215,7 @@ rule count_on_codes:
         examples=sections(lambda wildcards: {"vqgan": "vqgan"}),
         size=lambda wildcards: f"--codebook-size {codebook_size(wildcards.first_stage)}",
     shell:
-        "vqddm {params.command} {params.settings:q} {params.examples} {params.size} --out {output} > {log} 2>&1"
+        "vqddm {params.command} {params.settings:q} {params.examples} {params.size} --out {output:q} > {log:q} 2>&1"
 
 
 use rule count_on_codes as count_on_pixels with:
@@ -248,10 +248,10 @@ rule count_paper_networks:
         ENV
     params:
         paper=reads(*(f"presets.{PAPER}.{name}" for name in PAPER_NETWORKS))(
-            lambda wildcards: to_json(paper_networks(config))
+            lambda wildcards: to_json(paper_networks(VALUES))
         ),
     shell:
-        "vqddm evaluate paper-counts --paper {params.paper:q} --out {output} > {log} 2>&1"
+        "vqddm evaluate paper-counts --paper {params.paper:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule measure_speed:
@@ -278,14 +278,14 @@ rule measure_speed:
     params:
         name=main_prior,
         beside=lambda wildcards: " ".join(
-            f"{about.commands['speed']} {checkpoint}"
+            f"{about.commands['speed']} {quote(checkpoint)}"
             for about, checkpoint in zip(
                 timed_beside(wildcards), timed_checkpoints(wildcards)
             )
         ),
     shell:
-        "vqddm evaluate speed --prior {input.prior} --first-stage {input.first_stage} --name {params.name}"
-        " {params.beside} --out {output} --threads {threads} > {log} 2>&1"
+        "vqddm evaluate speed --prior {input.prior:q} --first-stage {input.first_stage:q} --name {params.name:q}"
+        " {params.beside} --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule cost:
@@ -304,9 +304,9 @@ rule cost:
     resources:
         **on_gpu(240, 32000),
     params:
-        params=to_json(with_presets(config)),
+        params=to_json(with_presets(VALUES)),
     shell:
-        "vqddm evaluate cost --params {params.params:q} --out {output} --threads {threads} 2>&1 | tee {log}"
+        "vqddm evaluate cost --params {params.params:q} --out {output:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule diffuse_codes:
@@ -328,8 +328,8 @@ rule diffuse_codes:
     params:
         seed=evaluation("seed"),
     shell:
-        "vqddm evaluate chain --prior {input.prior} --first-stage {input.first_stage} --data {input.data}"
-        " --seed {params.seed} --out {output} --threads {threads} > {log} 2>&1"
+        "vqddm evaluate chain --prior {input.prior:q} --first-stage {input.first_stage:q} --data {input.data:q}"
+        " --seed {params.seed:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule find_neighbours:
@@ -355,5 +355,5 @@ rule find_neighbours:
         samples=evaluation("neighbour_samples"),
         neighbours=evaluation("neighbours"),
     shell:
-        "vqddm evaluate neighbours --samples {input.samples} --train {input.train}"
-        " --count {params.samples} --neighbours {params.neighbours} --out {output} --threads {threads} > {log} 2>&1"
+        "vqddm evaluate neighbours --samples {input.samples:q} --train {input.train:q}"
+        " --count {params.samples:q} --neighbours {params.neighbours:q} --out {output:q} --threads {threads} > {log:q} 2>&1"

@@ -49,8 +49,8 @@ rule table:
         root=lambda wildcards, output: Path(output.csv).parents[1],
         stem=lambda wildcards, output: Path(output.csv).with_suffix(""),
     shell:
-        "vqddm paper table {wildcards.table} --plan {params.plan:q} --root {params.root}"
-        " --out {params.stem} > {log} 2>&1"
+        "vqddm paper table {wildcards.table:q} --plan {params.plan:q} --root {params.root:q}"
+        " --out {params.stem:q} > {log:q} 2>&1"
 
 
 rule figure:
@@ -80,8 +80,8 @@ rule figure:
         root=lambda wildcards, output: Path(output.png).parents[1],
         stem=lambda wildcards, output: Path(output.png).with_suffix(""),
     shell:
-        "vqddm paper figure {wildcards.number} --plan {params.plan:q} --root {params.root}"
-        " --out {params.stem} > {log} 2>&1"
+        "vqddm paper figure {wildcards.number:q} --plan {params.plan:q} --root {params.root:q}"
+        " --out {params.stem:q} > {log:q} 2>&1"
 
 
 rule judge_claims:
@@ -107,8 +107,8 @@ rule judge_claims:
         root=lambda wildcards, output: Path(output.csv).parent,
         stem=lambda wildcards, output: Path(output.csv).with_suffix(""),
     shell:
-        "vqddm paper claims --plan {params.plan:q} --root {params.root}"
-        " --out {params.stem} > {log} 2>&1"
+        "vqddm paper claims --plan {params.plan:q} --root {params.root:q}"
+        " --out {params.stem:q} > {log:q} 2>&1"
 
 
 rule page:
@@ -138,7 +138,7 @@ rule page:
         plan=plan,
         root=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "vqddm paper page --plan {params.plan:q} --root {params.root} --out {output} > {log} 2>&1"
+        "vqddm paper page --plan {params.plan:q} --root {params.root:q} --out {output:q} > {log:q} 2>&1"
 
 
 rule so_far:
@@ -152,7 +152,7 @@ rule so_far:
         plan=plan,
         root=RESULTS,
     shell:
-        "vqddm paper so-far --plan {params.plan:q} --root {params.root} --out {params.root}/so_far 2>&1 | tee {log}"
+        "vqddm paper so-far --plan {params.plan:q} --root {params.root:q} --out {params.root:q}/so_far 2>&1 | tee {log:q}"
 
 
 # One target for each artefact.

@@ -45,13 +45,13 @@ rule train_on_codes:
         command=command("train"),
         settings=section(lambda wildcards: wildcards.method),
         examples=lambda wildcards, input: (
-            f"--codes {input.codes} --codebook-size {codebook_size(wildcards.first_stage)}"
+            f"--codes {quote(input.codes)} --codebook-size {codebook_size(wildcards.first_stage)}"
         ),
         state="state/{dataset}/{first_stage}_{method}",
     shell:
         "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
-        " {params.command} {params.examples} --params {params.settings:q} --state {params.state}"
-        " --out {output.checkpoint} --curve {output.curve} --threads {threads} > {log} 2>&1"
+        " {params.command} {params.examples} --params {params.settings:q} --state {params.state:q}"
+        " --out {output.checkpoint:q} --curve {output.curve:q} --threads {threads} > {log:q} 2>&1"
 
 
 use rule train_on_codes as train_on_pixels with:
@@ -70,7 +70,7 @@ use rule train_on_codes as train_on_pixels with:
     params:
         command=command("train"),
         settings=section(lambda wildcards: wildcards.method),
-        examples=lambda wildcards, input: f"--data {input.data}",
+        examples=lambda wildcards, input: f"--data {quote(input.data)}",
         state="state/{dataset}/{method}",
 
 
@@ -99,9 +99,9 @@ rule sample_codes:
         temperature=evaluation("temperature"),
         state=of_suite("{dataset}/{first_stage}_{method}_samples_{steps}"),
     shell:
-        "vqddm {params.command} {input.checkpoint} --first-stage {input.first_stage} {params.steps}"
-        " --count {params.images} --seed {params.seed} --temperature {params.temperature}"
-        " --state state/{params.state} --codes {output.codes} --out {output.images} --threads {threads} > {log} 2>&1"
+        "vqddm {params.command} {input.checkpoint:q} --first-stage {input.first_stage:q} {params.steps}"
+        " --count {params.images:q} --seed {params.seed:q} --temperature {params.temperature:q}"
+        " --state state/{params.state:q} --codes {output.codes:q} --out {output.images:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule sample_pixels:
@@ -126,8 +126,8 @@ rule sample_pixels:
         seed=evaluation("seed"),
         state=of_suite("{dataset}/{method}_samples_{steps}"),
     shell:
-        "vqddm {params.command} {input.checkpoint} {params.steps} --count {params.images} --seed {params.seed}"
-        " --state state/{params.state} --out {output} --threads {threads} > {log} 2>&1"
+        "vqddm {params.command} {input.checkpoint:q} {params.steps} --count {params.images:q} --seed {params.seed:q}"
+        " --state state/{params.state:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule inpaint_images:
@@ -153,6 +153,6 @@ rule inpaint_images:
         seed=evaluation("seed"),
         temperature=evaluation("temperature"),
     shell:
-        "vqddm {params.command} {input.checkpoint} --first-stage {input.first_stage} --data {input.data}"
-        " --count {params.images} --encode {params.encode} --seed {params.seed}"
-        " --temperature {params.temperature} --out {output} --threads {threads} > {log} 2>&1"
+        "vqddm {params.command} {input.checkpoint:q} --first-stage {input.first_stage:q} --data {input.data:q}"
+        " --count {params.images:q} --encode {params.encode:q} --seed {params.seed:q}"
+        " --temperature {params.temperature:q} --out {output:q} --threads {threads} > {log:q} 2>&1"

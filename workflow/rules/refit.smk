@@ -25,8 +25,8 @@ rule rebuild_codebook:
     params:
         refit=section("refit"),
     shell:
-        "vqddm refit rebuild --source {input.source} --data {input.data} --params {params.refit:q}"
-        " --codebook-size {wildcards.k} --features {wildcards.p} --out {output} --threads {threads} > {log} 2>&1"
+        "vqddm refit rebuild --source {input.source:q} --data {input.data:q} --params {params.refit:q}"
+        " --codebook-size {wildcards.k:q} --features {wildcards.p:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule finetune_first_stage:
@@ -53,9 +53,9 @@ rule finetune_first_stage:
         refit=section("refit"),
     shell:
         "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
-        " refit finetune --source {input.source} --centres {input.centres} --data {input.data}"
-        " --params {params.refit:q} --state state/{wildcards.dataset}/refit_k{wildcards.k}_p{wildcards.p}"
-        " --out {output.checkpoint} --curve {output.curve} --threads {threads} > {log} 2>&1"
+        " refit finetune --source {input.source:q} --centres {input.centres:q} --data {input.data:q}"
+        " --params {params.refit:q} --state state/{wildcards.dataset:q}/refit_k{wildcards.k:q}_p{wildcards.p:q}"
+        " --out {output.checkpoint:q} --curve {output.curve:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule encode_codes:
@@ -78,5 +78,5 @@ rule encode_codes:
     resources:
         **on_gpu(),
     shell:
-        "vqddm refit encode --first-stage {input.first_stage} --data {input.train} --data {input.test}"
-        " --out {output.train} --out {output.test} --threads {threads} > {log} 2>&1"
+        "vqddm refit encode --first-stage {input.first_stage:q} --data {input.train:q} --data {input.test:q}"
+        " --out {output.train:q} --out {output.test:q} --threads {threads} > {log:q} 2>&1"

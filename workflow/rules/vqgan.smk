@@ -35,9 +35,9 @@ rule train_first_stage:
         codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
     shell:
         "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
-        " {params.command} --data {input.data} {params.sections} --codebook-size {params.codebook_size}"
-        " --state state/{wildcards.dataset}/{wildcards.first_stage} --out {output.checkpoint}"
-        " --curve {output.curve} --threads {threads} > {log} 2>&1"
+        " {params.command} --data {input.data:q} {params.sections} --codebook-size {params.codebook_size:q}"
+        " --state state/{wildcards.dataset:q}/{wildcards.first_stage:q} --out {output.checkpoint:q}"
+        " --curve {output.curve:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule import_vqgan:
@@ -64,5 +64,5 @@ rule import_vqgan:
             ]
         ),
     shell:
-        "vqddm vqgan import {params.checkpoint:q} --params {params.vqgan:q} --codebook-size {wildcards.k}"
-        " --out {output} > {log} 2>&1"
+        "vqddm vqgan import {params.checkpoint:q} --params {params.vqgan:q} --codebook-size {wildcards.k:q}"
+        " --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,92 @@
+"""What Snakemake is asked for, looked at before it plans anything: settings, suites and targets that there are.
+
+Snakemake itself would end in a traceback, or in a sentence that does not say what there is.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from vqddm.artifacts import UserError
+from vqddm.params import read
+from vqddm.yaml_file import Written, nearest
+
+# Options that replace what they were given before, under all their names.
+ONCE = (("--configfile", "--configfiles"), ("--config", "-C"))
+
+
+def arguments() -> Any:
+    """Snakemake's command line as Snakemake reads it, None where something else runs."""
+    *_, folder, name = ("", "", *Path(sys.argv[0]).parts)
+    if name != "snakemake" and (folder, name) != ("snakemake", "__main__.py"):
+        return None
+    from snakemake.cli import get_argument_parser
+
+    return get_argument_parser().parse_args(sys.argv[1:])
+
+
+def check_settings() -> None:
+    """Check `--configfile` and `--config`: `profiles/default` calls this before Snakemake reads them.
+
+    What is wrong ends Snakemake with one sentence.
+    """
+    given = arguments()
+    if given is None:
+        return
+    options = [word.partition("=")[0] for word in sys.argv[1 : (*sys.argv, "--").index("--")]]
+    try:
+        for names in ONCE:
+            if sum(option in names for option in options) > 1:
+                raise UserError(f"{names[0]} stands twice, and the last would hide the others; put all behind one")
+        read(given.configfile, given.config or ())
+    except UserError as error:
+        sys.exit(f"vqddm: {error}")
+
+
+def written_for(workflow: Any) -> Written:
+    """`params.yaml` with `--configfile` and `--config` laid over it, as Snakemake lays them.
+
+    Raises:
+        UserError: one of them is not there, or not what its writer can have meant.
+    """
+    settings, own = workflow.config_settings, Path("params.yaml")
+    replaced = settings.replace_workflow_config or (settings.configfiles and not own.exists())
+    return read([*([] if replaced else [own]), *settings.configfiles], settings.config_args or ())
+
+
+def check_targets(workflow: Any, targets: Collection[str] = ()) -> None:
+    """Check targets: those given, and those on Snakemake's command line, if that is what runs.
+
+    Args:
+        workflow: Snakemake's own, all rules read.
+        targets: as Snakemake would be given them.
+
+    Raises:
+        UserError: a target is neither a rule nor a file that a rule makes.
+    """
+    params, given = workflow.globals["PARAMS"], arguments()
+    if given is not None:
+        targets = given.targets
+    forced = [*(given.forcerun or ()), *(given.until or ())] if given else []
+    plain = [rule for rule in workflow.rules if not rule.has_wildcards()]
+    for target in (*targets, *forced):
+        path = target if Path(target).is_absolute() else os.path.relpath(target)
+        other = re.match(r"(?:results|evaluation)/([^/]+)/", path)
+        if workflow.is_rule(target):
+            if target in targets and target not in [rule.name for rule in plain]:
+                raise UserError(f"`{target}` makes many files: name one of them, or {_there_are(plain)}")
+        elif other and other[1] != params.suite and other[1] in params.suites:
+            raise UserError(f"{path} is of another suite than {params.suite}: add `--config suite={other[1]}`")
+        elif not any(rule.is_producer(path) for rule in workflow.rules):
+            files = [str(file) for rule in plain for file in (*rule.output, *rule.input) if isinstance(file, str)]
+            hint = nearest(target, [rule.name for rule in plain] + files)
+            raise UserError(f"there is no target `{target}`{hint}; there are {_there_are(plain)}")
+
+
+def _there_are(rules: Iterable[Any]) -> str:
+    """The names of targets that are no jobs themselves, `all` first."""
+    names = [rule.name for rule in rules if not rule.shellcmd]
+    return ", ".join(sorted(names, key=lambda name: name != "all"))
