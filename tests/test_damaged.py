@@ -30,6 +30,12 @@ from vqddm.artifacts import (
     write_checkpoint,
     write_json,
 )
+from vqddm.ledger.dvc import clean_stages, recorded_checksums
+from vqddm.paper.page import page
+from vqddm.paper.plan import plan_from
+from vqddm.paper.render import read_table
+from vqddm.params import load
+from vqddm.samplers import load_sampler
 from vqddm.state import IDENTITY, StateFolder, alone_in
 from vqddm.training import train
 from vqddm.vqgan.codec import read_codes
@@ -441,3 +447,43 @@ def test_codes_of_another_codebook_are_refused(tmp_path):
     with pytest.raises(UserError, match="holds code 9, but the codebook has 8"):
         read_codes(tmp_path / "codes.npy", 8, axes=None)
     assert read_codes(tmp_path / "codes.npy", 10, axes=None).shape == (2, 4)
+
+
+# ---- tables, and what DVC recorded
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'a,b\n"1'])
+def test_a_damaged_table_is_named(tmp_path, content):
+    path = tmp_path / "claims.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"claims\.csv: not a table"):
+        read_table(path)
+
+
+def test_damaged_claims_and_tables_of_a_page_are_named(tmp_path):
+    results = Path(__file__).parents[1] / "results/mini"
+    for name in ("claims.csv", "tables/table1.csv", "tables/likelihood.csv", "figures/figure5.png"):
+        root = tmp_path / name
+        shutil.copytree(results, root)
+        content = (root / name).read_bytes()
+        (root / name).write_bytes(content[:20] if name.endswith("png") else b"a,b\n1,2\n")
+        with pytest.raises(UserError, match=name):
+            page(plan_from(load(results.parents[1] / "params.yaml"), "mini"), root, root / "index.html")
+
+
+@pytest.mark.parametrize("how", ["zeros", "random", "empty", "folder", b"[]", b"stages: 3", b"stages: {a: {outs: 3}}"])
+def test_a_damaged_dvc_lock_is_named_and_not_taken_for_none(tmp_path, how):
+    path = tmp_path / "dvc.lock"
+    path.write_bytes(how if isinstance(how, bytes) else b"stages:\n  a:\n    outs:\n    - {path: x, md5: y}\n")
+    if isinstance(how, str):
+        assert recorded_checksums(tmp_path) == {"x": "y"}
+        damage(path, how)
+    for read in (recorded_checksums, clean_stages):
+        with pytest.raises(UserError, match=r"dvc\.lock: (not what DVC wrote|cannot be read)"):
+            read(tmp_path)
+
+
+def test_a_header_that_fits_no_network_is_named(tmp_path):
+    write_checkpoint(tmp_path / "a.safetensors", {"weight": torch.ones(2)}, {"kind": "prior"})
+    with pytest.raises(UserError, match=r"a\.safetensors: its header describes no network of this version"):
+        load_sampler(tmp_path / "a.safetensors")
