@@ -402,6 +402,21 @@ def test_a_full_disk_or_a_read_only_folder_leaves_the_old_file_whole(tmp_path, m
     assert list(tmp_path.iterdir()) == [path] and read_json(path) == 1
 
 
+def test_an_array_for_which_the_disk_has_no_room_leaves_nothing(tmp_path):
+    """A file-size limit stands in for the full disk: numpy's error has no number."""
+    script = (
+        "import resource, signal, sys; from pathlib import Path; import numpy as np\n"
+        "from vqddm.artifacts import UserError, write_array\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n"
+        "try: write_array(Path(sys.argv[1]), np.zeros(1000))\n"
+        "except UserError as error: sys.exit(str(error))"
+    )
+    path = tmp_path / "a.npy"
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith(f"{path}: could not be written whole"), done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["fsync", "rename"])
 def test_a_disk_that_is_full_while_a_state_is_saved_keeps_the_last_and_leaves_no_half(killed, tmp_path, name):
     half, whole = killed
