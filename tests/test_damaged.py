@@ -241,6 +241,10 @@ def test_a_damaged_checkpoint_is_named(tmp_path, how):
             read()
 
 
+def test_a_checkpoint_has_the_same_bytes_each_time(tmp_path):
+    assert len({checkpoint(tmp_path / f"{number}.safetensors").read_bytes() for number in range(8)}) == 1
+
+
 def test_checkpoints_of_earlier_versions_are_read_and_nan_is_refused(tmp_path):
     from safetensors.torch import save_file
 

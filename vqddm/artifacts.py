@@ -260,20 +260,22 @@ def write_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], about: Map
     """
     from safetensors.torch import save
 
-    words = json.dumps({**about, "made_with": made_with()}, sort_keys=True)
+    about = {**about, "made_with": made_with()}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     if broken := _with_nan(contiguous):
         raise UserError(f"{path}: not written, for {broken} holds NaN; lower the learning rate and train anew")
     with replacing(path) as aside:
         # Not by safetensors' own function, which writes to a name that nobody could clear away.
-        aside.write_bytes(save(contiguous, {"about": words, "crc32": _checkpoint_sum(words, contiguous)}))
+        # One entry: safetensors writes several in an order that changes from run to run.
+        about |= {"crc32": _checkpoint_sum(about, contiguous), "summed": True}
+        aside.write_bytes(save(contiguous, {"about": json.dumps(about, sort_keys=True)}))
 
 
-def _checkpoint_sum(about: str, tensors: Mapping[str, torch.Tensor]) -> str:
+def _checkpoint_sum(about: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
     """The CRC-32 of all that a checkpoint holds, names, types and shapes of its tensors included."""
     import torch
 
-    found = zlib.crc32(about.encode())
+    found = zlib.crc32(json.dumps(json.loads(json.dumps(about)), sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
         found = zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data, found)
@@ -334,10 +336,10 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
 
     with reading(path, "not a whole safetensors file"):
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            about = dict(json.loads((file.metadata() or {}).get("about", "{}")))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        words = header.get("about", "{}")
-        about = json.loads(words)
-        if "kind" in about and header.keys() - {"about"} and header.get("crc32") != _checkpoint_sum(words, tensors):
-            raise ValueError("its checksum is another")
-        return tensors, dict(about)
+        if about.keys() & {"crc32", "summed"}:  # both, if one of them is not what is damaged
+            told = about.pop("crc32", None)
+            if not about.pop("summed", False) or told != _checkpoint_sum(about, tensors):
+                raise ValueError("its checksum is another")
+        return tensors, about
