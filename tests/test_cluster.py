@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -156,9 +157,9 @@ def launched(folder: Path, processes: int, *arguments: str) -> str:
 
 
 def cut_short(folder: Path, *arguments: str) -> None:
-    """Train in two processes and kill the one that saves, after its first state; torchrun ends the other."""
+    """Train in two processes and kill the one that saves, after its second state; torchrun ends the other."""
     started = launch(folder, 2, *arguments, save_seconds=0)
-    while not list(folder.glob("state/step-*")):
+    while len(list(folder.glob("state/step-*"))) < 2:
         assert started.poll() is None
         time.sleep(0.01)
     os.kill(int((folder / "state/lock").read_text().split()[1]), signal.SIGKILL)
@@ -217,6 +218,21 @@ def test_two_processes_killed_and_started_again_end_with_the_same_weights(kind, 
     cut_short(tmp_path, *trainings[kind])
     assert "resuming after step" in launched(tmp_path, 2, *trainings[kind])
     assert (whole(kind, 2) / "out.safetensors").read_bytes() == (tmp_path / "out.safetensors").read_bytes()
+
+
+@pytest.mark.xdist_group("two processes")
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "of an earlier version"])
+def test_two_processes_go_on_from_the_state_before_a_damaged_one(sealed, trainings, whole, tmp_path):
+    cut_short(tmp_path, *trainings["prior"])
+    before, last = sorted(tmp_path.glob("state/step-*"))
+    if not sealed:  # without checksums each process finds the damage by itself
+        for record in tmp_path.glob("state/step-*/identity.json"):
+            record.write_text(json.dumps(json.loads(record.read_text())["belongs_to"]))
+    (last / ("random_states_1.pkl" if sealed else "optimizer.bin")).write_bytes(bytes(1000))
+    said = launched(tmp_path, 2, *trainings["prior"])
+    assert f"resuming after step {int(before.name.removeprefix('step-'))} from" in said
+    assert said.count("set aside as") == 1
+    assert (whole("prior", 2) / "out.safetensors").read_bytes() == (tmp_path / "out.safetensors").read_bytes()
 
 
 @pytest.mark.xdist_group("two processes")

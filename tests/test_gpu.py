@@ -20,11 +20,11 @@ import torch
 import yaml
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from helpers.recipes import write_pictures
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vqddm import training
-from vqddm.artifacts import write_json
 from vqddm.compute import at_once, mixed
 from vqddm.evaluate.features import extract, feature_extractor
 from vqddm.evaluate.likelihood import measure_likelihood
@@ -231,8 +231,7 @@ def test_the_whole_chain_runs_at_a_tiny_size(tmp_path: Path) -> None:
     faces, side = small(), small().data.resolution
     for split, count in (("train", 48), ("test", 16)):
         images = np.random.default_rng(len(split)).integers(0, 256, (count, side, side, 3), np.uint8)
-        np.save(tmp_path / f"{split}.npy", images)
-        write_json(tmp_path / f"{split}.json", {"count": count, "resolution": side, "sha256": split})
+        write_pictures(tmp_path / f"{split}.npy", images)
     train, test = tmp_path / "train.npy", tmp_path / "test.npy"
     vqgan, centres, stage = (tmp_path / name for name in ("vqgan.safetensors", "centres.npy", "refit.safetensors"))
 

@@ -100,12 +100,22 @@ def test_every_suite_of_params_has_a_plan_that_survives_json() -> None:
 def test_a_missing_metric_is_none_and_a_damaged_one_an_error(plan: Plan, tmp_path: Path) -> None:
     metrics = Metrics(plan, tmp_path)
     assert metrics.read("reconstruction", "faces", "vqgan_k256") is None
-    for text in ("{", "[1]"):
+    wrong = (
+        '{"distance": null}',
+        '{"distance": {"frechet": "9"}}',
+        '{"psnr": {}}',
+        '{"usage": {"train": {"seen": []}}}',
+    )
+    for text in ("{", "[1]", "null", *wrong, '{"psnr": NaN}', '{"perceptual": {"name": 3}}', '{"psnr": true}'):
         path = tmp_path / plan.metric("reconstruction", "faces", "vqgan_k256")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         with pytest.raises(UserError, match=r"reconstruction\.json"):
             metrics.read("reconstruction", "faces", "vqgan_k256")
+    path.write_text('{"distance": {"frechet": 1}}')
+    found = metrics.read("reconstruction", "faces", "vqgan_k256")
+    with pytest.raises(UserError, match=r"reconstruction\.json: lacks `psnr`"):
+        found["psnr"]
 
 
 def test_paper_imports_no_model() -> None:

@@ -144,5 +144,5 @@ def test_a_checkpoint_of_the_wrong_kind_or_shape_is_refused_by_name(tmp_path):
     cut.write_bytes(good.read_bytes()[:1000])
     with pytest.raises(UserError, match="not a whole safetensors file"):
         load_first_stage(cut)
-    with pytest.raises(UserError, match="no such checkpoint"):
+    with pytest.raises(UserError, match="no such file"):
         load_first_stage(tmp_path / "none.safetensors")

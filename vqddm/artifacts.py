@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import math
 import os
 import platform
+import re
+import shlex
 import subprocess
-import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+
+SUM = b"\ncrc32 %08x\n"  # behind an array
+SUMMED = 2**33  # bytes of an array whose checksum is compared whenever it is opened
+PLACE = re.sub(r"\W", "-", platform.node())  # in the names of half-written files: whose process numbers stand there
 
 
 class UserError(Exception):
@@ -33,12 +41,15 @@ class UserError(Exception):
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; rename it into place when the block ends without error.
 
+    What killed processes of this machine left half written for the same path goes away.
+
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    aside = path.with_name(f".{path.stem}.{PLACE}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_halves(path)
         yield aside
         with aside.open("rb") as written:
             os.fsync(written.fileno())
@@ -46,12 +57,52 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"{path}: the disk is full; free some space and run the same command again") from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise UserError(f"{path}: this folder cannot be written ({error.strerror})") from None
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+            raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+        if error.errno is None:  # numpy's, of an array that was not written whole
+            raise UserError(f"{path}: could not be written whole ({error}); is the disk full?") from None
         raise
     finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def _clear_halves(path: Path) -> None:
+    """Delete what processes that are dead left of `path`; of another machine's nobody here knows whether they are."""
+    for half in path.parent.glob(glob.escape(f".{path.stem}.{PLACE}.") + f"*.partial{glob.escape(path.suffix)}"):
+        pid = half.name.removeprefix(f".{path.stem}.{PLACE}.").split(".")[0]
+        with contextlib.suppress(OSError, ValueError, OverflowError):
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                half.unlink()
+
+
+@contextlib.contextmanager
+def reading(path: Path, otherwise: str) -> Iterator[BinaryIO]:
+    """Open a file of ours; whatever is wrong with it ends in one sentence.
+
+    Args:
+        otherwise: what to call it when the block fails, such as `not JSON`.
+
+    Raises:
+        UserError: it is missing, cannot be opened, or what is done in the block raises anything.
+    """
+    again = f"`snakemake --cores all {shlex.quote(str(path))}`"
+    try:
+        handle = path.open("rb")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; build it with {again}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    with handle:
+        try:
+            yield handle
+        except UserError:
+            raise
+        except Exception as error:  # a damaged file can make its reader raise anything
+            words = " ".join(str(error).split())[:300] or type(error).__name__
+            raise UserError(f"{path}: {otherwise} ({words}); delete it and build it again") from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -61,53 +112,82 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file. Its objects name the file when they are asked for a key that they lack.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing or is not JSON, to which NaN does not belong.
     """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; build it with `snakemake --cores all {path}`") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON ({error}); delete it and build it again") from None
+
+    class Entries(dict[str, Any]):
+        def __missing__(self, key: Any) -> Any:
+            raise UserError(f"{path}: lacks `{key}`; delete it and build it again")
+
+    def refuse(word: str) -> None:
+        raise ValueError(f"{word} is no number")
+
+    with reading(path, "not JSON") as handle:
+        return json.loads(handle.read().decode("utf-8"), object_hook=Entries, parse_constant=refuse)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Write one array as `.npy`."""
     import numpy as np
 
-    with replacing(path) as aside, aside.open("wb") as handle:
-        np.save(handle, array)
+    with replacing(path) as aside:
+        with aside.open("wb") as handle:
+            np.save(handle, array)
+        _append_sum(aside)
 
 
 def write_batches(path: Path, batches: Iterable[np.ndarray], count: int) -> None:
     """Write `count` rows that come in batches as one `.npy`, without ever holding them all."""
     import numpy as np
 
-    with replacing(path) as aside, aside.open("wb") as handle:
-        for number, batch in enumerate(batches):
-            if number == 0:
-                about = np.lib.format.header_data_from_array_1_0(batch) | {"shape": (count, *batch.shape[1:])}
-                np.lib.format.write_array_header_1_0(handle, about)
-            handle.write(np.ascontiguousarray(batch).data)
+    with replacing(path) as aside:
+        with aside.open("wb") as handle:
+            for number, batch in enumerate(batches):
+                if number == 0:
+                    about = np.lib.format.header_data_from_array_1_0(batch) | {"shape": (count, *batch.shape[1:])}
+                    np.lib.format.write_array_header_1_0(handle, about)
+                handle.write(np.ascontiguousarray(batch).data)
+        _append_sum(aside)
 
 
-def read_array(path: Path) -> np.ndarray:
+def _append_sum(path: Path) -> None:
+    """Put the checksum of an array's file behind it, where readers of `.npy` do not look."""
+    found = checksum(path)
+    with path.open("ab") as handle:
+        handle.write(SUM % found)
+
+
+def read_array(path: Path, dtype: str | None = None, axes: int | None = None) -> np.ndarray:
     """Memory-map one `.npy` array, read-only.
 
+    Its checksum is compared, the one behind it or that of a prepared split's manifest, unless it has none (it is of
+    an earlier version) or is larger than `SUMMED`, where that would take minutes.
+
     Raises:
-        UserError: the file is missing, empty or cut short.
+        UserError: the file is missing, damaged, cut short, or of another type or number of axes than expected.
     """
     import numpy as np
 
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; build it with `snakemake --cores all {path}`") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a whole .npy file ({error}); delete it and build it again") from None
+    with reading(path, "not a whole .npy file") as handle:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        end = array.offset + array.nbytes
+        handle.seek(end)
+        behind = handle.read(len(SUM % 0) + 1)
+        if len(behind) not in (0, len(SUM % 0)):
+            raise ValueError("it does not end where its header says")
+        if array.nbytes <= SUMMED:
+            if behind and behind != SUM % checksum(path, end):
+                raise ValueError("its checksum is another")
+            recorded = (_manifest(path) or {}).get("sha256")
+            if recorded and recorded != sha256(path):
+                raise ValueError("its checksum is not the manifest's")
+    if (dtype and array.dtype != dtype) or axes not in (None, array.ndim):
+        expected = " ".join([dtype or "", f"with {axes} axes" if axes is not None else ""]).strip()
+        raise UserError(f"{path}: {array.dtype} {array.shape}, but expected {expected}; give or build the right file")
+    return array
 
 
 def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
@@ -118,15 +198,10 @@ def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
     """
     import numpy as np
 
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; build it with `snakemake --cores all {path}`") from None
-    except KeyError as error:
-        raise UserError(f"{path}: lacks an array ({error.args[0]}); delete it and build it again") from None
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a whole .npz file ({error}); delete it and build it again") from None
+    with reading(path, "not a whole .npz file") as handle, np.load(handle, allow_pickle=False) as file:
+        if lacking := [name for name in names if name not in file]:
+            raise UserError(f"{path}: lacks an array ({', '.join(lacking)}); delete it and build it again")
+        return {name: file[name] for name in names}
 
 
 def sha256(path: Path) -> str:
@@ -135,12 +210,30 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def checksum(path: Path, end: int | None = None) -> int:
+    """The CRC-32 of a file's content, or of that before `end`: for damage, not malice, twice as fast as SHA-256."""
+    found, left = 0, path.stat().st_size if end is None else end
+    with path.open("rb") as handle:
+        while piece := handle.read(min(2**20, left)):
+            found, left = zlib.crc32(piece, found), left - len(piece)
+    return found
+
+
 def fingerprint(path: Path) -> str:
     """A file's SHA-256; for a prepared data array the one that its manifest records (arrays can be huge)."""
-    manifest = path.with_suffix(".json")
-    if path.suffix == ".npy" and manifest.exists():
-        return str(read_json(manifest)["sha256"])
-    return sha256(path)
+    manifest = _manifest(path)
+    return sha256(path) if manifest is None else str(manifest["sha256"])
+
+
+def _manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest beside a prepared data array; None where there is none."""
+    beside = path.with_suffix(".json")
+    if path.suffix != ".npy" or not beside.exists():
+        return None
+    manifest = read_json(beside)
+    if not isinstance(manifest, dict):
+        raise UserError(f"{beside}: not the manifest of a prepared split; delete it and prepare the dataset again")
+    return manifest
 
 
 def made_with() -> dict[str, Any]:
@@ -160,41 +253,37 @@ def made_with() -> dict[str, Any]:
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors as safetensors, with `about` and what made them as JSON in the file's header."""
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    """Write tensors as safetensors, with `about` and what made them as JSON in the file's header, and a checksum.
+
+    Raises:
+        UserError: a number is NaN, or the disk is full.
+    """
+    from safetensors.torch import save
 
     about = {**about, "made_with": made_with()}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    if broken := _with_nan(contiguous):
+        raise UserError(f"{path}: not written, for {broken} holds NaN; lower the learning rate and train anew")
     with replacing(path) as aside:
-        try:
-            save_file(contiguous, aside, metadata={"about": json.dumps(about, sort_keys=True)})
-        except SafetensorError as error:  # wraps a full disk
-            raise UserError(f"{path}: could not be written ({error})") from None
-        umask = os.umask(0)
-        os.umask(umask)
-        aside.chmod(0o666 & ~umask)  # safetensors makes it the owner's alone
+        # Not by safetensors' own function, which writes to a name that nobody could clear away.
+        # One entry: safetensors writes several in an order that changes from run to run.
+        about |= {"crc32": _checkpoint_sum(about, contiguous), "summed": True}
+        aside.write_bytes(save(contiguous, {"about": json.dumps(about, sort_keys=True)}))
 
 
-def describe_checkpoint(path: Path) -> dict[str, Any]:
-    """What a checkpoint's header says: what made it, and its tensors' shapes.
+def _checkpoint_sum(about: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """The CRC-32 of all that a checkpoint holds, names, types and shapes of its tensors included."""
+    import torch
 
-    Raises:
-        UserError: missing, damaged or foreign.
-    """
-    from safetensors import SafetensorError, safe_open
+    found = zlib.crc32(json.dumps(json.loads(json.dumps(about)), sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
+        found = zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data, found)
+    return f"{found:08x}"
 
-    if not path.exists():
-        raise UserError(f"{path}: no such checkpoint; build it with `snakemake --cores all {path}`")
-    try:
-        with safe_open(path, framework="np") as file:
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
-            shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error})") from None
-    if "kind" not in about:
-        raise UserError(f"{path}: no checkpoint of this project; its header does not say what made it")
-    return {**about, "tensors": shapes}
+
+def _with_nan(tensors: Mapping[str, torch.Tensor]) -> str | None:
+    return next((name for name, tensor in tensors.items() if tensor.isnan().any()), None)
 
 
 def show_checkpoint(checkpoint: Path, *, tensors: bool = False) -> str:
@@ -215,22 +304,42 @@ def show_checkpoint(checkpoint: Path, *, tensors: bool = False) -> str:
     return "\n".join(lines)
 
 
+def describe_checkpoint(path: Path) -> dict[str, Any]:
+    """What a checkpoint's header says: what made it, and its tensors' shapes.
+
+    Raises:
+        UserError: missing, damaged or foreign.
+    """
+    tensors, about = _read_checkpoint(path)
+    if "kind" not in about:
+        raise UserError(f"{path}: no checkpoint of this project; its header does not say what made it")
+    return {**about, "tensors": {name: list(tensor.shape) for name, tensor in tensors.items()}}
+
+
 def read_checkpoint(path: Path, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read a checkpoint whose `about["kind"]` is `kind`, such as `first stage` or `prior`: tensors, and what made them.
 
     Raises:
         UserError: missing, damaged, foreign or of another kind.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.exists():
-        raise UserError(f"{path}: no such checkpoint; build it with `snakemake --cores all {path}`")
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a whole safetensors file ({error}); delete it and build it again") from None
+    tensors, about = _read_checkpoint(path)
     if about.get("kind") != kind:
         raise UserError(f"{path}: holds a {about.get('kind', 'foreign checkpoint')}, not a {kind}")
+    if broken := _with_nan(tensors):
+        raise UserError(f"{path}: {broken} holds NaN; delete it and train anew with a lower learning rate")
     return tensors, about
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The tensors and the header's `about` (empty: it has none) of a whole file; one without checksum is believed."""
+    from safetensors import safe_open
+
+    with reading(path, "not a whole safetensors file"):
+        with safe_open(path, framework="pt") as file:
+            about = dict(json.loads((file.metadata() or {}).get("about", "{}")))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if about.keys() & {"crc32", "summed"}:  # both, if one of them is not what is damaged
+            told = about.pop("crc32", None)
+            if not about.pop("summed", False) or told != _checkpoint_sum(about, tensors):
+                raise ValueError("its checksum is another")
+        return tensors, about

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vqddm.artifacts import UserError, read_checkpoint
+from vqddm.artifacts import UserError, read_checkpoint, reading
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -92,7 +92,8 @@ def load_network(
         UserError: missing, damaged, of another kind, or tensors that do not fit.
     """
     tensors, about = read_checkpoint(path, kind)
-    network = make(about)
+    with reading(path, "its header describes no network of this version"):
+        network = make(about)
     load_state(network, {name: tensor for name, tensor in tensors.items() if not name.startswith(beside)}, path)
     settings = about.get("made_by", about).get("params", {})
     network.precision = settings.get("training", {}).get("precision", "no")

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
-from safetensors import SafetensorError
 from torch import Tensor
 
 from vqddm.artifacts import UserError, replacing, write_checkpoint
@@ -28,7 +27,7 @@ from vqddm.compute import limit_threads, step_generator
 from vqddm.data.progress import progress
 from vqddm.recipe import Recipe
 from vqddm.settings import TrainingParams
-from vqddm.state import StateFolder
+from vqddm.state import StateFolder, steps_done
 
 
 class Interrupted(SystemExit):
@@ -75,7 +74,7 @@ def check_finite(losses: Mapping[str, Tensor], step: int, state: StateFolder) ->
         f"step {step + 1}: a loss is not finite ({broken}); "
         + (f"{kept} is kept, and the same command goes on from it. " if kept else "")
         + "If it happens again: lower the learning rate or train with precision: no, "
-        f"which begins anew (delete {state.folder} then)"
+        f"which begins anew (move {state.folder} away then)"
     )
 
 
@@ -256,17 +255,22 @@ def _accelerator(count: int, params: TrainingParams) -> Accelerator:
 
 
 def _resume(state: StateFolder, accelerator: Accelerator) -> int:
-    """Load the newest state, if there is one; return the number of steps that are done."""
-    saved = state.latest()
-    if saved is None:
-        return 0
-    try:
-        accelerator.load_state(str(saved))
-    except (OSError, RuntimeError, SafetensorError, EOFError) as error:
-        raise UserError(f"{saved}: this state is damaged ({error}); delete it to begin anew") from None
-    done = int(saved.name.removeprefix("step-"))
-    accelerator.print(f"resuming after step {done} from {saved}", file=sys.stderr)
-    return done
+    """Load the newest state that can be loaded, if there is one; return the number of steps that are done."""
+    damaged: dict[Path, str] = {}
+    for saved in state.newest_first():
+        words = ""
+        try:
+            accelerator.load_state(str(saved))
+        except Exception as error:  # a damaged pickle can raise anything
+            words = f"{type(error).__name__}: {error}".split("\n")[0][:200]
+        if not accelerator.gather(torch.tensor([len(words)], device=accelerator.device)).any():
+            if accelerator.is_main_process:
+                state.set_aside(damaged, saved)
+            accelerator.print(f"resuming after step {steps_done(saved)} from {saved}", file=sys.stderr)
+            return steps_done(saved)
+        damaged[saved] = words or "damaged for another process"
+    state.refuse_all(damaged)
+    return 0
 
 
 def _stop_if_told(signals: _Signals, accelerator: Accelerator) -> None:

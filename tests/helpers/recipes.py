@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import yaml
 
-from vqddm.artifacts import write_array, write_json
+from vqddm.artifacts import sha256, write_array, write_json
 from vqddm.baselines.dvae.settings import DVAEParams
 from vqddm.baselines.dvae.train import train_dvae
 from vqddm.baselines.transformer.settings import TransformerParams
@@ -107,7 +107,7 @@ def write_maps(path: Path, count: int = 200) -> np.ndarray:
 def write_pictures(path: Path, images: np.ndarray) -> Path:
     """A prepared split of images uint8 (N, H, W, 3)."""
     write_array(path, images)
-    about = {"count": len(images), "resolution": images.shape[1], "sha256": "of these pictures"}
+    about = {"count": len(images), "resolution": images.shape[1], "sha256": sha256(path)}
     write_json(path.with_suffix(".json"), about)
     return path
 

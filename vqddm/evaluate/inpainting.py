@@ -83,7 +83,7 @@ def measure_inpainting(
     other = read_arrays(against, *ARRAYS) if against is not None else None
     if other is not None and not all(np.array_equal(mine[key], other[key]) for key in ("names", "masks", "originals")):
         raise UserError(f"{pictures} and {against} complete other pictures or masks; build both again")
-    real = gaussian(read_array(reference))
+    real = gaussian(read_array(reference, "float32", 2))
     found: dict[str, Any] = {}
     for index, name in enumerate(mine["names"]):
         given = torch.from_numpy(mine["masks"][index])

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqddm.artifacts import UserError, read_array, write_json
+from vqddm.artifacts import UserError, write_json
 from vqddm.compute import device, limit_threads, mixed
 from vqddm.evaluate.draws import enough
 from vqddm.samplers import Bits, fills_codes, load_sampler
+from vqddm.vqgan.codec import read_codes
 
 
 def measure_likelihood(
@@ -36,7 +37,8 @@ def measure_likelihood(
         raise UserError(f"{checkpoint}: a {sampler.about['kind']} fills pixels; give a method that fills code maps")
     found: dict[str, Any] = {"ceiling": math.log2(sampler.codebook_size)}
     for split, path in (("train", codes_train), ("test", codes_test)):
-        codes = torch.from_numpy(enough(read_array(path), images, path).astype(np.int64)).to(device())
+        maps = enough(read_codes(path, sampler.codebook_size), images, path)
+        codes = torch.from_numpy(maps.astype(np.int64)).to(device())
         with mixed(sampler.network):
             bits = sampler.bits_per_code(codes, torch.Generator(device()).manual_seed(seed))
         found[split] = _summary(bits)

@@ -11,10 +11,11 @@ from vqddm.data.arrays import load_split, to_unit
 from vqddm.evaluate.distances import distances_of_draws
 from vqddm.evaluate.draws import enough, mean_and_spread, split_draws
 from vqddm.evaluate.features import LABELS, extract
-from vqddm.vqgan.codec import Codec, decode_codes, decoded, kind_in, load_codec
+from vqddm.vqgan.codec import Codec, decode_codes, decoded, kind_in, load_codec, read_codes
 from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
 
 SHOWN = 64  # pictures kept for figures
+FEATURES = "float32", 2  # as `extract` gives them: type and number of axes
 
 
 def usage(codes: np.ndarray, codebook_size: int, at_least: int = 1) -> float:
@@ -40,7 +41,7 @@ def measure_floor(
         train: features of training images.
         test: features of test images.
     """
-    found = distances_of_draws(read_array(test), read_array(train), draws, seed, LABELS[network])
+    found = distances_of_draws(read_array(test, *FEATURES), read_array(train, *FEATURES), draws, seed, LABELS[network])
     write_json(out, {"distance": found})
 
 
@@ -97,10 +98,10 @@ def measure_reconstruction(
     """
     limit_threads(threads)
     model, about = load_codec(first_stage, device())
-    codes = {"train": read_array(codes_train), "test": read_array(codes_test)}
     in_all = model.codebook_size * kind_in(first_stage, about["kind"]).maps
+    codes = {"train": read_codes(codes_train, in_all, axes=None), "test": read_codes(codes_test, in_all, axes=None)}
     reconstructed = decode_codes(model, enough(codes["train"], images, codes_train))
-    features = read_array(reference)
+    features = read_array(reference, *FEATURES)
     enough(features, images, reference)
     originals = load_split(test)[:images]
     metric = perceptual_distance("efficientnet_lite0").to(device())
@@ -147,6 +148,6 @@ def measure_samples(
         steps: sampling steps that made them, where there is a choice.
     """
     limit_threads(threads)
-    images, label = read_array(samples), LABELS[network]
-    found = distances_of_draws(extract(images, network), read_array(reference), draws, seed, label)
+    images, label = read_array(samples, "uint8", 4), LABELS[network]
+    found = distances_of_draws(extract(images, network), read_array(reference, *FEATURES), draws, seed, label)
     write_json(out, {"steps": steps, "samples": len(images), "temperature": temperature, "distance": found})

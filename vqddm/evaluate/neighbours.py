@@ -81,7 +81,7 @@ def find_neighbours(
     """
     limit_threads(threads)
     images = load_split(train)
-    made = np.array(read_array(samples)[:count])
+    made = np.array(read_array(samples, "uint8", 4)[:count])
     if len(made) < count:
         raise UserError(f"{samples}: {len(made)} samples, but {count} are to be looked up")
     metric = perceptual_distance("efficientnet_lite0").to(device())

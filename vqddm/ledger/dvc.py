@@ -62,17 +62,40 @@ def _words(kind: str, what: dict[str, Any]) -> list[str]:
 
 def recorded_checksums(root: Path = Path()) -> dict[str, str]:
     """The MD5 that `dvc.lock` records for each output."""
-    stages = yaml.safe_load((root / "dvc.lock").read_text())["stages"]
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+    return {path: md5 for outs in recorded_stages(root).values() for path, md5 in outs.items()}
+
+
+def recorded_stages(root: Path = Path()) -> dict[str, dict[str, str]]:
+    """The stages of `dvc.lock`, each with its outputs and their MD5.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    path = root / "dvc.lock"
+    try:
+        stages = yaml.safe_load(path.read_bytes())["stages"]
+        return {
+            str(name): {str(out["path"]): str(out["md5"]) for out in stage.get("outs", [])}
+            for name, stage in stages.items()
+        }
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception as error:  # a damaged file can make its reader raise anything
+        words = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not what DVC wrote ({words}); `git checkout -- dvc.lock` brings it back") from None
 
 
 def clean_stages(root: Path = Path()) -> set[str]:
-    """The stages that `dvc.lock` names and `dvc status` calls clean; none where DVC cannot tell (no git, no lock)."""
-    lock = root / "dvc.lock"
-    if not lock.exists():
+    """The stages that `dvc.lock` names and `dvc status` calls clean; none where DVC cannot tell (no git, no lock).
+
+    Raises:
+        UserError: `dvc.lock` is damaged.
+    """
+    if not (root / "dvc.lock").exists():
         return set()
+    recorded = recorded_stages(root)
     try:
-        return yaml.safe_load(lock.read_text())["stages"].keys() - changes(root).keys()
+        return recorded.keys() - changes(root).keys()
     except UserError:
         return set()
 

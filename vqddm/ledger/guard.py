@@ -41,10 +41,10 @@ def guard_checkpoints(workflow: Any, root: Path = Path()) -> None:
             "has it as made by just these parameters, inputs and code (DVC brings files without telling Snakemake). "
             "Run `make restore`, which lets Snakemake record what fits dvc.lock; to train anew, delete the file"
         )
-    recorded = lock.read_text() if lock.exists() else ""
+    recorded = lock.read_bytes() if lock.exists() else b""
     configs = [root / ".dvc" / name for name in ("config", "config.local")]
-    if any(config.exists() and "remote" in config.read_text() for config in configs):
-        known = [path for job, path in trained if path in recorded and (job, path) not in here]
+    if any(config.exists() and b"remote" in config.read_bytes() for config in configs):
+        known = [path for job, path in trained if path.encode() in recorded and (job, path) not in here]
         if known:
             print(
                 f"vqddm: {len(known)} of the checkpoints that are trained now are in dvc.lock; where their parameters "

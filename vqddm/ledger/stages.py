@@ -85,7 +85,7 @@ def dvc_yaml(jobs: Sequence[Job], root: Path = Path()) -> str:
 def write_stages(jobs: Sequence[Job], root: Path = Path()) -> None:
     """Write `dvc.yaml`."""
     with replacing(root / DVC_YAML) as aside:
-        aside.write_text(dvc_yaml(jobs, root))
+        aside.write_text(dvc_yaml(jobs, root), encoding="utf-8")
 
 
 def check_stages(jobs: Sequence[Job], root: Path = Path()) -> None:
@@ -95,5 +95,5 @@ def check_stages(jobs: Sequence[Job], root: Path = Path()) -> None:
         UserError: it is missing or older than the DAG.
     """
     path = root / DVC_YAML
-    if not path.exists() or path.read_text() != dvc_yaml(jobs, root):
+    if not path.exists() or path.read_bytes() != dvc_yaml(jobs, root).encode():
         raise UserError(f"{path} is not what the Snakefile and params.yaml say now; run `make dvc.yaml`")

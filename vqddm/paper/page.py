@@ -7,7 +7,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from vqddm.artifacts import replacing
+from vqddm.artifacts import reading, replacing
 from vqddm.data.sources import SOURCES
 from vqddm.paper.claims.evidence import NOT_REPRODUCED, NOT_TESTABLE, ONE_TRAINING, REPRODUCED
 from vqddm.paper.figures import FIGURES
@@ -48,9 +48,10 @@ def page(plan: Plan, root: Path, out: Path) -> None:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     claims = read_table(root / "claims.csv").to_dict("records")
-    for claim in claims:
-        claim["css"], claim["sign"] = SIGNS[claim["verdict"]]
-        claim["files"] = claim["evidence"].split("; ") if isinstance(claim["evidence"], str) else []
+    with reading(root / "claims.csv", "not the table of claims"):
+        for claim in claims:
+            claim["css"], claim["sign"] = SIGNS[claim["verdict"]]
+            claim["files"] = claim["evidence"].split("; ") if isinstance(claim["evidence"], str) else []
     html = environment.get_template("index.html.j2").render(
         plan=plan,
         claims=claims,
@@ -100,7 +101,10 @@ def head_notes(plan: Plan, root: Path) -> list[str]:
 
 def _distance_names(root: Path) -> list[str]:
     tables = [root / "tables" / f"{name}.csv" for name in ("table1", "table2")]
-    names = [read_table(path)["distance_name"].dropna() for path in tables if path.exists()]
+    names = []
+    for path in filter(Path.exists, tables):
+        with reading(path, f"not {path.stem}"):
+            names.append(read_table(path)["distance_name"].dropna())
     return sorted(set(pd.concat(names))) if names else []
 
 
@@ -117,12 +121,13 @@ def _part(name: str, root: Path) -> Part:
     rows: list[list[tuple[str, bool]]] = []
     size = None
     if is_table and (path := root / "tables" / f"{name}.csv").exists():
-        display = TABLES[name].display(read_table(path))
+        with reading(path, f"not {name}"):
+            display = TABLES[name].display(read_table(path))
         numeric = [is_numeric(display.iloc[:, index]) for index in range(display.shape[1])]
         head = header_rows(display.columns, numeric)
         rows = [list(zip(row, numeric, strict=True)) for row in display.astype(str).to_numpy().tolist()]
     elif (picture := root / "figures" / f"{name}.png").exists():
-        with Image.open(picture) as image:
+        with reading(picture, "not a whole picture") as handle, Image.open(handle) as image:
             size = image.size
     return Part(name, words["title"], words["caption"], words.get("alt", ""), links, head, rows, size)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from vqddm.artifacts import UserError, replacing
+from vqddm.artifacts import reading, replacing
 
 DASH = "–"
 LATEX = {"×": r"$\times$", "≥": r"$\geq$", "→": r"$\to$", "±": r"$\pm$", "³": r"$^3$", "–": "--"}
@@ -118,10 +118,6 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises:
         UserError: the file is missing or is no table.
     """
-    try:
+    with reading(path, "not a table"):
         printed = {name: str for name in pd.read_csv(path, nrows=0).columns if name.endswith("_text")}
         return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=printed)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; build it with `snakemake --cores all {path}`") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a table ({error}); delete it and build it again") from None

@@ -36,7 +36,7 @@ def finetune(*, source: Path, centres: Path, data: Path, params: RefitParams) ->
         centres: the rebuilt codebook, float32 (K, d) `.npy`.
     """
     original, about = load_first_stage(source)
-    codebook = torch.from_numpy(np.array(read_array(centres)))
+    codebook = torch.from_numpy(np.array(read_array(centres, "float32", 2)))
     identity = {
         "codebook_size": len(codebook),
         "autoencoder": about["autoencoder"],

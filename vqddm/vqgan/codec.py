@@ -106,14 +106,14 @@ def decode_codes(model: Codec, codes: np.ndarray) -> np.ndarray:
     return images
 
 
-def read_codes(path: Path, codebook_size: int) -> np.ndarray:
-    """Memory-map code maps, uint16 (N, h, w).
+def read_codes(path: Path, codebook_size: int, axes: int | None = 3) -> np.ndarray:
+    """Memory-map codes, uint16 with so many axes (None: any): code maps are (N, h, w).
 
     Raises:
-        UserError: no code maps, or a code that is not in [0, `codebook_size`).
+        UserError: no such codes, or a code that is not in [0, `codebook_size`).
     """
     codes = read_array(path)
-    if codes.ndim != 3 or codes.dtype != np.uint16 or not codes.size:
+    if axes not in (None, codes.ndim) or codes.dtype != np.uint16 or not codes.size:
         raise UserError(f"{path}: {codes.dtype} {codes.shape} are no code maps; expected uint16 (N, h, w)")
     if codes.max() >= codebook_size:
         raise UserError(

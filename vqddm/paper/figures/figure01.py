@@ -11,12 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
-from vqddm.artifacts import UserError, read_json
+from vqddm.artifacts import UserError
 from vqddm.paper.counts import macs_per_image, network_of, recounted
 from vqddm.paper.figures import style
 from vqddm.paper.figures.files import Files, measured_distance
 from vqddm.paper.figures.labels import place_labels
 from vqddm.paper.figures.record import PaperFigure
+from vqddm.paper.metrics import read_metric
 from vqddm.paper.names import first_stage_label, sampler, short_title
 from vqddm.paper.plan import Plan
 from vqddm.paper.render import with_spread
@@ -70,7 +71,7 @@ def _files(files: Files) -> list[Path]:
 
 def _compose(files: Files) -> Figure:
     rows = reported()["table2"]["rows"]
-    networks = read_json(files.metric("paper_counts"))
+    networks = read_metric(files.metric("paper_counts"))
     drawn = [row for row in rows if row["flops"] and row["parameters"]]
     of_paper = [
         Blob(
@@ -87,7 +88,7 @@ def _compose(files: Files) -> Figure:
     measured: dict[str, list[Blob]] = {}
     for dataset, label, method, stage in _shown(files.plan):
         about = files.plan.datasets[dataset]
-        counts = read_json(files.metric("counts", dataset, stage, method))
+        counts = read_metric(files.metric("counts", dataset, stage, method))
         distance = measured_distance(files.metric("samples", dataset, stage, method))
         names.add(distance["name"])
         parameters, operations = network_of(counts)["parameters"], macs_per_image(counts, about.methods[method][-1])

@@ -6,12 +6,12 @@ from pathlib import Path
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from vqddm.artifacts import read_json
 from vqddm.paper.figures import style
 from vqddm.paper.figures.files import Files, measured_distance
 from vqddm.paper.figures.hours import hours, hours_of, machine_of, steps_axis
 from vqddm.paper.figures.labels import place_labels
 from vqddm.paper.figures.record import PaperFigure
+from vqddm.paper.metrics import read_metric
 from vqddm.paper.names import first_stage_label, sampler, short_title
 
 LOOKS = (("o-", style.BLUE), ("s--", style.ORANGE), ("^:", style.GREEN), ("v-.", style.PURPLE))
@@ -58,7 +58,7 @@ def _files(files: Files) -> list[Path]:
 
 def _compose(files: Files) -> Figure:
     *_, floor_path, speed_path = _files(files)
-    floor, timed = measured_distance(floor_path), read_json(speed_path)
+    floor, timed = measured_distance(floor_path), read_metric(speed_path)
     drawn = [_sweep(*one) for one in _paths(files).items()]
     bars = [bar for one in drawn for bar in one.bars]
     words = style.wrapped(

@@ -7,13 +7,13 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from vqddm.artifacts import read_json
 from vqddm.methods import BASELINES
 from vqddm.paper.figures import style
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.hours import hours, hours_of, machine_of, steps_axis
 from vqddm.paper.figures.labels import place_labels
 from vqddm.paper.figures.record import PaperFigure
+from vqddm.paper.metrics import read_metric
 from vqddm.paper.names import sampler, short_title, timed_runs
 from vqddm.paper.reported import reported
 
@@ -54,7 +54,7 @@ def _measured(files: Files, timed: dict[str, Any]) -> list[Timed]:
 
 
 def _compose(files: Files) -> Figure:
-    timed = read_json(files.metric("speed", files.dataset))
+    timed = read_metric(files.metric("speed", files.dataset))
     measured = _measured(files, timed)
     told = [(row["method"], row["steps"], float(row["hours"]["value"])) for row in reported()["speed"]["rows"]]
     words = style.wrapped(

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vqddm.artifacts import UserError, read_json
+from vqddm.artifacts import UserError
+from vqddm.paper.metrics import read_metric
 from vqddm.paper.plan import Name, Plan, PlannedDataset, Role
 
 
@@ -14,7 +15,7 @@ def measured_distance(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing or holds no distance.
     """
-    value = read_json(path)
+    value = read_metric(path)
     if "distance" not in value:
         raise UserError(f"{path}: holds no distance; delete it and build it again")
     return value["distance"]

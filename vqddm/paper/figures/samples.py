@@ -4,9 +4,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from vqddm.artifacts import read_array, read_json
+from vqddm.artifacts import read_array
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.sheets import Row, draw_rows
+from vqddm.paper.metrics import read_metric
 
 
 def sample_files(files: Files) -> list[Path]:
@@ -20,7 +21,7 @@ def sample_rows(files: Files, lines: int, wanted: int = 0, letter: str = "") -> 
     With the number of the first sample that is shown, and how many are.
     """
     path, metric = sample_files(files)
-    samples, measured = read_array(path), read_json(metric)
+    samples, measured = read_array(path), read_metric(metric)
     columns = 8 if samples.shape[2] < 128 else 4
     lines = lines if columns == 8 else max(1, lines * 3 // 4)
     first = max(0, min(wanted, len(samples) - columns * lines))
