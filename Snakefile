@@ -2,10 +2,19 @@
 
 from snakemake.utils import min_version
 
+from vqddm.asked import check_targets, one_sentence
+
 min_version("9.0")
 
+with one_sentence():
 
-include: "workflow/rules/common.smk"  # reads and checks all settings
+    include: "workflow/rules/common.smk"  # reads and checks all settings
+    include: "workflow/rules/data.smk"
+    include: "workflow/rules/vqgan.smk"
+    include: "workflow/rules/refit.smk"
+    include: "workflow/rules/prior.smk"
+    include: "workflow/rules/evaluate.smk"
+    include: "workflow/rules/paper.smk"
 
 
 # For Snakemake's own report; the rules take what was checked.
@@ -15,23 +24,13 @@ configfile: "params.yaml"
 report: "workflow/report.rst"
 
 
-include: "workflow/rules/data.smk"
-include: "workflow/rules/vqgan.smk"
-include: "workflow/rules/refit.smk"
-include: "workflow/rules/prior.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/paper.smk"
-
-
 onstart:
-    try:
+    with one_sentence():
         guard_checkpoints(workflow)
         require_originals(list(workflow.dag.needrun_jobs()), PARAMS)
         if workflow.executor_plugin.name == "slurm":
             check_slurm(SITE)
             tell_orphans()
-    except UserError as error:
-        sys.exit(f"vqddm: {error}")
 
 
 rule all:
@@ -54,7 +53,5 @@ rule all:
         f"{RESULTS}/index.html",
 
 
-try:
+with one_sentence():
     check_targets(workflow)
-except UserError as error:
-    sys.exit(f"vqddm: {error}")

@@ -17,6 +17,7 @@ import yaml
 from cyclopts.argument import Argument
 
 from vqddm import cli, params, slurm
+from vqddm.methods import METHODS
 from vqddm.settings import Section
 
 # Each command with its arguments and options: `--name:type`; `*` may be given several times; `=` may be left out, with
@@ -166,7 +167,7 @@ def written(argument: Argument) -> str:
 
 
 def test_the_table_lists_every_command():
-    assert sorted(cli.commands()) == sorted(table())
+    assert sorted(cli.commands()) == sorted(table()), "a new command belongs in this module's COMMANDS"
 
 
 @pytest.mark.parametrize(("words", "wanted"), table().items())
@@ -343,8 +344,8 @@ def test_lists_of_commands_import_nothing_heavy(tokens):
 
 def test_a_methods_commands_come_from_its_record(monkeypatch):
     lines = {"train": "baselines train-toy", "sample": "baselines sample-toy --toy"}
-    monkeypatch.setitem(cli.METHODS, "toy", replace(cli.METHODS["prior"], name="toy", commands=lines))
-    assert cli.commands()["baselines train-toy"].reference == cli.METHODS["prior"].train
+    monkeypatch.setitem(METHODS, "toy", replace(METHODS["prior"], name="toy", commands=lines))
+    assert cli.commands()["baselines train-toy"].reference == METHODS["prior"].train
     options = {argument.name for argument in cli.command("baselines sample-toy").assemble_argument_collection()}
     assert "--toy" in options and "--checkpoint" not in options
 

@@ -6,16 +6,25 @@ Snakemake itself would end in a traceback, or in a sentence that does not say wh
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from vqddm.artifacts import UserError
-from vqddm.params import read
 from vqddm.yaml_file import Written, nearest
 
 # Options that replace what they were given before, under all their names.
 ONCE = (("--configfile", "--configfiles"), ("--config", "-C"))
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """What the user can mend ends Snakemake with one sentence."""
+    try:
+        yield
+    except UserError as error:
+        sys.exit(f"vqddm: {error}")
 
 
 def arguments() -> Any:
@@ -29,21 +38,18 @@ def arguments() -> Any:
 
 
 def check_settings() -> None:
-    """Check `--configfile` and `--config`: `profiles/default` calls this before Snakemake reads them.
-
-    What is wrong ends Snakemake with one sentence.
-    """
+    """Check `--configfile` and `--config`: `profiles/default` calls this before Snakemake reads them."""
     given = arguments()
     if given is None:
         return
     options = [word.partition("=")[0] for word in sys.argv[1 : (*sys.argv, "--").index("--")]]
-    try:
+    with one_sentence():
+        from vqddm.params import read  # here, so that what is wrong with a record is one sentence too
+
         for names in ONCE:
             if sum(option in names for option in options) > 1:
                 raise UserError(f"{names[0]} stands twice, and the last would hide the others; put all behind one")
         read(given.configfile, given.config or ())
-    except UserError as error:
-        sys.exit(f"vqddm: {error}")
 
 
 def written_for(workflow: Any) -> Written:
@@ -52,6 +58,8 @@ def written_for(workflow: Any) -> Written:
     Raises:
         UserError: one of them is not there, or not what its writer can have meant.
     """
+    from vqddm.params import read
+
     settings, own = workflow.config_settings, Path("params.yaml")
     replaced = settings.replace_workflow_config or (settings.configfiles and not own.exists())
     return read([*([] if replaced else [own]), *settings.configfiles], settings.config_args or ())

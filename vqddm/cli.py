@@ -18,8 +18,6 @@ from typing import NamedTuple
 from cyclopts import App, CycloptsError, Group
 
 from vqddm.artifacts import UserError
-from vqddm.first_stages import FIRST_STAGES
-from vqddm.methods import METHODS
 from vqddm.options import application, with_options
 from vqddm.registry import imported
 
@@ -88,6 +86,9 @@ class Command(NamedTuple):
 
 def commands() -> dict[str, Command]:
     """All commands by their words, in the order in which they are listed."""
+    from vqddm.first_stages import FIRST_STAGES  # here, so that `main` tells what is wrong with a record
+    from vqddm.methods import METHODS
+
     lines = {kind.command: kind.train for kind in FIRST_STAGES.values() if kind.train}
     for method in METHODS.values():
         work = WORK | {"train": method.train}

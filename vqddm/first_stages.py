@@ -3,14 +3,13 @@
 import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, WithJsonSchema
 
 from vqddm.artifacts import UserError
 from vqddm.registry import FirstStageKind, Registry, records
 
 FIRST_STAGES: Registry[FirstStageKind] = Registry("kind of first stage", records(FirstStageKind, "kind.py"))
 NAMES = "|".join(kind.pattern for kind in FIRST_STAGES.values())
-FirstStageName = Annotated[str, Field(pattern=f"^({NAMES})$")]
 
 
 def kind_of(first_stage: str) -> FirstStageKind:
@@ -25,7 +24,18 @@ def kind_of(first_stage: str) -> FirstStageKind:
     known = ", ".join(
         kind.name + "".join(f"_{letter}<{letter.upper()}>" for letter in kind.numbers) for kind in FIRST_STAGES.values()
     )
-    raise UserError(f"'{first_stage}' is no first stage: expected one of {known}")
+    raise UserError(f"'{first_stage}' is no first stage; there are {known} (numbers for K and P)")
+
+
+def _known(first_stage: str) -> str:
+    try:
+        kind_of(first_stage)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return first_stage
+
+
+FirstStageName = Annotated[str, AfterValidator(_known), WithJsonSchema({"pattern": f"^({NAMES})$", "type": "string"})]
 
 
 def codebook_size(first_stage: str) -> int:

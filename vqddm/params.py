@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, create_model, model_validator
 
@@ -44,7 +44,7 @@ class EvaluateParams(Section):
     """Sizes of a suite's evaluation."""
 
     seed: Seed
-    features: str = Field(pattern="^(efficientnet_lite0|inception)$", description="network of the Fréchet distance")
+    features: Literal["efficientnet_lite0", "inception"] = Field(description="network of the Fréchet distance")
     reconstructions: int = Field(ge=FEWEST, description="training images reconstructed for Table 1, at most all")
     reference: int = Field(ge=FEWEST, description="training images that samples are measured against, at most all")
     samples: int = Field(ge=FEWEST, description="images sampled for each measured distance, of all draws together")

@@ -5,8 +5,7 @@ from operator import attrgetter
 from pathlib import Path
 from shlex import quote
 
-from vqddm.artifacts import UserError
-from vqddm.asked import check_targets, written_for
+from vqddm.asked import written_for
 from vqddm.data.sources import SOURCES
 from vqddm.data.weights import WEIGHTS
 from vqddm.first_stages import (
@@ -38,12 +37,9 @@ plain = lambda path: str(path).replace("{", "{{").replace("}", "}}")
 TOOLS = quote(plain(Path(sys.executable).parent))
 shell.prefix(f'set -euo pipefail; export PATH={TOOLS}:"$PATH"; ')
 
-try:
-    VALUES, _ = WRITTEN = written_for(workflow)
-    PARAMS = resolve(VALUES, places=placed(WRITTEN))
-    SITE = load_site(Path("slurm/site.yaml"))
-except UserError as error:
-    sys.exit(f"vqddm: {error}")
+VALUES, _ = WRITTEN = written_for(workflow)
+PARAMS = resolve(VALUES, places=placed(WRITTEN))
+SITE = load_site(Path("slurm/site.yaml"))
 
 SUITE = PARAMS.suites[PARAMS.suite]
 PLAN = plan_from(PARAMS, PARAMS.suite)
