@@ -7,7 +7,7 @@ SUITE ?= mini
 CORES ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce unlock restore record accept dvc.yaml test test-fast test-slurm rehearse cost lint format schema lock clean gpu-kit
+.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm rehearse cost lint format schema lock clean gpu-kit
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,9 @@ environment: $(VENV)/installed ## make the environment in .venv
 
 reproduce: environment ## run the whole pipeline into results/
 	$(BIN)/snakemake --cores $(CORES) --config suite=$(SUITE)
+
+tables: environment ## tables, claims and page of a suite from the metrics that are there; nothing is trained (SUITE=mini)
+	$(BIN)/snakemake --cores $(CORES) --allowed-rules table judge_claims page --forcerun table judge_claims page --config suite=$(SUITE) -- results/$(SUITE)/index.html
 
 unlock: environment ## after snakemake itself was killed with -9: take its lock away
 	$(BIN)/snakemake --unlock

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, UnusedCliTokensError
 
 from vqddm.artifacts import UserError
 from vqddm.options import application, with_options
@@ -160,9 +160,20 @@ def run(tokens: Sequence[str]) -> None:
     try:
         result = command(name)(rest, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise Usage(f"vqddm {name}: {' '.join(str(error).split())}") from None
+        raise Usage(f"vqddm {name}: {_misread(error)}") from None
     if isinstance(result, str):
         print(result)
+
+
+def _misread(error: CycloptsError) -> str:
+    """The sentence on a command line that a command cannot take."""
+    left = error.unused_tokens or []
+    if isinstance(error, MissingArgumentError) and error.argument and error.keyword is None:
+        unknown = [token for token in left if token.startswith("--")]
+        return f"there is no option `{unknown[0]}`" if unknown else f"{error.argument.name} is missing"
+    if isinstance(error, UnusedCliTokensError) and left:
+        return f"'{left[0]}' is one argument too many"
+    return " ".join(str(error).split())
 
 
 def _unknown(words: Sequence[str]) -> str:

@@ -117,7 +117,7 @@ def must_be_there(reference: str) -> None:
     file = Path(__file__).parent.parent.joinpath(*module.split(".")).with_suffix(".py")
     if not file.exists():
         raise UserError(f"`{reference}`: there is no module {module}")
-    if not re.search(rf"^(def|class) {re.escape(name)}\b", file.read_text(encoding="utf-8"), re.MULTILINE):
+    if not name or not re.search(rf"^(def|class) {re.escape(name)}\b", file.read_text("utf-8"), re.MULTILINE):
         raise UserError(f"`{reference}`: {module} defines no {name or 'such thing'}")
 
 
