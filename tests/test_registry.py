@@ -13,7 +13,7 @@ from vqddm.first_stages import FIRST_STAGES
 from vqddm.methods import METHODS
 from vqddm.paper.figures import FIGURES
 from vqddm.paper.tables import TABLES
-from vqddm.registry import Registry, record
+from vqddm.registry import Registry, record_in
 
 REPLACED: dict[str, tuple[Callable[[], object], str]] = {
     "a first stage's function": (
@@ -42,8 +42,8 @@ REPLACED: dict[str, tuple[Callable[[], object], str]] = {
     "a table's caption": (lambda: dataclasses.replace(TABLES["table1"], name="tabel1"), "tabel1 has no caption"),
     "a figure's caption": (lambda: dataclasses.replace(FIGURES[3], number=33), "figure33 has no caption"),
     "two of one name": (lambda: Registry("table", [TABLES["table1"]] * 2), "two records of a table are called table1"),
-    "a module without its record": (lambda: record("vqddm.paper.page", "TABLE"), "vqddm.paper.page: has no TABLE"),
-    "a module that is not there": (lambda: record("vqddm.paper.pgae", "TABLE"), "vqddm.paper.pgae: ModuleNotFound"),
+    "a module without its record": (lambda: record_in("vqddm.paper.page", "TABLE"), "vqddm.paper.page: has no TABLE"),
+    "a module that is not there": (lambda: record_in("vqddm.paper.pgae", "TABLE"), "vqddm.paper.pgae: ModuleNotFound"),
 }
 
 

@@ -59,7 +59,7 @@ def replacing(path: Path) -> Iterator[Path]:
             raise UserError(f"{path}: the disk is full; free some space and run the same command again") from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             raise UserError(f"{path}: cannot be written ({error.strerror})") from None
-        if error.errno is None:  # numpy's, of an array that was not written whole
+        if "requested and" in str(error):  # numpy's own words of an array that was not written whole
             raise UserError(f"{path}: could not be written whole ({error}); is the disk full?") from None
         raise
     finally:

@@ -70,7 +70,7 @@ def records(kind: type[R], file: str) -> list[R]:
     return list({id(value): value for value in values if isinstance(value, kind)}.values())
 
 
-def record(module: str, name: str) -> Any:
+def record_in(module: str, name: str) -> Any:
     """The record, or the records, that a module calls `name`.
 
     Raises:

@@ -13,14 +13,14 @@ from vqddm.paper.claims.evidence import ONE_TRAINING, Claim
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import Plan
 from vqddm.paper.render import full, markdown, write_texts
-from vqddm.registry import Registry, record
+from vqddm.registry import Registry, record_in
 
 MODULES = (
     "vqddm.paper.claims.codebook",
     "vqddm.paper.claims.generation",
     "vqddm.paper.claims.inpainting",
 )
-CLAIMS: Registry[Claim] = Registry("claim", [claim for module in MODULES for claim in record(module, "CLAIMS")])
+CLAIMS: Registry[Claim] = Registry("claim", [claim for module in MODULES for claim in record_in(module, "CLAIMS")])
 
 
 def claims_inputs(plan: Plan) -> list[str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.plan import Plan
-from vqddm.registry import Registry, record
+from vqddm.registry import Registry, record_in
 
 MODULES = (
     "vqddm.paper.figures.figure01",
@@ -20,7 +20,7 @@ MODULES = (
     "vqddm.paper.figures.figure11",
     "vqddm.paper.figures.figure12",
 )
-FIGURES: Registry[PaperFigure] = Registry("figure", [record(module, "FIGURE") for module in MODULES])
+FIGURES: Registry[PaperFigure] = Registry("figure", [record_in(module, "FIGURE") for module in MODULES])
 
 
 def inputs(plan: Plan, number: int) -> list[str]:

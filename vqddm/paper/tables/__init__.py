@@ -4,7 +4,7 @@ from pathlib import Path
 
 from vqddm.paper.plan import Plan
 from vqddm.paper.tables.record import Table
-from vqddm.registry import Registry, record
+from vqddm.registry import Registry, record_in
 
 MODULES = (
     "vqddm.paper.tables.table1",
@@ -14,7 +14,7 @@ MODULES = (
     "vqddm.paper.tables.speed",
     "vqddm.paper.tables.inpainting",
 )
-TABLES: Registry[Table] = Registry("table", [record(module, "TABLE") for module in MODULES])
+TABLES: Registry[Table] = Registry("table", [record_in(module, "TABLE") for module in MODULES])
 
 
 def write(name: str, *, plan: Plan, root: Path, out: Path) -> None:
