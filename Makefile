@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUITE ?= mini
 CORES ?= all
+SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm rehearse cost lint format schema lock clean gpu-kit
+.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture rehearse cost lint format schema lock clean gpu-kit
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +54,9 @@ test-fast: environment ## run the fast tests alone
 test-slurm: environment ## run the tests that need a cluster on a real Slurm, started on this machine (Debian, root)
 	tests/slurm/start.sh
 	VQDDM_SLURM=required $(BIN)/python -m pytest -m slurm; status=$$?; tests/slurm/stop.sh; exit $$status
+
+torture: environment ## kills, full disks and bad inputs by the hundred, counted in results/reliability/ (SEED=0)
+	PYTHONPATH=tests $(BIN)/python -m torture --seed $(SEED)
 
 rehearse: environment ## the paper's whole suite with its true networks on a handful of pictures, in rehearsal/
 	$(BIN)/python tests/rehearse.py

@@ -9,7 +9,10 @@ from typing import Any
 import yaml
 from tiny import BIN, ENVIRONMENT
 
+from vqddm.ledger.commands import record
 from vqddm.ledger.dag import read_dag
+from vqddm.ledger.dvc import dvc
+from vqddm.ledger.stages import write_stages
 
 
 def run(folder: Path, *command: str, check: bool = True) -> str:
@@ -49,3 +52,25 @@ def clone(project: Path, target: Path) -> Path:
     """A fresh clone with the same remote storage."""
     subprocess.run(["git", "clone", "-q", str(project), str(target)], check=True)
     return target
+
+
+def recorded_project(folder: Path) -> None:
+    """Make a copy in which the tiny suite was built a git repository, recorded, and pushed to a folder beside it."""
+    tiny = yaml.safe_load((folder / "tests/tiny.yaml").read_text())
+    tiny["presets"] |= yaml.safe_load((folder / "params.yaml").read_text())["presets"]
+    (folder / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
+    (folder / "dvc.lock").unlink()  # of the default suite
+    ignored = (folder / ".gitignore").read_text().replace("/results/tiny/\n", "")
+    (folder / ".gitignore").write_text(ignored)
+    write_stages(read_dag(root=folder), folder)
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "the tiny suite")
+    assert not to_make(folder)
+    record([], print, folder)
+    storage = folder.parent / "storage"
+    storage.mkdir()
+    dvc("remote", "add", "--default", "storage", str(storage), root=folder)
+    dvc("push", root=folder)
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "recorded")

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
-from clones import clone, git, to_make
+from clones import clone, recorded_project
 from tiny import copy_of, snakemake
 
 # Fixed before torch is imported: last bits may differ between numbers of threads.
@@ -58,31 +57,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def project(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built tiny suite as a git repository of its own, recorded and pushed to a folder; read, never changed."""
-    from vqddm.ledger.commands import record
-    from vqddm.ledger.dag import read_dag
-    from vqddm.ledger.dvc import dvc
-    from vqddm.ledger.stages import write_stages
 
     def make(folder: Path) -> None:
-        shutil.copytree(built, folder, symlinks=True)
-        tiny = yaml.safe_load((folder / "tests/tiny.yaml").read_text())
-        tiny["presets"] |= yaml.safe_load((folder / "params.yaml").read_text())["presets"]
-        (folder / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
-        (folder / "dvc.lock").unlink()  # of the default suite
-        ignored = (folder / ".gitignore").read_text().replace("/results/tiny/\n", "")
-        (folder / ".gitignore").write_text(ignored)
-        write_stages(read_dag(root=folder), folder)
-        git(folder, "init", "-q")
-        git(folder, "add", "-A")
-        git(folder, "commit", "-q", "-m", "the tiny suite")
-        assert not to_make(folder)
-        record([], print, folder)
-        storage = folder.parent / "storage"
-        storage.mkdir()
-        dvc("remote", "add", "--default", "storage", str(storage), root=folder)
-        dvc("push", root=folder)
-        git(folder, "add", "-A")
-        git(folder, "commit", "-q", "-m", "recorded")
+        recorded_project(Path(shutil.copytree(built, folder, symlinks=True)))
 
     return made_once(tmp_path_factory, "project", make)
 
