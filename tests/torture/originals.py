@@ -20,7 +20,7 @@ from torture.damage import damaged
 from torture.inputs import Case
 
 SIDE = 16
-PARAMS = {"source": "folder", "path": "originals", "resolution": SIDE, "train": 3, "test": 1, "seed": 0}
+PLACE = "originals"
 
 
 def drawn(rng: random.Random, mode: str = "RGB") -> Image.Image:
@@ -118,25 +118,25 @@ def wholes(rng: random.Random, count: int = 5) -> dict[str, bytes]:
     return {f"whole{number}.png": saved(drawn(rng), "png") for number in range(count)}
 
 
-def prepared(folder: Path, named: list[str]) -> Case:
-    """The case of one `data prepare`."""
-    words = ["vqddm", "data", "prepare", "--params", json.dumps(PARAMS), "--out", "data/own", "--workers", "1"]
+def prepared(named: list[str], count: int) -> Case:
+    """The case of a `data prepare` that needs so many pictures, all that there are."""
+    params = {"source": "folder", "path": PLACE, "resolution": SIDE, "train": count - 1, "test": 1, "seed": 0}
+    words = ["vqddm", "data", "prepare", "--params", json.dumps(params), "--out", "data/own", "--workers", "1"]
     outputs = [f"data/own/{name}" for name in ("train.npy", "test.npy", "train.json", "test.json")]
-    return Case(words, named, outputs, check_prepared)
 
+    def check(folder: Path) -> str:
+        from vqddm.artifacts import read_array
 
-def check_prepared(folder: Path) -> str:
-    """What is wrong with prepared splits; nothing if they are whole."""
-    from vqddm.artifacts import read_array
+        shapes = [read_array(folder / output, "uint8", 4).shape for output in outputs[:2]]
+        expected = [(size, SIDE, SIDE, 3) for size in (count - 1, 1)]
+        return "" if shapes == expected else f"splits of {shapes}"
 
-    arrays = [read_array(folder / f"data/own/{split}.npy", "uint8", 4) for split in ("train", "test")]
-    shapes = [array.shape for array in arrays]
-    return "" if shapes == [(3, SIDE, SIDE, 3), (1, SIDE, SIDE, 3)] else f"splits of {shapes}"
+    return Case(words, named, outputs, check)
 
 
 def bad_picture(folder: Path, rng: random.Random) -> Case:
     """A folder of whole pictures and some that are damaged."""
-    place = folder / PARAMS["path"]
+    place = folder / PLACE
     place.mkdir()
     for name, content in wholes(rng).items():
         (place / name).write_bytes(content)
@@ -145,12 +145,12 @@ def bad_picture(folder: Path, rng: random.Random) -> Case:
         suffix, _, content = picture(rng)
         named.append(f"odd{number}{suffix}")
         (place / named[-1]).write_bytes(content)
-    return prepared(folder, named)
+    return prepared(named, 5 + len(named))
 
 
 def bad_zip(folder: Path, rng: random.Random) -> Case:
     """A zip archive, damaged as a file, in an entry's fields, or by its entries' names."""
-    path = folder / PARAMS["path"]
+    path = folder / PLACE
     method = rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
     entries = wholes(rng, 6)
     if rng.random() < 0.3:
@@ -167,7 +167,7 @@ def bad_zip(folder: Path, rng: random.Random) -> Case:
     if rng.random() < 0.8:
         _, content = damaged(content, rng)
     path.write_bytes(content)
-    return prepared(folder, [path.name])
+    return prepared([path.name], len(entries))
 
 
 def with_fields(content: bytes, rng: random.Random) -> bytes:
@@ -184,9 +184,10 @@ def with_fields(content: bytes, rng: random.Random) -> bytes:
 
 def bad_lmdb(folder: Path, rng: random.Random) -> Case:
     """An LMDB with small and large values whose pages are damaged."""
-    place = folder / PARAMS["path"]
+    place = folder / PLACE
     with lmdb.open(str(place), map_size=1 << 24) as opened, opened.begin(write=True) as transaction:
-        for number in range(rng.choice([6, 60, 300])):
+        count = rng.choice([6, 60, 300])
+        for number in range(count):
             image = drawn(rng) if number % 2 else drawn(rng).resize((90, 90))
             transaction.put(rng.randbytes(rng.choice([4, 20])) + b"%d" % number, saved(image, "png"))
     content = (place / "data.mdb").read_bytes()
@@ -198,4 +199,4 @@ def bad_lmdb(folder: Path, rng: random.Random) -> Case:
         elif content:
             _, content = damaged(content, rng)
     (place / "data.mdb").write_bytes(content)
-    return prepared(folder, [place.name])
+    return prepared([place.name], count)

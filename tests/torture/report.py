@@ -60,7 +60,7 @@ def markdown(found: pd.DataFrame, told: dict[str, Any], lines: list[dict[str, An
         "",
         f"One whole run of `make torture` (seed {told['seed']}, code {told['commit']}, {told['date']}, "
         f"two processes side by side on {told['machine']}). *tried* counts kills, writers without room or without "
-        "leave to write, and bad inputs; *survived* those after which all bytes were as without the fault (*accepted*), "
+        "leave to write, and bad inputs; *survived* those after which all bytes were as without a fault (*accepted*), "
         "or which ended in one sentence with nothing touched (*refused*).",
         "",
         "| kind | what | " + " | ".join(SUMS) + " |",

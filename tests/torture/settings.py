@@ -90,7 +90,7 @@ def mutated(text: str, rng: random.Random) -> bytes:
     """A text spoilt in one to three ways, in an encoding that mostly is UTF-8."""
     spoilt = text
     while spoilt == text:
-        for _ in range(rng.choice([1, 1, 2, 3])):
+        for _ in range(rng.choice([1, 1, 1, 2, 3])):
             spoilt = rng.choice(MUTATIONS)(spoilt, rng)
     encodings = ["utf-8"] * 12 + ["latin-1", "utf-16", "utf-8-sig", "utf-32"]
     content = spoilt.encode(rng.choice(encodings), errors="replace")

@@ -38,6 +38,16 @@ class Step(NamedTuple):
         """It trains, and keeps states."""
         return self.rule.startswith(("train_", "finetune_"))
 
+    @property
+    def label(self) -> str:
+        """What the table calls it: its command, and what it trains where that does not say it."""
+        command, made = " ".join(self.forked()[1:3]), Path(self.outputs[0]).stem
+        return (
+            f"{command} ({made})"
+            if self.trains and made not in ("first_stage", *re.split(r"[ -]", command))
+            else command
+        )
+
     def forked(self) -> list[str]:
         """The command without `launch`, which would become another program."""
         if self.words[1] != "launch":
@@ -81,11 +91,10 @@ def step_of(job: object) -> Step:
 
 
 def representatives(steps: Iterable[Step]) -> list[Step]:
-    """One step for each rule and each command that it calls: every training, everything that writes."""
-    found: dict[tuple[str, ...], Step] = {}
+    """One step for each rule and each command that it calls, and each training: everything that writes."""
+    found: dict[tuple[str, str], Step] = {}
     for step in sorted(steps):
-        command = step.forked()[1:3]
-        found.setdefault((step.rule, *command), step)
+        found.setdefault((step.rule, step.label), step)
     return list(found.values())
 
 

@@ -15,7 +15,7 @@ import shutil
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,13 +54,17 @@ class Suite(NamedTuple):
     steps: list[Step]
     references: dict[str, Reference]
 
-    def of(self, *rules: str) -> list[Step]:
-        """The representatives of these rules (none: of all)."""
-        return [step for step in representatives(self.steps) if not rules or step.rule in rules]
+    def tried(self) -> list[Step]:
+        """The steps that are killed and starved: of each kind one."""
+        return [step for step in representatives(self.steps) if step.name in self.references]
 
 
 class Plan(NamedTuple):
-    """How many trials of each group there are; `ledgers` of each of the two commands."""
+    """How many trials there are of each group: for each step, for `record` and for `restore`, for each kind of input.
+
+    Args:
+        commands: the steps that it is about, as the table calls them; none: all.
+    """
 
     kills: int
     training_kills: int
@@ -71,13 +75,17 @@ class Plan(NamedTuple):
     snakemake: int
     own: int
     states: int
+    commands: tuple[str, ...] = ()
 
 
 PLANS = {
     "whole": Plan(4, 8, 6, 1, originals=60, settings=80, snakemake=40, own=40, states=6),
     "more": Plan(2, 3, 1, 0, originals=30, settings=30, snakemake=10, own=20, states=3),
-    "small": Plan(0, 0, 0, 0, originals=4, settings=6, snakemake=0, own=2, states=0),
-}
+    "small": Plan(
+        *(1, 1, 0, 0), originals=4, settings=5, snakemake=0, own=3, states=2,
+        commands=("data prepare", "refit rebuild", "prior train"),
+    ),
+}  # fmt: skip
 
 
 def trials_of(suite: Suite, plan: Plan, first: int = 0) -> Iterator[Trial]:
@@ -94,13 +102,13 @@ def trials_of(suite: Suite, plan: Plan, first: int = 0) -> Iterator[Trial]:
         for how in ("full disk", "read-only"):
             do = part(ledgers.starve_ledger, what, how, project)
             yield from several(how, what, 2 * plan.disks, skipping(mount, swapped(do)))
-    for step in suite.of():
+    for step in suite.tried():
         reference = suite.references[step.name]
         number = plan.training_kills if step.trains else plan.kills
-        yield from several("kill", label(step), number, swapped(part(kills.kill_step, step, reference, project)))
+        yield from several("kill", step.label, number, swapped(part(kills.kill_step, step, reference, project)))
         for how in ("full disk", "read-only"):
             do = part(disks.starve_step, step, how, reference, project)
-            yield from several(how, label(step), plan.disks, skipping(mount, swapped(do)))
+            yield from several(how, step.label, plan.disks, skipping(mount, swapped(do)))
     yield from input_trials(suite, plan, several)
 
 
@@ -126,7 +134,7 @@ def input_trials(suite: Suite, plan: Plan, several: Callable[..., Iterator[Trial
         make = own.bad_input(reading, suffixes, suite.references, project)
         yield from several("bad input", name, plan.own, part(inputs.feed, make))
     if plan.states:
-        for step in (step for step in suite.of() if step.trains):
+        for step in (step for step in suite.tried() if step.trains):
             yield from state_trials(suite, step, plan.states, several)
 
 
@@ -138,12 +146,7 @@ def state_trials(suite: Suite, step: Step, number: int, several: Callable[..., I
         ("states", functools.partial(own.bad_state, step, reference, halves)),
         ("finished trainings", functools.partial(own.bad_finished, step, reference, whole)),
     ):
-        yield from several("bad input", f"{name} ({label(step)})", number if name == "states" else 2, do)
-
-
-def label(step: Step) -> str:
-    """A step as the table calls it: its command."""
-    return " ".join(step.forked()[1:3])
+        yield from several("bad input", f"{name} ({step.label})", number if name == "states" else 2, do)
 
 
 def swapped(do: Callable[..., Found]) -> Do:
@@ -220,11 +223,12 @@ def side_by_side(works: Iterator[Callable[[], None]], cores: int) -> None:
         running.discard(os.wait()[0])
 
 
-def read_suite(project: Path, scratch: Path, cores: int) -> Suite:
+def read_suite(project: Path, scratch: Path, commands: Collection[str], cores: int) -> Suite:
     """The built project's steps; what each leaves undisturbed is found out first, and kept."""
     steps = [Step(*fields) for fields in json.loads((scratch / "steps.json").read_text())]
-    wanted = [*representatives(steps), *[step for step in steps if step.rule in ("figure", "table")]]
-    wanted = list({step.name: step for step in wanted}.values())
+    several = [step for step in steps if step.rule in ("figure", "table")]
+    wanted = list({step.name: step for step in [*representatives(steps), *several]}.values())
+    wanted = [step for step in wanted if not commands or step.label in commands]
     place = scratch / "references"
 
     def find(step: Step) -> None:
@@ -262,7 +266,7 @@ def main(scratch: Path, seed: int, minutes: float, plan: str, cores: int) -> Non
     project, log, work = scratch / "project", scratch / f"trials-{seed}-{plan}.jsonl", scratch / "work"
     disks.unmount_all(work)
     import_all()
-    suite = read_suite(project, scratch, cores)
+    suite = read_suite(project, scratch, PLANS[plan].commands, cores)
     known = done(log)
 
     def works() -> Iterator[Callable[[], None]]:
