@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=ROOT / "torture-scratch", help="folder to work in")
     given = parser.parse_args()
     place = given.scratch.resolve()
-    scratch.build(place)
+    scratch.build(place, given.cores)
     arguments = [str(place), *map(str, (given.seed, given.minutes, given.plan, given.cores))]
     scratch.called("torture.trials", place, *arguments)
     log = place / f"trials-{given.seed}-{given.plan}.jsonl"

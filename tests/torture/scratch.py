@@ -19,7 +19,7 @@ CODE = ("vqddm", "workflow", "profiles", "Snakefile", "params.yaml", "tests/tiny
 ONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
 
-def build(scratch: Path) -> None:
+def build(scratch: Path, cores: int) -> None:
     """Build what is not there; what was built with other code goes away, with what was tried on it."""
     now, told = code_digest(), scratch / "code.txt"
     if told.exists() and told.read_text() == now:
@@ -27,7 +27,7 @@ def build(scratch: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     project = copy_of(ROOT, scratch / "project")
     print("building the tiny suite …", flush=True)
-    done = snakemake(project, "--cores", "2")
+    done = snakemake(project, "--cores", str(cores))
     if done.returncode:
         raise SystemExit(f"the tiny suite could not be built:\n{done.stderr[-3000:]}")
     print("recording it …", flush=True)

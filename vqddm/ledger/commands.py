@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vqddm.artifacts import UserError
 from vqddm.ledger.dag import Job, read_dag, with_dependents
-from vqddm.ledger.dvc import changes, commit, dvc, recorded_checksums
+from vqddm.ledger.dvc import changes, commit, dvc, mend_lock, recorded_checksums
 from vqddm.ledger.stages import check_stages, write_stages
 
 Say = Callable[[str], object]
@@ -32,6 +32,7 @@ def restore(say: Say = print, root: Path = Path()) -> None:
     Raises:
         UserError: `dvc.yaml` is not the DAG's, files lie here that are not recorded, or DVC could not bring the files.
     """
+    mend_lock(root)
     jobs = read_dag(root=root)
     check_stages(jobs, root)
     if not (root / "dvc.lock").exists():
@@ -111,6 +112,7 @@ def record(targets: Sequence[str] = (), say: Say = print, root: Path = Path()) -
     Raises:
         UserError: Snakemake has something to do for them, or `dvc.yaml` is not the DAG's.
     """
+    mend_lock(root)
     check_stages(read_dag(root=root), root)
     jobs = read_dag(targets, root)
     if waiting := [job.name for job in jobs if job.outdated]:
@@ -146,6 +148,7 @@ def accept(say: Say = print, agree: Callable[[str], bool] = ask, root: Path = Pa
     Raises:
         UserError: `dvc.yaml` is not the DAG's, or the user does not agree.
     """
+    mend_lock(root)
     jobs = read_dag(root=root)
     check_stages(jobs, root)
     dirty = changes(root)

@@ -1,5 +1,6 @@
 """DVC, asked through its command line."""
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -9,21 +10,25 @@ from typing import Any
 
 import yaml
 
-from vqddm.artifacts import UserError
+from vqddm.artifacts import UserError, replacing
+
+LOCK = "dvc.lock"
+KEPT = ".dvc/tmp/dvc.lock.before"  # git leaves it alone
 
 
-def dvc(*arguments: str, root: Path = Path(), show: bool = False) -> str:
+def dvc(*arguments: str, root: Path = Path(), show: bool = False, held: Collection[int] = ()) -> str:
     """Run one dvc command and return what it printed.
 
     Args:
         show: let its progress through to the screen.
+        held: open files whose locks are to last until it has ended, even if this process is killed.
 
     Raises:
         UserError: it failed; with DVC's own last words.
     """
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(
-        command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=None if show else subprocess.PIPE
+        command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=None if show else subprocess.PIPE, pass_fds=held
     )
     if done.returncode:
         words = (done.stderr or done.stdout or "").strip()
@@ -65,13 +70,13 @@ def recorded_checksums(root: Path = Path()) -> dict[str, str]:
     return {path: md5 for outs in recorded_stages(root).values() for path, md5 in outs.items()}
 
 
-def recorded_stages(root: Path = Path()) -> dict[str, dict[str, str]]:
-    """The stages of `dvc.lock`, each with its outputs and their MD5.
+def recorded_stages(root: Path = Path(), name: str = LOCK) -> dict[str, dict[str, str]]:
+    """The stages of `dvc.lock`, or of a copy of it, each with its outputs and their MD5.
 
     Raises:
         UserError: it is missing or damaged.
     """
-    path = root / "dvc.lock"
+    path = root / name
     try:
         stages = yaml.safe_load(path.read_bytes())["stages"]
         return {
@@ -111,4 +116,61 @@ def commit(stages: Sequence[str], dirty: Collection[str], root: Path = Path()) -
         return
     # DVC writes dvc.lock once for each named stage, which takes seconds, but only once for all of them.
     named = [] if set(dirty) <= set(stages) else stages
-    dvc("commit", "--force", *named, root=root)
+    mend_lock(root)
+    lock, kept = root / LOCK, root / KEPT
+    with replacing(kept) as aside:
+        aside.write_bytes(lock.read_bytes() if lock.exists() else b"")
+    try:
+        with kept.open("r+b") as file:
+            _hold(file.fileno())
+            dvc("commit", "--force", *named, root=root, held=[file.fileno()])
+    except UserError:
+        mend_lock(root)
+        raise
+    kept.unlink()
+
+
+def mend_lock(root: Path = Path()) -> None:
+    """Put `dvc.lock` back as it was if it was cut short by a commit that was killed or had no room.
+
+    DVC writes over the file itself, which takes seconds, and until then the end is missing.
+
+    Raises:
+        UserError: another process is at it.
+    """
+    lock, kept = root / LOCK, root / KEPT
+    if not kept.exists():
+        return
+    with kept.open("r+b") as file:
+        _hold(file.fileno())
+        if lock.exists() and _is_cut(root):
+            if kept.stat().st_size:
+                kept.replace(lock)  # which takes no room
+            else:
+                lock.unlink()
+        kept.unlink(missing_ok=True)
+
+
+def _hold(file: int) -> None:
+    """Lock an open file for this process and those that it gives it to, where the file system knows how.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(
+            f"another process is writing {LOCK}; wait for its end, and run the same command again"
+        ) from None
+    except OSError:
+        return
+
+
+def _is_cut(root: Path) -> bool:
+    """Whether `dvc.lock` cannot be read or lacks stages that it had: a commit takes none away."""
+    try:
+        now = recorded_stages(root)
+    except UserError:
+        return True
+    return bool((root / KEPT).stat().st_size) and not recorded_stages(root, KEPT).keys() <= now.keys()
