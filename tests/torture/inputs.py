@@ -23,6 +23,7 @@ class Case(NamedTuple):
         outputs: what it would write.
         check: what is wrong with what it wrote, in words.
         more: variables of its environment.
+        expected: what its outputs are where nothing is wrong; one that is so may lie there after a refusal too.
     """
 
     words: list[str]
@@ -30,6 +31,7 @@ class Case(NamedTuple):
     outputs: list[str]
     check: Callable[[Path], str] = lambda folder: ""
     more: Mapping[str, str] = {}
+    expected: Mapping[str, str] = {}
 
 
 def feed(make: Callable[[Path, random.Random], Case], folder: Path, rng: random.Random) -> Found:
@@ -47,7 +49,8 @@ def feed(make: Callable[[Path, random.Random], Case], folder: Path, rng: random.
         raise Lost(f"touched: {', '.join(touched[:5])}; {ended.said[-500:]}")
     if ended.code != 0:
         check_refusal(ended, case.named)
-        if left := [*halves(folder), *(name for name in case.outputs if name in after.keys() - before.keys())]:
+        new = [name for name in case.outputs if name in after and name not in before]
+        if left := [*halves(folder), *(name for name in new if after[name] != case.expected.get(name))]:
             raise Lost(f"refused, but left {', '.join(left[:5])}")
         return Found(refused=1)
     check_whole(ended)

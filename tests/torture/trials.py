@@ -79,7 +79,7 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "whole": Plan(4, 8, 6, 1, originals=60, settings=80, snakemake=40, own=40, states=6),
+    "whole": Plan(4, 8, 5, 1, originals=60, settings=80, snakemake=40, own=40, states=6),
     "more": Plan(2, 3, 1, 0, originals=30, settings=30, snakemake=10, own=20, states=3),
     "small": Plan(
         *(1, 1, 0, 0), originals=4, settings=5, snakemake=0, own=3, states=2,
@@ -101,7 +101,7 @@ def trials_of(suite: Suite, plan: Plan, first: int = 0) -> Iterator[Trial]:
         yield from several("kill", what, plan.ledgers, swapped(part(ledgers.kill_ledger, what, project)))
         for how in ("full disk", "read-only"):
             do = part(ledgers.starve_ledger, what, how, project)
-            yield from several(how, what, 2 * plan.disks, skipping(mount, swapped(do)))
+            yield from several(how, what, plan.disks, skipping(mount, swapped(do)))
     for step in suite.tried():
         reference = suite.references[step.name]
         number = plan.training_kills if step.trains else plan.kills
