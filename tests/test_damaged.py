@@ -541,6 +541,22 @@ def test_a_whole_dvc_lock_is_not_taken_back_and_not_while_another_writes(tmp_pat
     mend_lock(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"", b'{"read": {"x"', b"\xff"])
+def test_a_list_of_readers_that_a_killed_dvc_cut_short_is_taken_away(tmp_path, content):
+    readers = tmp_path / dvc_module.READERS
+    readers.parent.mkdir(parents=True)
+    readers.write_bytes(content)
+    with Path(f"{readers}.lock").open("ab") as guard:  # as DVC holds it while it writes
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        dvc_module.dvc("--version", root=tmp_path)
+        assert readers.exists()
+    dvc_module.dvc("--version", root=tmp_path)
+    assert not readers.exists()
+    readers.write_text("{}")
+    dvc_module.dvc("--version", root=tmp_path)
+    assert readers.exists()
+
+
 def test_a_header_that_fits_no_network_is_named(tmp_path):
     write_checkpoint(tmp_path / "a.safetensors", {"weight": torch.ones(2)}, {"kind": "prior"})
     with pytest.raises(UserError, match=r"a\.safetensors: its header describes no network of this version"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 import subprocess
@@ -50,7 +51,7 @@ def unlock(folder: Path) -> None:
 
 
 def check_ledgers(project: Path, folder: Path) -> None:
-    """Both ledgers call everything clean, and all files are the project's.
+    """Both ledgers call everything clean, all files are the project's, and those in DVC's cache are whole.
 
     Raises:
         Lost: not so.
@@ -60,6 +61,9 @@ def check_ledgers(project: Path, folder: Path) -> None:
         raise Lost("; ".join(words[:5]))
     if (folder / "dvc.lock").read_bytes() != (project / "dvc.lock").read_bytes():
         raise Lost("dvc.lock is another")
+    for cached in (folder / ".dvc/cache/files/md5").glob("??/*"):
+        if hashlib.md5(cached.read_bytes()).hexdigest() != cached.parent.name + cached.name:
+            raise Lost(f"{cached.relative_to(folder)} is not whole")
     for command, said in ((["dvc", "status"], "up to date"), (["snakemake", "--dry-run"], "Nothing to be done")):
         ended = run(command, folder, LONGEST, real=True)
         check_whole(ended)

@@ -14,6 +14,7 @@ from vqddm.artifacts import UserError, replacing
 
 LOCK = "dvc.lock"
 KEPT = ".dvc/tmp/dvc.lock.before"  # git leaves it alone
+READERS = ".dvc/tmp/rwlock"
 
 
 def dvc(*arguments: str, root: Path = Path(), show: bool = False, held: Collection[int] = ()) -> str:
@@ -26,6 +27,7 @@ def dvc(*arguments: str, root: Path = Path(), show: bool = False, held: Collecti
     Raises:
         UserError: it failed; with DVC's own last words.
     """
+    _mend_readers(root)
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(
         command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=None if show else subprocess.PIPE, pass_fds=held
@@ -34,6 +36,33 @@ def dvc(*arguments: str, root: Path = Path(), show: bool = False, held: Collecti
         words = (done.stderr or done.stdout or "").strip()
         raise UserError(f"dvc {' '.join(arguments[:3])} failed" + (f":\n{words}" if words else ", see above"))
     return done.stdout
+
+
+def _mend_readers(root: Path) -> None:
+    """Take away DVC's list of who reads and writes if a killed DVC left it cut short, for it refuses all work then.
+
+    Who is still at work has its own lock on it while it writes; those that are dead DVC itself leaves out.
+    """
+    readers, guard = root / READERS, root / f"{READERS}.lock"
+    if not readers.exists() or _is_json(readers):
+        return
+    with guard.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # it is just being written, or nobody can lock here
+            return
+        if not _is_json(readers):
+            readers.unlink(missing_ok=True)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def changes(root: Path = Path()) -> dict[str, list[str]]:
