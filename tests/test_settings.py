@@ -259,6 +259,15 @@ def test_what_snakemake_cannot_be_asked_for_is_one_sentence(arguments, words):
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
+def test_an_empty_configfile_is_named(tmp_path):
+    """Snakemake's own sentence would not say which."""
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    command = [BIN / "snakemake", "--dry-run", "--configfile", tmp_path / "empty.yaml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert f"vqddm: {tmp_path}/empty.yaml: there are no settings in it" in done.stderr
+
+
 def test_the_ledgers_targets_are_checked_too():
     with pytest.raises(UserError, match="no target `figure13`"):
         read_dag(["figure13"], ROOT)

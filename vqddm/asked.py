@@ -49,6 +49,9 @@ def check_settings() -> None:
         for names in ONCE:
             if sum(option in names for option in options) > 1:
                 raise UserError(f"{names[0]} stands twice, and the last would hide the others; put all behind one")
+        for file in given.configfile or ():
+            if not read([file]).values:  # Snakemake refuses it without naming it
+                raise UserError(f"{file}: there are no settings in it; fill it, or leave --configfile out")
         read(given.configfile, given.config or ())
 
 

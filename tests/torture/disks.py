@@ -14,6 +14,7 @@ from torture.processes import differing, halves, run, tree
 from torture.steps import SAVING, Reference, Step, set_up
 
 PAGE = 4096
+FILLER = "filler"
 ROOM = 1024 * 2**20  # bytes, before it is filled and after it is mended
 LONGEST = 300
 
@@ -47,7 +48,8 @@ class Small:
         subprocess.run(command, check=True, capture_output=True, text=True)
 
     def fill(self, pages: int) -> None:
-        """Leave room for so many pages."""
+        """Leave room for so many pages; a file of one page, for a size of none would mean no limit."""
+        (self.folder / FILLER).write_bytes(bytes(PAGE))
         about = os.statvfs(self.folder)
         used = (about.f_blocks - about.f_bfree) * about.f_frsize
         self._mount(f"remount,size={used + pages * PAGE}", "none")
@@ -59,6 +61,7 @@ class Small:
     def mend(self) -> None:
         """Let all be written, with room for it."""
         self._mount(f"remount,rw,size={ROOM}", "none")
+        (self.folder / FILLER).unlink(missing_ok=True)
 
 
 def starve_step(step: Step, how: str, reference: Reference, project: Path, folder: Path, rng: random.Random) -> Found:

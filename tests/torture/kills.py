@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torture.processes import HALF, Running, differing, halves, start, tree
 from torture.steps import SAVING, Reference, Step, set_up
 
 LONGEST = 300  # seconds for what takes few
+MISSES = 3  # kills that may come too late
 
 
 def kill_step(step: Step, reference: Reference, project: Path, folder: Path, rng: random.Random) -> Found:
@@ -28,8 +30,13 @@ def kill_step(step: Step, reference: Reference, project: Path, folder: Path, rng
     words = step.words if real else step.forked()
     # A program of its own imports torch first.
     seconds = reference.seconds + (6 if real else 0)
-    kills = 0
-    for _ in range(rng.choice([1, 2, 2, 3])):
+    kills, wanted = 0, rng.choice([1, 2, 2, 3])
+    for _ in range(wanted + MISSES):
+        if kills == wanted:
+            break
+        if not kills:  # from the beginning: what has ended once has less to do
+            shutil.rmtree(folder)
+            set_up(step, project, folder)
         kills += struck(start(words, folder, real=real, more=SAVING), folder, seconds, rng)
         if rng.random() < 0.5:
             for name in step.outputs:

@@ -63,8 +63,9 @@ def check_refusal(ended: Ended, named: Collection[str]) -> None:
     check_words(ended)
     if ended.code not in (1, 2):
         raise Lost(f"ended with {ended.code}: {ended.said[-1000:]}")
-    messages = re.findall(r"^vqddm\b.*", ended.said, re.MULTILINE | re.DOTALL)
-    if len(messages) != 1:
+    # It may stand behind a progress bar.
+    message = re.search(r"(?<![\w/])vqddm(?: [\w -]+)?: .*", ended.said, re.DOTALL)
+    if message is None:
         raise Lost(f"no sentence of ours: {ended.said[-1000:]}")
-    if named and not any(name in messages[0] for name in named):
-        raise Lost(f"the message names none of {', '.join(sorted(named)[:5])}: {messages[0][-1000:]}")
+    if named and not any(name in message[0] for name in named):
+        raise Lost(f"the message names none of {', '.join(sorted(named)[:5])}: {message[0][-1000:]}")

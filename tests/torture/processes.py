@@ -7,6 +7,7 @@ that importing torch takes. Some are started as a user would, to see that it mak
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import signal
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 BIN = Path(sys.executable).parent
 TOLD = "told.txt"  # what a command printed, beside the folder that it worked in
+PR_SET_PDEATHSIG = 1
 HALF = ("saving", "finishing", "dropped-", "batches-")  # how names begin that a killed command may leave
 
 
@@ -86,6 +88,8 @@ def _become(words: Sequence[str], folder: Path, told: Path, real: bool, more: Ma
     code = 70
     try:
         os.setsid()
+        with contextlib.suppress(Exception):  # Linux: when the trial is killed, its command goes with it
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.chdir(folder)
         os.environ.update(more)
         for number, (name, flags) in enumerate([(os.devnull, os.O_RDONLY), *[(told, os.O_WRONLY | os.O_APPEND)] * 2]):

@@ -30,6 +30,8 @@ def table(lines: list[dict[str, Any]]) -> pd.DataFrame:
     """A row for each kind and what it was about, one for each kind in all, and one for all."""
     frame = pd.DataFrame(lines).rename(columns={"traceback": "tracebacks"})
     frame["survived"] = frame["tried"].where(frame["lost"] == 0, 0)
+    order = {kind: number for number, kind in enumerate(frame["kind"].unique())}
+    frame = frame.sort_values("kind", key=lambda kinds: kinds.map(order), kind="stable")
     single = frame.groupby(["kind", "what"], sort=False)[SUMS].sum().reset_index()
     kinds = frame.groupby("kind", sort=False)[SUMS].sum().reset_index().assign(what="all")
     whole = pd.DataFrame([{"kind": "all", "what": "all", **frame[SUMS].sum()}])

@@ -124,7 +124,7 @@ def bad_for_snakemake(root: Path) -> Callable[[Path, random.Random], Case]:
         if what == "site":
             text = (root / "slurm/site.example.yaml").read_text()
             (folder / "slurm/site.yaml").write_bytes(mutated(text, rng))
-            return Case([*words, "--", "data/faces/train.npy"], ["slurm/site.yaml"], [])
+            return Case([*words, "--", "data/tinyfaces/train.npy"], ["slurm/site.yaml"], [])
         if what == "configfile":
             text = (root / "tests/tiny.yaml").read_text() if rng.random() < 0.7 else "datasets: {faces: {title: F}}\n"
             (folder / "more.yaml").write_bytes(mutated(text, rng))

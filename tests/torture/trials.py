@@ -79,7 +79,7 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "whole": Plan(3, 8, 4, 1, originals=60, settings=80, snakemake=40, own=40, states=6),
+    "whole": Plan(4, 8, 4, 1, originals=100, settings=120, snakemake=60, own=60, states=6),
     "more": Plan(2, 3, 1, 0, originals=30, settings=30, snakemake=10, own=20, states=3),
     "small": Plan(
         *(1, 1, 0, 0), originals=4, settings=5, snakemake=0, own=3, states=2,
@@ -97,6 +97,11 @@ def trials_of(suite: Suite, plan: Plan, first: int = 0) -> Iterator[Trial]:
 
     project, part = suite.project, functools.partial
     mount = disks.mountable(suite.scratch / "work/mount") if plan.disks else ""
+    for what in ("record", "restore"):
+        yield from several("kill", what, plan.ledgers, swapped(part(ledgers.kill_ledger, what, project)))
+        for how in ("full disk", "read-only"):
+            do = part(ledgers.starve_ledger, what, how, project)
+            yield from several(how, what, plan.disks, skipping(mount, swapped(do)))
     for step in suite.tried():
         reference = suite.references[step.name]
         number = plan.training_kills if step.trains else plan.kills
@@ -105,11 +110,6 @@ def trials_of(suite: Suite, plan: Plan, first: int = 0) -> Iterator[Trial]:
             do = part(disks.starve_step, step, how, reference, project)
             yield from several(how, step.label, plan.disks, skipping(mount, swapped(do)))
     yield from input_trials(suite, plan, several)
-    for what in ("record", "restore"):
-        yield from several("kill", what, plan.ledgers, swapped(part(ledgers.kill_ledger, what, project)))
-        for how in ("full disk", "read-only"):
-            do = part(ledgers.starve_ledger, what, how, project)
-            yield from several(how, what, plan.disks, skipping(mount, swapped(do)))
 
 
 def input_trials(suite: Suite, plan: Plan, several: Callable[..., Iterator[Trial]]) -> Iterator[Trial]:
