@@ -37,7 +37,7 @@ from vqddm.paper.plan import plan_from
 from vqddm.paper.render import read_table
 from vqddm.params import load
 from vqddm.samplers import load_sampler
-from vqddm.state import IDENTITY, StateFolder, alone_in
+from vqddm.state import IDENTITY, StateFolder, alone_in, belongs_to, seal
 from vqddm.training import train
 from vqddm.vqgan.codec import read_codes
 
@@ -210,6 +210,20 @@ def test_a_damaged_copy_of_a_finished_training_is_not_taken(tmp_path, name, how)
     assert not (folder / "out.pt").exists()
     shutil.rmtree(folder / "state/finished")
     run(folder)
+
+
+@pytest.mark.parametrize("left", ["dropped-finishing", "finishing", "dropped-finished", "step-000000003"])
+def test_what_a_kill_in_the_last_moment_leaves_goes_away_and_the_training_is_taken(tmp_path, left):
+    folder = tmp_path / "run"
+    result = run(folder)
+    shutil.copytree(folder / "state/finished", folder / "state" / left)
+    if left.startswith("step-"):  # a whole state of the same training, killed before it was dropped
+        for name in ("out.pt", "curve.csv"):
+            (folder / "state" / left / name).unlink()
+        seal(folder / "state" / left, belongs_to(folder / "state/finished")["identity"], left)
+    (folder / "out.pt").unlink()
+    assert torch.equal(run(folder), result)
+    assert {path.name for path in (folder / "state").iterdir()} == {"lock", "finished"}
 
 
 # ---- checkpoints, arrays, JSON

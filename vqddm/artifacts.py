@@ -106,9 +106,17 @@ def reading(path: Path, otherwise: str) -> Iterator[BinaryIO]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON with sorted keys. NaN and infinity are errors: JSON has neither."""
+    """Write `value` as indented JSON with sorted keys.
+
+    Raises:
+        UserError: a number is NaN or infinite, which JSON has not, or the disk is full.
+    """
+    try:
+        text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
+    except ValueError as error:
+        raise UserError(f"{path}: not written ({error}); what it is made from is too little or damaged") from None
     with replacing(path) as aside:
-        aside.write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+        aside.write_text(text + "\n")
 
 
 def read_json(path: Path) -> Any:

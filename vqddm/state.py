@@ -283,6 +283,9 @@ class StateFolder:
         """
         finished = self.folder / "finished"
         taken = False
+        if PartialState().is_main_process:  # what a kill in `finish` left; the names of its files are known only here
+            halves = [path for path in self.folder.iterdir() if HALF.fullmatch(path.name)]
+            self._drop(halves, [output.name for output in outputs])
         if PartialState().is_main_process and finished.is_dir() and any(finished.iterdir()):
             try:
                 if taken := belongs_to(finished) == self._whole_identity():
@@ -294,6 +297,7 @@ class StateFolder:
                     "or move that folder away to train anew"
                 ) from None
             if taken:
+                self._drop(self.newest_first())
                 print(
                     f"already trained with these parameters, inputs and code; taken from {finished} "
                     "(move that folder away to train anew)",

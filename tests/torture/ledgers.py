@@ -61,7 +61,7 @@ def check_ledgers(project: Path, folder: Path) -> None:
         raise Lost("; ".join(words[:5]))
     if (folder / "dvc.lock").read_bytes() != (project / "dvc.lock").read_bytes():
         raise Lost("dvc.lock is another")
-    for cached in (folder / ".dvc/cache/files/md5").glob("??/*"):
+    for cached in (folder / ".dvc/cache/files/md5").glob("??/[!.]*"):  # not what DVC had begun
         if hashlib.md5(cached.read_bytes()).hexdigest() != cached.parent.name + cached.name:
             raise Lost(f"{cached.relative_to(folder)} is not whole")
     for command, said in ((["dvc", "status"], "up to date"), (["snakemake", "--dry-run"], "Nothing to be done")):

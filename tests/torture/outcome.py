@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from torture.processes import Ended
 
+TRACED = "a traceback"  # how what was lost by one is told
+
 
 class Lost(Exception):
     """Something wrong got in, or something was lost; the message says what."""
@@ -40,7 +42,7 @@ def check_words(ended: Ended) -> None:
     if ended.code < 0:
         raise Lost(f"ended by signal {-ended.code}: {ended.said[-500:]}")
     if re.search(r"^Traceback|^Fatal Python error|^Exception ignored", ended.said, re.MULTILINE):
-        raise Lost(f"a traceback: {ended.said[-1500:]}")
+        raise Lost(f"{TRACED}: {ended.said[-1500:]}")
 
 
 def check_whole(ended: Ended) -> None:

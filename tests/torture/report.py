@@ -74,7 +74,16 @@ def markdown(found: pd.DataFrame, told: dict[str, Any], lines: list[dict[str, An
         text.append(f"| {' | '.join(cells)} |")
     if skipped := sorted({line["skipped"] for line in lines if line["skipped"]}):
         text += ["", f"Skipped: {'; '.join(skipped)}."]
+    if lost := [line for line in lines if line["lost"]]:
+        text += ["", "Lost:", ""]
+        text += [f"- {line['kind']}, {line['what']}, number {line['number']}: {in_short(line['why'])}" for line in lost]
     return "\n".join([*text, ""])
+
+
+def in_short(why: str) -> str:
+    """The last line of what a trial found, which names no place of this machine, cut short."""
+    last = why.strip().splitlines()[-1]
+    return re.sub(r"(?<!\w)/[\w./-]+", "…", last)[:200]
 
 
 def write(log: Path, out: Path, seed: int, root: Path) -> int:

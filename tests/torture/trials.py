@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from torture import disks, inputs, kills, ledgers, originals, own, settings
-from torture.outcome import Found, Lost
+from torture.outcome import TRACED, Found, Lost
 from torture.steps import Reference, Step, reference_of, representatives
 
 Do = Callable[[Path, random.Random], Found]
@@ -178,7 +178,7 @@ def try_one(trial: Trial, seed: int, work: Path) -> dict[str, Any]:
     if not lost:
         shutil.rmtree(place, ignore_errors=True)
     line = {"kind": trial.kind, "what": trial.what, "number": trial.number, **found._asdict()}
-    traced = int("Traceback" in why and "the trial failed" not in why)
+    traced = int(why.startswith(TRACED))
     return line | {"lost": lost, "traceback": traced, "why": why, "seconds": round(time.monotonic() - began, 2)}
 
 

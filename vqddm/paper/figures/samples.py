@@ -21,7 +21,7 @@ def sample_rows(files: Files, lines: int, wanted: int = 0, letter: str = "") -> 
     With the number of the first sample that is shown, and how many are.
     """
     path, metric = sample_files(files)
-    samples, measured = read_array(path), read_metric(metric)
+    samples, measured = read_array(path, "uint8", 4), read_metric(metric)
     columns = 8 if samples.shape[2] < 128 else 4
     lines = lines if columns == 8 else max(1, lines * 3 // 4)
     first = max(0, min(wanted, len(samples) - columns * lines))
