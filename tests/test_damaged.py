@@ -218,7 +218,7 @@ def test_what_a_kill_in_the_last_moment_leaves_goes_away_and_the_training_is_tak
     result = run(folder)
     shutil.copytree(folder / "state/finished", folder / "state" / left)
     if left.startswith("step-"):  # a whole state of the same training, killed before it was dropped
-        for name in ("out.pt", "curve.csv"):
+        for name in ("out.pt", "curve.csv", IDENTITY):
             (folder / "state" / left / name).unlink()
         seal(folder / "state" / left, belongs_to(folder / "state/finished")["identity"], left)
     (folder / "out.pt").unlink()
