@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,10 @@ from vqddm.artifacts import UserError, describe_checkpoint
 from vqddm.ledger.commands import STORED, accept, record, restore
 from vqddm.ledger.dag import Job, read_dag, with_dependents
 from vqddm.ledger.dvc import changes
+from vqddm.ledger.guard import require_originals
 from vqddm.ledger.stages import dvc_yaml
+from vqddm.params import resolve
+from vqddm.yaml_file import merged
 
 ROOT = Path(__file__).parent.parent
 PRIORS = {f"train_on_codes-tinyfaces-{name}-prior" for name in ("refit_k16_p100", "refit_k8_p100", "vqgan_k16")}
@@ -163,6 +167,15 @@ def test_a_changed_parameter_changes_just_the_jobs_whose_stages_name_it(planned:
     tried = {key_of_any(edit) for edit in EDITS}
     untried = {k for k in map(key_of_any, keys) if not any(f"{edit}.".startswith(f"{k}.") for edit in tried)}
     assert {key.split(".")[-1] for key in untried} <= shaping
+
+
+def test_own_pictures_that_are_not_there_are_told_before_the_first_job() -> None:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    own = values["datasets"]["faces"] | {"data": {**values["datasets"]["faces"]["data"], "source": "folder"}}
+    values["datasets"]["faces"] = merged(own, {"data": {"path": "pictures/holidays"}})
+    asking = SimpleNamespace(rule=SimpleNamespace(name="prepare_data"), wildcards=SimpleNamespace(dataset="faces"))
+    with pytest.raises(UserError, match=r"^pictures/holidays: "):
+        require_originals([asking], resolve(values))
 
 
 # On the built tiny suite
