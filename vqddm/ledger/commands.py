@@ -118,7 +118,7 @@ def record(targets: Sequence[str] = (), say: Say = print, root: Path = Path()) -
         raise UserError(f"not recorded: Snakemake has still to make {_listed(waiting)}; run `{command}`")
     dirty = changes(root)
     new = [job.name for job in jobs if job.name in dirty]
-    commit(new, dirty, root)
+    commit(new, root)
     touch(jobs, root)  # DVC took the files into its cache and put copies in their place, with new times
     say(
         f"dvc.lock records {len(jobs)} stages, {len(new)} of them anew; next: `git add dvc.lock`, and `dvc push` where "
@@ -163,7 +163,7 @@ def accept(say: Say = print, agree: Callable[[str], bool] = ask, root: Path = Pa
         say(f"to accept: {job.name} ({'; '.join(dirty[job.name])})")
     if not yes and not agree(f"Do these {len(accepted)} stages give the same results with the edited code?"):
         raise UserError("nothing was accepted")
-    commit([job.name for job in accepted], dirty, root)
+    commit([job.name for job in accepted], root)
     touch([job for job in jobs if job.name not in refused], root)
     say(f"accepted {len(accepted)} stages; next: `git add dvc.lock`")
 
