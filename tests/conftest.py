@@ -62,11 +62,13 @@ def project(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from vqddm.ledger.dag import read_dag
     from vqddm.ledger.dvc import dvc
     from vqddm.ledger.stages import write_stages
+    from vqddm.params import PAPER
 
     def make(folder: Path) -> None:
         shutil.copytree(built, folder, symlinks=True)
         tiny = yaml.safe_load((folder / "tests/tiny.yaml").read_text())
-        tiny["presets"] |= yaml.safe_load((folder / "params.yaml").read_text())["presets"]
+        presets = yaml.safe_load((folder / "params.yaml").read_text())["presets"]
+        tiny["presets"][PAPER] = presets[PAPER]  # no more: DVC reads the file once for each stage
         (folder / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
         (folder / "dvc.lock").unlink()  # of the default suite
         ignored = (folder / ".gitignore").read_text().replace("/results/tiny/\n", "")
