@@ -1,6 +1,7 @@
 """DVC, asked through its command line, and where that would take minutes through its Python interface."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Collection
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from vqddm.artifacts import UserError
+from vqddm.artifacts import UserError, replacing
 
 
 def dvc(*arguments: str, root: Path = Path(), show: bool = False) -> str:
@@ -103,21 +104,27 @@ def clean_stages(root: Path = Path()) -> set[str]:
 def commit(stages: Collection[str], root: Path = Path()) -> None:
     """Write the files of these stages as they are into `dvc.lock` and the cache.
 
-    DVC's command line writes `dvc.lock`, which takes a second, once for each stage that it is given.
+    DVC's command line writes over `dvc.lock`, which takes a second, once for each stage that it is given.
 
     Raises:
         UserError: a file is missing or cannot be written.
     """
+    if not stages:
+        return
+    from dvc.dvcfile import Lockfile
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    lock = root / "dvc.lock"
     try:
         with Repo(str(root)) as repo, repo.lock:
             chosen = [stage for stage in repo.index.stages if stage.name in set(stages)]
             for stage in chosen:
                 stage.save()
                 stage.commit()
-            if chosen:
-                chosen[0].dvcfile.dump_stages(chosen, update_pipeline=False)
+            with replacing(lock) as aside:
+                if lock.exists():
+                    shutil.copyfile(lock, aside)
+                Lockfile(repo, str(aside)).dump_stages(chosen)
     except DvcException as error:
         raise UserError(f"dvc commit failed:\n{error}") from None
