@@ -1,5 +1,6 @@
 """DVC, asked through its command line, and where that would take minutes through its Python interface."""
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -115,9 +116,9 @@ def commit(stages: Collection[str], root: Path = Path()) -> None:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    lock = root / "dvc.lock"
+    lock = root.resolve() / "dvc.lock"
     try:
-        with Repo(str(root)) as repo, repo.lock:
+        with contextlib.chdir(root), Repo() as repo, repo.lock:  # DVC reads stages relative to where it is called
             chosen = [stage for stage in repo.index.stages if stage.name in set(stages)]
             for stage in chosen:
                 stage.save()
