@@ -31,7 +31,7 @@ from vqddm.artifacts import (
     write_json,
 )
 from vqddm.ledger import dvc as dvc_module
-from vqddm.ledger.dvc import KEPT, clean_stages, commit, mend_lock, recorded_checksums
+from vqddm.ledger.dvc import clean_stages, recorded_checksums
 from vqddm.paper.page import page
 from vqddm.paper.plan import plan_from
 from vqddm.paper.render import read_table
@@ -515,44 +515,6 @@ def test_a_damaged_dvc_lock_is_named_and_not_taken_for_none(tmp_path, how):
     for read in (recorded_checksums, clean_stages):
         with pytest.raises(UserError, match=r"dvc\.lock: (not what DVC wrote|cannot be read)"):
             read(tmp_path)
-
-
-WRITTEN = b"stages:\n  a:\n    outs:\n    - {path: x, md5: y}\n  b:\n    outs:\n    - {path: z, md5: w}\n"
-
-
-@pytest.mark.parametrize("before", [WRITTEN, None])
-@pytest.mark.parametrize("cut", [b"", WRITTEN[:30], WRITTEN[:45], WRITTEN[:-9]])
-def test_a_dvc_lock_that_a_failed_commit_cut_short_is_put_back(tmp_path, monkeypatch, before, cut):
-    lock = tmp_path / "dvc.lock"
-    if before:
-        lock.write_bytes(before)
-
-    def fail(*_, **__):
-        lock.write_bytes(cut)
-        raise UserError("No space left on device")
-
-    monkeypatch.setattr(dvc_module, "dvc", fail)
-    with pytest.raises(UserError, match="No space left"):
-        commit(["a", "b"], ["a", "b"], tmp_path)
-    if before:
-        assert lock.read_bytes() == before
-    elif lock.exists():  # cut between two stages: those that it has are recorded
-        assert recorded_checksums(tmp_path) == {"x": "y"}
-    assert not (tmp_path / KEPT).exists()
-
-
-def test_a_whole_dvc_lock_is_not_taken_back_and_not_while_another_writes(tmp_path):
-    lock, kept = tmp_path / "dvc.lock", tmp_path / KEPT
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(b"stages:\n  a:\n    outs: []\n")
-    lock.write_bytes(WRITTEN)
-    with kept.open("r+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match=r"another process is writing dvc\.lock"):
-            mend_lock(tmp_path)
-    mend_lock(tmp_path)
-    assert lock.read_bytes() == WRITTEN and not kept.exists()
-    mend_lock(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b'{"read": {"x"', b"\xff"])

@@ -16,6 +16,7 @@ from tiny import TRACES
 from vqddm.ledger.dag import Job, read_dag, with_dependents
 from vqddm.ledger.dvc import changes
 from vqddm.ledger.imports import EXEMPT, code_files
+from vqddm.ledger.stages import code_folders, folded
 from vqddm.registry import modules_with
 
 ROOT = Path(__file__).parent.parent
@@ -127,12 +128,13 @@ def test_a_job_imports_nothing_that_it_does_not_depend_on(project: Path) -> None
 @pytest.mark.slow
 def test_dvc_sees_each_edited_module_in_just_the_jobs_that_import_it(restored: Path) -> None:
     """All modules are edited at once: `dvc status` names for each stage which of its files have changed."""
-    jobs = read_dag(root=restored)
+    jobs, folders = read_dag(root=restored), code_folders(restored)
     with edited(restored, *(str(file.relative_to(restored)) for file in (restored / "vqddm").rglob("*.py"))):
         told = {name: [word.split(":")[0].split(" ") for word in words] for name, words in changes(restored).items()}
     for job in jobs:
-        named = {path for kind, path in told[job.name] if kind == "deps" and path.endswith(".py")}
-        assert named and named == {path for path in job.inputs if path.endswith(".py")}, job.name
+        named = {path for kind, path in told[job.name] if kind == "deps" and path.startswith("vqddm/")}
+        code = [path for path in folded(job.inputs, folders) if path.startswith("vqddm/")]
+        assert named == {path for path in code if path.endswith(".py") or path in folders}, job.name
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,10 @@ from vqddm.artifacts import UserError, describe_checkpoint
 from vqddm.ledger.commands import STORED, accept, record, restore
 from vqddm.ledger.dag import Job, read_dag, with_dependents
 from vqddm.ledger.dvc import changes
+from vqddm.ledger.guard import require_originals
 from vqddm.ledger.stages import dvc_yaml
+from vqddm.params import resolve
+from vqddm.yaml_file import merged
 
 ROOT = Path(__file__).parent.parent
 PRIORS = {f"train_on_codes-tinyfaces-{name}-prior" for name in ("refit_k16_p100", "refit_k8_p100", "vqgan_k16")}
@@ -165,6 +169,15 @@ def test_a_changed_parameter_changes_just_the_jobs_whose_stages_name_it(planned:
     assert {key.split(".")[-1] for key in untried} <= shaping
 
 
+def test_own_pictures_that_are_not_there_are_told_before_the_first_job() -> None:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    own = values["datasets"]["faces"] | {"data": {**values["datasets"]["faces"]["data"], "source": "folder"}}
+    values["datasets"]["faces"] = merged(own, {"data": {"path": "pictures/holidays"}})
+    asking = SimpleNamespace(rule=SimpleNamespace(name="prepare_data"), wildcards=SimpleNamespace(dataset="faces"))
+    with pytest.raises(UserError, match=r"^pictures/holidays: "):
+        require_originals([asking], resolve(values))
+
+
 # On the built tiny suite
 
 
@@ -238,24 +251,11 @@ def test_dvc_repro_after_a_change_and_back_builds_what_depends_on_it(
 
 
 @pytest.mark.slow
-def test_an_experiment_with_another_parameter_leaves_a_readable_params_yaml(restored: Path, tmp_path: Path) -> None:
-    """DVC writes `precision: "no"` without its quotes, which YAML 1.1 reads as False."""
-    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
-    git(fresh, "config", "user.name", "test")
-    git(fresh, "config", "user.email", "test@example.org")
-    run(fresh, "dvc", "exp", "run", "-S", "suites.tiny.evaluate.nll_images=3", "likelihood")
-    measured = json.loads((fresh / "results/tiny/metrics/tinyfaces/refit_k16_p100/prior_likelihood.json").read_text())
-    assert measured["test"]["images"] == 3
-    assert "suites.tiny.evaluate.nll_images" in run(fresh, "dvc", "params", "diff")
-    assert "precision: no\n" in (fresh / "params.yaml").read_text(), "DVC writes it as expected here"
-    run(fresh, "vqddm", "check")
-    assert not to_make(fresh) & PRIORS
-    assert "bits_per_code" in run(fresh, "dvc", "metrics", "diff")
+def test_an_experiment_reaches_any_key_and_leaves_a_readable_params_yaml(restored: Path, tmp_path: Path) -> None:
+    """With `-S`, a suite's, a preset's and a dataset's own key: just what is given a changed one is to be made.
 
-
-@pytest.mark.slow
-def test_an_experiment_reaches_a_preset_and_a_datasets_own_key(restored: Path, tmp_path: Path) -> None:
-    """With `-S`: only what is given a changed section is to be made, and `dvc params diff` shows the key."""
+    DVC writes `precision: "no"` without its quotes, which YAML 1.1 reads as False.
+    """
     fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
     git(fresh, "config", "user.name", "test")
     git(fresh, "config", "user.email", "test@example.org")
@@ -263,17 +263,26 @@ def test_an_experiment_reaches_a_preset_and_a_datasets_own_key(restored: Path, t
     jobs = [job for job in read_dag(root=fresh) if job.rule.startswith("train_")]
     given = {key: {job.name for job in jobs if any(f"{key}.".startswith(f"{k}.") for k in job.keys)} for key in own}
     stages = [min(names) for names in given.values()]
-    changing = [word for key, value in own.items() for word in ("-S", f"{key}={value}")]
-    run(fresh, "dvc", "exp", "run", "--single-item", *changing, *stages)
+    changing = [f"{key}={value}" for key, value in {**own, "suites.tiny.evaluate.nll_images": 3}.items()]
+    options = [word for change in changing for word in ("-S", change)]
+    measure = "measure_likelihood-tinyfaces-refit_k16_p100-prior"
+    run(fresh, "dvc", "exp", "run", "--single-item", *options, *stages, measure)
     shown = run(fresh, "dvc", "params", "diff")
+    assert all(change.split("=")[0] in shown for change in changing)
     for (key, value), stage in zip(own.items(), stages, strict=True):
-        assert key in shown
         (checkpoint,) = [job.outputs[0] for job in jobs if job.name == stage]
         settings = describe_checkpoint(fresh / checkpoint)["params"]
         for part in key.split(".")[3:]:
             settings = settings[part]
         assert settings == value
-    assert changes(fresh).keys() & {job.name for job in jobs} == set().union(*given.values()) - {*stages}
+    measured = json.loads((fresh / "results/tiny/metrics/tinyfaces/refit_k16_p100/prior_likelihood.json").read_text())
+    assert measured["test"]["images"] == 3
+    assert "bits_per_code" in run(fresh, "dvc", "metrics", "diff")
+    changed = set().union(*given.values())
+    assert changes(fresh).keys() & {job.name for job in jobs} == changed - {*stages}
+    assert "precision: no\n" in (fresh / "params.yaml").read_text(), "DVC writes it as expected here"
+    run(fresh, "vqddm", "check")
+    assert to_make(fresh) & {job.name for job in jobs} == changed - {*stages}
 
 
 @pytest.mark.slow

@@ -572,11 +572,16 @@ def test_the_same_metrics_give_the_same_bytes(plan: Plan, metrics: dict[str, Any
 def test_before_anything_is_measured_the_page_shows_what_the_paper_reports(tmp_path: Path) -> None:
     suite = plan_from(load(ROOT / "params.yaml"), "paper")
     said: list[str] = []
+    for name in ("notes.txt", "figures/notes.txt", "figures/figure1.png"):
+        (tmp_path / "so_far" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "so_far" / name).write_text("of before")
     for _ in range(2):
         so_far(
             plan=suite, root=tmp_path / "results/paper", out=tmp_path / "so_far", evaluation=tmp_path, say=said.append
         )
     assert "figure 12" in said[-1]
+    left = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
+    assert {"so_far/notes.txt", "so_far/figures/notes.txt"} <= left and "so_far/figures/figure1.png" not in left
     page = (tmp_path / "so_far/index.html").read_text()
     assert "Nothing of this suite was measured here yet" in page
     assert "31.85%" in page

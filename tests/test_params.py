@@ -51,6 +51,10 @@ def test_a_wrong_key_is_named_with_what_is_allowed(values):
         (lambda v: v["datasets"]["faces"]["vqgan"]["autoencoder"].update(width=33), "multiple of 32"),
         (lambda v: v["datasets"]["faces"]["vqgan"]["autoencoder"].update(patch=5), "not a multiple of f = 5"),
         (lambda v: v["datasets"]["faces"].update(first_stages=["vqgan-256"]), "is no first stage; there are"),
+        (
+            lambda v: v["datasets"]["faces"].update(first_stages=["vqgan_k256"] * 2),
+            "first_stages: vqgan_k256 stands twice",
+        ),
         (lambda v: v["suites"]["mini"]["evaluate"].update(reference=10), "reference is smaller"),
         (lambda v: v["suites"]["mini"]["evaluate"].update(step_sweep=[500]), "more than the timesteps of faces"),
         (lambda v: v["suites"]["mini"]["evaluate"].update(nll_images=5000), "nll_images: 5000, but faces has 2000"),

@@ -219,8 +219,10 @@ def test_killed_sampling_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: 
     maps = np.load(tmp_path / "parts.npy")
     assert maps.shape == (10, 4, 4) and maps.dtype == np.uint16 and maps.max() < 6
     assert run("other", seed=1) != whole
+    (kept,) = (tmp_path / "parts.partial").iterdir()
+    (kept / "notes.txt").write_text("the user's")
     forget_batches(tmp_path / "parts.partial")
-    assert not list((tmp_path / "parts.partial").iterdir())
+    assert [file.name for file in (tmp_path / "parts.partial").rglob("*") if file.is_file()] == ["notes.txt"]
 
 
 def test_temperature_sharpens(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,6 +148,9 @@ def run(tokens: Sequence[str]) -> None:
     Raises:
         Usage: there is no such command, or it takes no such option or value.
     """
+    if list(tokens) == ["--version"]:
+        print(metadata.version("vqddm"))
+        return
     name = next((words for words in (" ".join(tokens[:2]), " ".join(tokens[:1])) if words in commands()), None)
     if name is None:
         words = [token for token in tokens if token != "--help"]

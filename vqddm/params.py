@@ -7,6 +7,7 @@ schema.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -120,6 +121,9 @@ class DatasetLists(Section):
 
     @model_validator(mode="after")
     def _first_stages_are_possible(self) -> Self:
+        for key in ("first_stages", "priors", "baselines"):
+            if twice := [name for name, times in Counter(getattr(self, key)).items() if times > 1]:
+                raise ValueError(f"{key}: {twice[0]} stands twice")
         for name in self.first_stages:
             if not 1 < codebook_size(name) <= LARGEST_CODEBOOK:
                 raise ValueError(f"first_stages: {name} must have from 2 to {LARGEST_CODEBOOK} codes")

@@ -1,51 +1,34 @@
-"""Feature networks of the Fréchet distance, registered with torch-fidelity, and features of image arrays."""
+"""Feature networks of the Fréchet distance, and features of image arrays."""
 
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.registry import register_feature_extractor
-from torch_fidelity.utils import create_feature_extractor
 
 from vqddm.artifacts import UserError
-from vqddm.compute import at_once
+from vqddm.compute import at_once, device
 from vqddm.data.weights import weights_at_hand
 from vqddm.vqgan.perceptual import load_efficientnet
 
-EFFICIENTNET = "efficientnet-lite0"  # its name in torch-fidelity's registry
-INCEPTION = "inception-v3-compat"
 # What the Fréchet distance is called with each network; only torch-fidelity's Inception makes it an FID.
 LABELS = {"efficientnet_lite0": "FD (EfficientNet-Lite0)", "inception": "FID"}
 SMALL, FULL = 112, 224
 
 
-class EfficientNetLite0(FeatureExtractorBase):
-    """1280 pooled features of EfficientNet-Lite0 for torch-fidelity; input uint8 (B,3,H,W), output float32 (B,1280).
+class EfficientNetLite0(nn.Module):
+    """1280 pooled features of EfficientNet-Lite0; input uint8 (B,3,H,W), output a tuple of float32 (B,1280).
 
-    Pictures are resized (bilinear, antialiased) to the network's 224 px; those of at most 112 px to 112 px, where
-    Fréchet distances rank damaged 32 px pictures nearly as at 224 px (rank correlation 0.98 on faces and on
-    fashion) in a quarter of the time.
+    That is what torch-fidelity's feature extractors give. Pictures are resized (bilinear, antialiased) to the network's
+    224 px; those of at most 112 px to 112 px, where Fréchet distances rank damaged 32 px pictures nearly as at 224 px
+    (rank correlation 0.98 on faces and on fashion) in a quarter of the time.
     """
 
-    def __init__(self, name: str, features_list: list[str], **_: Any) -> None:
-        super().__init__(name, features_list)
+    def __init__(self) -> None:
+        super().__init__()
         self.network: Any = load_efficientnet()
-
-    @staticmethod
-    def get_provided_features_list() -> tuple[str, ...]:
-        return ("1280",)
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric: str) -> str:
-        return "1280"
-
-    @staticmethod
-    def can_be_compiled() -> bool:
-        return False
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         side = SMALL if max(images.shape[-2:]) <= SMALL else FULL
@@ -54,11 +37,8 @@ class EfficientNetLite0(FeatureExtractorBase):
         return (maps.mean((2, 3)),)
 
 
-register_feature_extractor(EFFICIENTNET, EfficientNetLite0)
-
-
 @lru_cache(maxsize=1)
-def feature_extractor(network: str) -> FeatureExtractorBase:
+def feature_extractor(network: str) -> nn.Module:
     """The frozen feature network that `params.yaml` calls `network`, on the GPU where there is one.
 
     Raises:
@@ -66,14 +46,12 @@ def feature_extractor(network: str) -> FeatureExtractorBase:
     """
     if network not in LABELS:
         raise UserError(f"evaluate.features: '{network}' is not one of {', '.join(LABELS)}")
-    if network == "inception":
-        with weights_at_hand("FID (torch-fidelity's Inception)", ["inception"]):
-            return _create(INCEPTION, "2048")
-    return _create(EFFICIENTNET, "1280")
+    if network == "efficientnet_lite0":
+        return EfficientNetLite0().eval().to(device())
+    from torch_fidelity.utils import create_feature_extractor  # it takes seconds to import
 
-
-def _create(name: str, layer: str) -> FeatureExtractorBase:
-    return create_feature_extractor(name, [layer], cuda=torch.cuda.is_available(), verbose=False)
+    with weights_at_hand("FID (torch-fidelity's Inception)", ["inception"]):
+        return create_feature_extractor("inception-v3-compat", ["2048"], cuda=torch.cuda.is_available(), verbose=False)
 
 
 def extract(images: np.ndarray, network: str, batch_size: int | None = None) -> np.ndarray:
@@ -92,13 +70,13 @@ def extract(images: np.ndarray, network: str, batch_size: int | None = None) -> 
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
         raise UserError(f"images to measure must be uint8 (N,H,W,3), not {images.dtype} {images.shape}")
-    extractor: Any = feature_extractor(network)
-    device = next(extractor.parameters()).device
-    batch_size = batch_size or at_once(device, 16, 256)
+    extractor = feature_extractor(network)
+    where = next(extractor.parameters()).device
+    batch_size = batch_size or at_once(where, 16, 256)
     out = []
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         for start in range(0, len(images), batch_size):
             batch = torch.from_numpy(np.array(images[start : start + batch_size])).permute(0, 3, 1, 2)
-            (features,) = extractor(batch.to(device))
+            (features,) = extractor(batch.to(where))
             out.append(features.float().cpu().numpy())
     return np.concatenate(out)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vqddm.artifacts import UserError
 from vqddm.ledger.dag import Job, read_dag, with_dependents
-from vqddm.ledger.dvc import changes, commit, dvc, mend_lock, recorded_checksums
+from vqddm.ledger.dvc import changes, commit, dvc, recorded_checksums
 from vqddm.ledger.stages import check_stages, write_stages
 
 Say = Callable[[str], object]
@@ -32,7 +32,6 @@ def restore(say: Say = print, root: Path = Path()) -> None:
     Raises:
         UserError: `dvc.yaml` is not the DAG's, files lie here that are not recorded, or DVC could not bring the files.
     """
-    mend_lock(root)
     jobs = read_dag(root=root)
     check_stages(jobs, root)
     if not (root / "dvc.lock").exists():
@@ -112,7 +111,6 @@ def record(targets: Sequence[str] = (), say: Say = print, root: Path = Path()) -
     Raises:
         UserError: Snakemake has something to do for them, or `dvc.yaml` is not the DAG's.
     """
-    mend_lock(root)
     check_stages(read_dag(root=root), root)
     jobs = read_dag(targets, root)
     if waiting := [job.name for job in jobs if job.outdated]:
@@ -120,7 +118,7 @@ def record(targets: Sequence[str] = (), say: Say = print, root: Path = Path()) -
         raise UserError(f"not recorded: Snakemake has still to make {_listed(waiting)}; run `{command}`")
     dirty = changes(root)
     new = [job.name for job in jobs if job.name in dirty]
-    commit(new, dirty, root)
+    commit(new, root)
     touch(jobs, root)  # DVC took the files into its cache and put copies in their place, with new times
     say(
         f"dvc.lock records {len(jobs)} stages, {len(new)} of them anew; next: `git add dvc.lock`, and `dvc push` where "
@@ -148,7 +146,6 @@ def accept(say: Say = print, agree: Callable[[str], bool] = ask, root: Path = Pa
     Raises:
         UserError: `dvc.yaml` is not the DAG's, or the user does not agree.
     """
-    mend_lock(root)
     jobs = read_dag(root=root)
     check_stages(jobs, root)
     dirty = changes(root)
@@ -166,7 +163,7 @@ def accept(say: Say = print, agree: Callable[[str], bool] = ask, root: Path = Pa
         say(f"to accept: {job.name} ({'; '.join(dirty[job.name])})")
     if not yes and not agree(f"Do these {len(accepted)} stages give the same results with the edited code?"):
         raise UserError("nothing was accepted")
-    commit([job.name for job in accepted], dirty, root)
+    commit([job.name for job in accepted], root)
     touch([job for job in jobs if job.name not in refused], root)
     say(f"accepted {len(accepted)} stages; next: `git add dvc.lock`")
 

@@ -1,10 +1,12 @@
-"""DVC, asked through its command line."""
+"""DVC, asked through its command line, and where that would take minutes through its Python interface."""
 
+import contextlib
 import fcntl
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,14 @@ import yaml
 
 from vqddm.artifacts import UserError, replacing
 
-LOCK = "dvc.lock"
-KEPT = ".dvc/tmp/dvc.lock.before"  # git leaves it alone
 READERS = ".dvc/tmp/rwlock"
 
 
-def dvc(*arguments: str, root: Path = Path(), show: bool = False, held: Collection[int] = ()) -> str:
+def dvc(*arguments: str, root: Path = Path(), show: bool = False) -> str:
     """Run one dvc command and return what it printed.
 
     Args:
         show: let its progress through to the screen.
-        held: open files whose locks are to last until it has ended, even if this process is killed.
 
     Raises:
         UserError: it failed; with DVC's own last words.
@@ -30,7 +29,7 @@ def dvc(*arguments: str, root: Path = Path(), show: bool = False, held: Collecti
     _mend_readers(root)
     command = [sys.executable, "-m", "dvc", *arguments]
     done = subprocess.run(
-        command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=None if show else subprocess.PIPE, pass_fds=held
+        command, cwd=root, text=True, stdout=subprocess.PIPE, stderr=None if show else subprocess.PIPE
     )
     if done.returncode:
         words = (done.stderr or done.stdout or "").strip()
@@ -99,13 +98,13 @@ def recorded_checksums(root: Path = Path()) -> dict[str, str]:
     return {path: md5 for outs in recorded_stages(root).values() for path, md5 in outs.items()}
 
 
-def recorded_stages(root: Path = Path(), name: str = LOCK) -> dict[str, dict[str, str]]:
-    """The stages of `dvc.lock`, or of a copy of it, each with its outputs and their MD5.
+def recorded_stages(root: Path = Path()) -> dict[str, dict[str, str]]:
+    """The stages of `dvc.lock`, each with its outputs and their MD5.
 
     Raises:
         UserError: it is missing or damaged.
     """
-    path = root / name
+    path = root / "dvc.lock"
     try:
         stages = yaml.safe_load(path.read_bytes())["stages"]
         return {
@@ -134,72 +133,31 @@ def clean_stages(root: Path = Path()) -> set[str]:
         return set()
 
 
-def commit(stages: Sequence[str], dirty: Collection[str], root: Path = Path()) -> None:
+def commit(stages: Collection[str], root: Path = Path()) -> None:
     """Write the files of these stages as they are into `dvc.lock` and the cache.
 
-    Args:
-        stages: those to write.
-        dirty: all that `dvc status` calls changed.
+    DVC's command line writes over `dvc.lock`, which takes a second, once for each stage that it is given.
+
+    Raises:
+        UserError: a file is missing or cannot be written.
     """
     if not stages:
         return
-    # DVC writes dvc.lock once for each named stage, which takes seconds, but only once for all of them.
-    named = [] if set(dirty) <= set(stages) else stages
-    mend_lock(root)
-    lock, kept = root / LOCK, root / KEPT
-    with replacing(kept) as aside:
-        aside.write_bytes(lock.read_bytes() if lock.exists() else b"")
+    from dvc.dvcfile import Lockfile
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    _mend_readers(root)
+    lock = root.resolve() / "dvc.lock"
     try:
-        with kept.open("r+b") as file:
-            _hold(file.fileno())
-            dvc("commit", "--force", *named, root=root, held=[file.fileno()])
-    except UserError:
-        mend_lock(root)
-        raise
-    kept.unlink()
-
-
-def mend_lock(root: Path = Path()) -> None:
-    """Put `dvc.lock` back as it was if it was cut short by a commit that was killed or had no room.
-
-    DVC writes over the file itself, which takes seconds, and until then the end is missing.
-
-    Raises:
-        UserError: another process is at it.
-    """
-    lock, kept = root / LOCK, root / KEPT
-    if not kept.exists():
-        return
-    with kept.open("r+b") as file:
-        _hold(file.fileno())
-        if lock.exists() and _is_cut(root):
-            if kept.stat().st_size:
-                kept.replace(lock)  # which takes no room
-            else:
-                lock.unlink()
-        kept.unlink(missing_ok=True)
-
-
-def _hold(file: int) -> None:
-    """Lock an open file for this process and those that it gives it to, where the file system knows how.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(
-            f"another process is writing {LOCK}; wait for its end, and run the same command again"
-        ) from None
-    except OSError:
-        return
-
-
-def _is_cut(root: Path) -> bool:
-    """Whether `dvc.lock` cannot be read or lacks stages that it had: a commit takes none away."""
-    try:
-        now = recorded_stages(root)
-    except UserError:
-        return True
-    return bool((root / KEPT).stat().st_size) and not recorded_stages(root, KEPT).keys() <= now.keys()
+        with contextlib.chdir(root), Repo() as repo, repo.lock:  # DVC reads stages relative to where it is called
+            chosen = [stage for stage in repo.index.stages if stage.name in set(stages)]
+            for stage in chosen:
+                stage.save()
+                stage.commit()
+            with replacing(lock) as aside:
+                if lock.exists():
+                    shutil.copyfile(lock, aside)
+                Lockfile(repo, str(aside)).dump_stages(chosen)
+    except DvcException as error:
+        raise UserError(f"dvc commit failed:\n{error}") from None

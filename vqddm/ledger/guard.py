@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vqddm.artifacts import UserError
-from vqddm.data.pictures import ORIGINALS, require_original
+from vqddm.data.pictures import ORIGINALS, find_pictures, require_original
 from vqddm.ledger.dag import job_of
 from vqddm.ledger.dvc import clean_stages
 from vqddm.params import Params
@@ -64,11 +64,13 @@ def require_originals(jobs: Collection[Any], params: Params) -> None:
     absent = []
     for dataset in sorted(prepared):
         data = params.datasets[dataset].data
-        if data.source in ORIGINALS and data.place:
-            try:
+        try:
+            if data.source in ORIGINALS and data.place:
                 require_original(data.source, data.place)
-            except UserError as error:
-                absent.append(str(error))
+            elif data.source == "folder" and data.place:
+                find_pictures(data.place, data.train + data.test)
+        except UserError as error:
+            absent.append(str(error))
     absent += [
         f"{checkpoint}: the official VQ-GAN of {dataset} is not here (nothing was started); fetch it from "
         "github.com/CompVis/taming-transformers (section Overview of pretrained models), or take "

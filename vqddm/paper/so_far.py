@@ -11,6 +11,9 @@ from vqddm.paper.page import page
 from vqddm.paper.plan import Plan
 from vqddm.paper.tables import TABLES
 
+# What is written into the page's folder; whatever else lies there is left alone.
+WRITTEN = ("metrics/**/*.json", "tables/*.*", "figures/figure*.*", "claims.*", "index.html")
+
 
 def so_far(
     *, plan: Plan, root: Path, out: Path, evaluation: Path = Path("evaluation"), say: Callable[[str], object] = print
@@ -21,9 +24,10 @@ def so_far(
         out: folder to write; what an earlier call wrote there goes away.
         say: is told what the page lacks.
     """
-    shutil.rmtree(out, ignore_errors=True)
+    for file in [file for pattern in WRITTEN for file in out.glob(pattern)]:
+        file.unlink()
     if (root / "metrics").exists():
-        shutil.copytree(root / "metrics", out / "metrics")  # the page links to them
+        shutil.copytree(root / "metrics", out / "metrics", dirs_exist_ok=True)  # the page links to them
     lacking = []
     for name, table in TABLES.items():
         try:

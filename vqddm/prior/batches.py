@@ -1,7 +1,6 @@
 """Examples drawn in batches that are kept, so that a drawing which was killed goes on."""
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +57,9 @@ def in_batches(
 
 
 def forget_batches(state: Path) -> None:
-    """Delete the finished batches that `in_batches` kept."""
+    """Delete the finished batches that `in_batches` kept; what else lies there is left alone."""
     for batches in state.glob(f"{BATCHES}*"):
-        shutil.rmtree(batches)
+        for file in batches.glob("[0-9]*.npy"):
+            file.unlink()
+        if not any(batches.iterdir()):
+            batches.rmdir()
