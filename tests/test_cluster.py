@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -72,21 +73,6 @@ def test_without_slurm_one_sentence_says_so(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="Slurm does not answer on this machine"):
         slurm.check_slurm(slurm.Site())
     assert slurm.deadline() is None
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("gpu: 4\n", "gpu: Extra inputs are not permitted.*allowed here: account, partition"),
-        ("gpus: none\n", "gpus: Input should be a valid integer"),
-        ("- gpus\n", "must be keys with values"),
-        ("gpus: [\n", "not YAML"),
-    ],
-)
-def test_a_wrong_site_file_is_named(tmp_path, text, words):
-    (tmp_path / "site.yaml").write_text(text)
-    with pytest.raises(UserError, match=words):
-        slurm.load_site(tmp_path / "site.yaml")
 
 
 def test_the_example_is_valid_and_names_every_setting(root: Path):
@@ -220,10 +206,14 @@ def test_two_processes_killed_and_started_again_end_with_the_same_weights(kind, 
 
 
 @pytest.mark.xdist_group("two processes")
-def test_two_processes_go_on_from_the_state_before_a_damaged_one(trainings, whole, tmp_path):
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "of an earlier version"])
+def test_two_processes_go_on_from_the_state_before_a_damaged_one(sealed, trainings, whole, tmp_path):
     cut_short(tmp_path, *trainings["prior"])
     before, last = sorted(tmp_path.glob("state/step-*"))
-    (last / "random_states_1.pkl").write_bytes(bytes(1000))
+    if not sealed:  # without checksums each process finds the damage by itself
+        for record in tmp_path.glob("state/step-*/identity.json"):
+            record.write_text(json.dumps(json.loads(record.read_text())["belongs_to"]))
+    (last / ("random_states_1.pkl" if sealed else "optimizer.bin")).write_bytes(bytes(1000))
     said = launched(tmp_path, 2, *trainings["prior"])
     assert f"resuming after step {int(before.name.removeprefix('step-'))} from" in said
     assert said.count("set aside as") == 1

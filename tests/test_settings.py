@@ -212,6 +212,10 @@ def test_a_gpu_type_that_the_executor_takes_is_taken(tmp_path, kind):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("gpu: 4\n", "gpu: Extra inputs are not permitted.*allowed here: account, partition"),
+        ("gpus: none\n", "gpus: Input should be a valid integer"),
+        ("- gpus\n", "must be keys with values"),
+        ("gpus: [\n", "not YAML"),
         ("gpu_type: nvidia_a100-sxm4-80gb\n", "line 1: gpu_type: .*leave gpu_type out"),
         ("gpu_type: 3090\n", 'write "3090" in quotes'),
         ("gpus: 1\ngpus: 2\n", "`gpus` stands twice, lines 1 and 2"),

@@ -227,6 +227,11 @@ def checksum(path: Path, end: int | None = None) -> int:
     return found
 
 
+def json_sum(value: Any) -> int:
+    """The CRC-32 of a value as sorted JSON, the same before it is written and after it is read: its keys are text."""
+    return zlib.crc32(json.dumps(json.loads(json.dumps(value)), sort_keys=True).encode())
+
+
 def fingerprint(path: Path) -> str:
     """A file's SHA-256; for a prepared data array the one that its manifest records (arrays can be huge)."""
     manifest = _manifest(path)
@@ -283,7 +288,7 @@ def _checkpoint_sum(about: Mapping[str, Any], tensors: Mapping[str, torch.Tensor
     """The CRC-32 of all that a checkpoint holds, names, types and shapes of its tensors included."""
     import torch
 
-    found = zlib.crc32(json.dumps(json.loads(json.dumps(about)), sort_keys=True).encode())
+    found = json_sum(about)
     for name, tensor in sorted(tensors.items()):
         found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
         found = zlib.crc32(tensor.flatten().view(torch.uint8).numpy().data, found)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from vqddm.artifacts import UserError
-from vqddm.yaml_file import Written, nearest
+from vqddm.settings import nearest
+from vqddm.yaml_file import Written
 
 # Options that replace what they were given before, under all their names.
 ONCE = (("--configfile", "--configfiles"), ("--config", "-C"))

@@ -19,8 +19,8 @@ from vqddm.data.settings import DataParams
 from vqddm.first_stages import FIRST_STAGES, NAMES, FirstStageName, codebook_size, kind_of, sampled_features
 from vqddm.methods import BASELINES, METHODS, PIXELS
 from vqddm.registry import choice
-from vqddm.settings import Name, Places, PositiveInt, Section, Seed, TrainedParams, explained, parse
-from vqddm.yaml_file import Place, Written, in_words, merged, nearest, read_entries, read_file, shown_path
+from vqddm.settings import Name, Places, PositiveInt, Section, Seed, TrainedParams, explained, nearest, parse
+from vqddm.yaml_file import Place, Written, in_words, merged, read_entries, read_file, shown_path
 
 LARGEST_CODEBOOK = 2**16  # codes are stored as uint16
 FEWEST = 8  # images of a distance: precision needs a third neighbour, KID two subsets that differ

@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -138,6 +138,12 @@ def explained(
     return "\n".join(lines)
 
 
+def nearest(name: str, names: Iterable[str]) -> str:
+    """` (did you mean …?)` where one of `names` is like `name`, else nothing."""
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f" (did you mean `{near[0]}`?)" if near else ""
+
+
 def _given(problem: ErrorDetails, place: Place | None) -> str:
     """What was given instead, and what YAML made of it if that is a surprise."""
     kind, value, text = problem["type"], problem["input"], place.text if place else None
@@ -182,9 +188,7 @@ def _allowed(section: type[BaseModel], problem: ErrorDetails) -> str:
     """What is allowed in the place of a key or a name that is not."""
     if problem["type"] == "extra_forbidden":
         allowed, key = _fields_at(section, problem["loc"][:-1]), str(problem["loc"][-1])
-        near = difflib.get_close_matches(key, allowed, n=1)
-        hint = f" (did you mean `{near[0]}`?)" if near else ""
-        return f"{hint}; allowed here: {', '.join(allowed)}" if allowed else ""
+        return f"{nearest(key, allowed)}; allowed here: {', '.join(allowed)}" if allowed else ""
     if problem["type"] == "string_pattern_mismatch":
         pattern, given = problem["ctx"]["pattern"], problem["input"]
         for name in (re.sub(r"[^A-Za-z0-9_-]+", "_", given).strip("_-")[:100], given.replace("-", "_")):

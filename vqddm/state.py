@@ -8,13 +8,11 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import re
 import shutil
 import sys
 import time
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -24,7 +22,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
-from vqddm.artifacts import UserError, checksum, made_with, read_json, replacing, write_json
+from vqddm.artifacts import UserError, checksum, json_sum, made_with, read_json, replacing, write_json
 from vqddm.slurm import deadline
 
 IDENTITY = "identity.json"
@@ -53,7 +51,7 @@ def seal(folder: Path, belongs_to: Mapping[str, Any], name: str) -> None:
         with file.open("rb") as handle:
             os.fsync(handle.fileno())
     record = {"belongs_to": belongs_to, "folder": name, "files": files}
-    write_json(folder / IDENTITY, record | {"crc32": _crc32(record)})
+    write_json(folder / IDENTITY, record | {"crc32": json_sum(record)})
 
 
 def belongs_to(folder: Path) -> Any:
@@ -91,13 +89,9 @@ def _record(folder: Path) -> dict[str, Any]:
     if not SEAL & record.keys():
         return record
     told = record.pop("crc32", None)
-    if record.keys() | {"crc32"} != SEAL or told != _crc32(record) or record["folder"] != folder.name:
+    if record.keys() | {"crc32"} != SEAL or told != json_sum(record) or record["folder"] != folder.name:
         raise Damaged(f"{IDENTITY} is not what was written")
     return record
-
-
-def _crc32(record: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(json.loads(json.dumps(record)), sort_keys=True).encode())
 
 
 def alone_in(folder: Path) -> IO[bytes]:

@@ -5,7 +5,6 @@ differently is refused here, and what one of them would silently drop or turn in
 be, text or a number, is not known here: each value's place and its text are kept for those who know (`settings.py`).
 """
 
-import difflib
 import json
 import os
 import re
@@ -17,6 +16,7 @@ import yaml
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 from vqddm.artifacts import UserError
+from vqddm.settings import nearest
 
 Location = tuple[str | int, ...]
 LARGEST = 100_000  # values of a file, what aliases repeat counted each time
@@ -95,12 +95,6 @@ def read_entries(entries: Iterable[str], where: str = "--config") -> Written:
 def in_words(keys: Iterable[str | int]) -> str:
     """A setting's keys as one: `datasets.faces.title`."""
     return ".".join(map(str, keys))
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """` (did you mean …?)` where one of `names` is like `name`, else nothing."""
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean `{near[0]}`?)" if near else ""
 
 
 def _text(path: Path) -> str:

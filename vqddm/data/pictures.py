@@ -230,6 +230,18 @@ def _picture_or_error(picture: Picture, resolution: int, smallest: int) -> np.nd
         return error
 
 
+def check_folder(params: DataParams) -> None:
+    """Raise UserError where `open_folder` would not find the pictures."""
+    assert params.place is not None  # `DataParams` demands it
+    find_pictures(params.place, params.train + params.test)
+
+
+def check_original(params: DataParams) -> None:
+    """Raise UserError where no pictures of a dataset of the paper lie; they are not counted."""
+    assert params.place is not None  # its source has one
+    require_original(params.source, params.place)
+
+
 def open_folder(params: DataParams, downloads: Path, workers: int | None = None) -> Pictures:
     """The source `folder`: the user's own pictures, of which a tiny one is rather a mistake."""
     assert params.place is not None  # `DataParams` demands it
@@ -241,8 +253,8 @@ def open_folder(params: DataParams, downloads: Path, workers: int | None = None)
 def open_original(params: DataParams, downloads: Path, workers: int | None = None) -> Pictures:
     """A dataset of the paper, whose pictures are of all sizes."""
     known = ORIGINALS[params.source]
+    check_original(params)
     assert params.place is not None  # its source has one
-    require_original(params.source, params.place)
     found = find_pictures(params.place, params.train + params.test, known)
     stream = read_pictures(found, params.resolution, 1, params.seed, workers)
     return Pictures(stream, known.title, f"as its makers say: {known.origin}", _note(found), {})

@@ -30,6 +30,8 @@ class Source:
     Args:
         name: in `params.yaml`.
         open: `module:function` that takes (`DataParams`, folder of downloads, worker processes) and gives `Pictures`.
+        check: `module:function` that takes `DataParams` and raises UserError where the originals are not there: asked
+            before the first job. None: nothing can be missing, or it is fetched.
         readers: processes that prepare it.
         place: where its originals lie if `data.path` names no other place; None: nowhere, they are drawn or fetched.
         needs_path: `data.path` must say where they lie.
@@ -38,17 +40,20 @@ class Source:
 
     name: str
     open: str
+    check: str | None = None
     readers: int = 8
     place: Path | None = None
     needs_path: bool = False
     remark: str = ""
 
     def __post_init__(self) -> None:
-        must_be_there(self.open)
+        for reference in (self.open, *([self.check] if self.check else [])):
+            must_be_there(reference)
 
 
 def _original(name: str) -> Source:
-    return Source(name, "vqddm.data.pictures:open_original", place=Path("data/originals") / name)
+    pictures = "vqddm.data.pictures"
+    return Source(name, f"{pictures}:open_original", f"{pictures}:check_original", place=Path("data/originals") / name)
 
 
 SOURCES: Registry[Source] = Registry(
@@ -56,7 +61,7 @@ SOURCES: Registry[Source] = Registry(
     [
         Source("faces", "vqddm.data.faces:open_faces", readers=1, remark="are drawn avatars, not photographs"),
         Source("fashion", "vqddm.data.fashion:open_fashion", readers=1),
-        Source("folder", "vqddm.data.pictures:open_folder", needs_path=True),
+        Source("folder", "vqddm.data.pictures:open_folder", "vqddm.data.pictures:check_folder", needs_path=True),
         _original("celebahq"),
         _original("lsun_church"),
         _original("imagenet"),

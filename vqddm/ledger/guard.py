@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from vqddm.artifacts import UserError
-from vqddm.data.pictures import ORIGINALS, find_pictures, require_original
+from vqddm.data.sources import SOURCES
 from vqddm.ledger.dag import job_of
 from vqddm.ledger.dvc import clean_stages
 from vqddm.params import Params
+from vqddm.registry import imported
 
 
 def guard_checkpoints(workflow: Any, root: Path = Path()) -> None:
@@ -60,22 +61,20 @@ def require_originals(jobs: Collection[Any], params: Params) -> None:
         UserError: names what is absent and where it is to be had.
     """
     prepared = {job.wildcards.dataset for job in jobs if job.rule.name == "prepare_data"}
-    imported = {(job.wildcards.dataset, job.params.checkpoint) for job in jobs if job.rule.name == "import_vqgan"}
+    official = {(job.wildcards.dataset, job.params.checkpoint) for job in jobs if job.rule.name == "import_vqgan"}
     absent = []
     for dataset in sorted(prepared):
         data = params.datasets[dataset].data
-        try:
-            if data.source in ORIGINALS and data.place:
-                require_original(data.source, data.place)
-            elif data.source == "folder" and data.place:
-                find_pictures(data.place, data.train + data.test)
-        except UserError as error:
-            absent.append(str(error))
+        if check := SOURCES[data.source].check:
+            try:
+                imported(check)(data)
+            except UserError as error:
+                absent.append(str(error))
     absent += [
         f"{checkpoint}: the official VQ-GAN of {dataset} is not here (nothing was started); fetch it from "
         "github.com/CompVis/taming-transformers (section Overview of pretrained models), or take "
         "`pretrained` out of the dataset's `vqgan` in params.yaml to train one"
-        for dataset, checkpoint in sorted(imported)
+        for dataset, checkpoint in sorted(official)
         if not Path(checkpoint).exists()
     ]
     if absent:
