@@ -185,17 +185,22 @@ def product(size: int) -> Callable[[], object]:
     return lambda: first @ second
 
 
+def operations(dataset: Dataset, side: int) -> tuple[int, int, int]:
+    """Multiply-accumulates forward of an image: encoder, whole first stage, prior on `side` x `side` codes."""
+    autoencoder, prior = dataset.vqgan.autoencoder, dataset.prior
+    with torch.device("meta"):
+        stage, unet = FirstStage(autoencoder, CODES), Prior(CODES, prior.unet, prior.diffusion)
+        image, codes = torch.zeros(1, 3, *2 * [autoencoder.resolution]), torch.zeros(1, side, side, dtype=torch.int64)
+    encoder = macs(stage.encoder, image)
+    decoder = macs(stage.decoder, torch.zeros(1, autoencoder.z_channels, side, side))
+    return encoder, encoder + decoder, macs(unet, codes, torch.ones(1))
+
+
 def parts(dataset: Dataset) -> list[Part]:
     """All rows, the most telling first."""
     autoencoder, prior = dataset.vqgan.autoencoder, dataset.prior
     side = autoencoder.resolution // autoencoder.downsampling
-    with torch.device("meta"):
-        stage, unet = FirstStage(autoencoder, CODES), Prior(CODES, prior.unet, prior.diffusion)
-        image, codes = torch.zeros(1, 3, *2 * [autoencoder.resolution]), torch.zeros(1, side, side, dtype=torch.int64)
-    latent = torch.zeros(1, autoencoder.z_channels, side, side)
-    encoder = macs(stage.encoder, image)
-    forward = encoder + macs(stage.decoder, latent)
-    network = macs(unet, codes, torch.ones(1))
+    encoder, forward, network = operations(dataset, side)
     small, large = dataset.vqgan.training.batch_size, dataset.prior.training.batch_size
     paper, few, many, pictures = (180, 250, 1000, 64) if CUDA else (2, 2, 4, 2)
 
@@ -250,6 +255,19 @@ def parts(dataset: Dataset) -> list[Part]:
     ]
 
 
+def rehearsed(dataset: Dataset) -> Dataset:
+    """The dataset's networks at half the resolution and with small batches."""
+    half = dataset.vqgan.autoencoder.resolution // 2
+    vqgan = dataset.vqgan.model_copy(
+        update={
+            "autoencoder": dataset.vqgan.autoencoder.model_copy(update={"resolution": half}),
+            "training": dataset.vqgan.training.model_copy(update={"batch_size": 2}),
+        }
+    )
+    training = dataset.prior.training.model_copy(update={"batch_size": 4})
+    return dataset.model_copy(update={"vqgan": vqgan, "prior": dataset.prior.model_copy(update={"training": training})})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default="faces256")
@@ -261,14 +279,7 @@ def main() -> None:
     began = time.monotonic()
     dataset = load(given.params).datasets[given.dataset]
     if given.rehearse:
-        cut = {"resolution": dataset.vqgan.autoencoder.resolution // 2}
-        autoencoder = dataset.vqgan.autoencoder.model_copy(update=cut)
-        vqgan = dataset.vqgan.model_copy(update={"autoencoder": autoencoder})
-        dataset = dataset.model_copy(update={"vqgan": vqgan, "prior": _small_batch(dataset.prior)})
-        vqgan = dataset.vqgan
-        dataset = dataset.model_copy(
-            update={"vqgan": vqgan.model_copy(update={"training": vqgan.training.model_copy(update={"batch_size": 2})})}
-        )
+        dataset = rehearsed(dataset)
     least = 0.0 if given.rehearse else 0.8
     device = torch.cuda.get_device_name() if CUDA else platform.machine()
     size, gib = (8192, 4.0) if CUDA else (512, 0.1)
@@ -313,10 +324,6 @@ def main() -> None:
                 f"{part.work:28s} {part.way:8s} {part.batch:5d} {seconds * 1e3:8.1f} ms {part.batch / seconds:9.1f}/s"
             )
             print(f"{words} {rate:6.1f} TFLOP/s {row['memory_gib']} GiB", flush=True)
-
-
-def _small_batch(prior: PriorParams) -> PriorParams:
-    return prior.model_copy(update={"training": prior.training.model_copy(update={"batch_size": 4})})
 
 
 if __name__ == "__main__":

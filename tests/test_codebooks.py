@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -122,10 +123,10 @@ def test_training_encoding_and_measuring(kind: str, tmp_path: Path) -> None:
     assert about["kind"] == kind and model.codebook_size == 16
     encode_splits(first_stage=out, data=[data], out=[codes], threads=1)
     write_array(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(32, 1280)).astype(np.float32))
-    measure_reconstruction(
+    measure = partial(
+        measure_reconstruction,
         first_stage=out,
         codes_train=codes,
-        codes_test=codes,
         test=data,
         reference=tmp_path / "features.npy",
         images=32,
@@ -134,6 +135,7 @@ def test_training_encoding_and_measuring(kind: str, tmp_path: Path) -> None:
         pictures=tmp_path / "pictures.npz",
         threads=1,
     )
+    measure(codes_test=codes)
     found = read_json(tmp_path / "found.json")
     assert found["codebook_size"] == 16 and found["latent_size"] == ([20] if kind == "vqvae2" else [4, 4])
     used = len(np.unique(np.load(codes))) / (32 if kind == "vqvae2" else 16)
@@ -143,6 +145,9 @@ def test_training_encoding_and_measuring(kind: str, tmp_path: Path) -> None:
     halves = (20 * np.log10(255 / (gaps**2).mean((1, 2, 3)) ** 0.5)).reshape(2, 16).mean(1)
     assert found["psnr"] == pytest.approx(np.mean(halves), rel=1e-6)
     assert found["psnr_std"] == pytest.approx(np.std(halves, ddof=1), rel=1e-6)
+    write_array(tmp_path / "few.npy", np.load(codes)[:1])
+    with pytest.raises(UserError, match=r"few\.npy: 1 images, but .* 32"):
+        measure(codes_test=tmp_path / "few.npy")
 
 
 @pytest.mark.parametrize(

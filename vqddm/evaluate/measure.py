@@ -105,7 +105,7 @@ def measure_reconstruction(
     enough(features, images, reference)
     originals = load_split(test)[:images]
     metric = perceptual_distance("efficientnet_lite0").to(device())
-    ratios, gaps, shown = compare(model, codes["test"][:images], originals, metric)
+    ratios, gaps, shown = compare(model, enough(codes["test"], len(originals), codes_test), originals, metric)
     ratio, gap = (
         mean_and_spread([float(part.mean()) for part in split_draws(values, draws)]) for values in (ratios, gaps)
     )

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -158,6 +159,7 @@ def commit(stages: Collection[str], root: Path = Path()) -> None:
             with replacing(lock) as aside:
                 if lock.exists():
                     shutil.copyfile(lock, aside)
+                logging.getLogger("dvc.dvcfile").setLevel(logging.WARNING)  # it would name the file aside
                 Lockfile(repo, str(aside)).dump_stages(chosen)
     except DvcException as error:
         raise UserError(f"dvc commit failed:\n{error}") from None
