@@ -74,7 +74,6 @@ def test_the_committed_run_was_a_whole_one() -> None:
     assert committed().loc[("full disk", "all"), "tried"] >= 30 and committed().loc[("read-only", "all"), "tried"] >= 30
 
 
-@pytest.mark.xfail(strict=True, reason="its seven losses were mended after it; the table of a run since is to follow")
 def test_the_committed_run_had_no_loss() -> None:
     assert committed()["lost"].sum() == 0 and committed()["tracebacks"].sum() == 0
 
