@@ -17,6 +17,9 @@ from sklearn.datasets import load_sample_images
 from torch import nn
 from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
 from torch_fidelity.registry import register_feature_extractor
 
 from vqddm.artifacts import UserError, read_json, write_array
@@ -190,6 +193,24 @@ def test_frechet_is_scipys(count: int) -> None:
     # The root of a singular product is taken of a regularised one.
     root = sqrtm((a + 1e-12 * np.eye(64)) @ (b + 1e-12 * np.eye(64))).real
     assert frechet(first, gaussian(second)) == pytest.approx(gap @ gap + np.trace(a + b - 2 * root), rel=1e-4)
+
+
+@pytest.mark.parametrize("count", [40, 65, 400])
+def test_distances_of_arrays_are_torch_fidelitys(count: int) -> None:
+    """Also where a feature is always zero, as after a ReLU."""
+    first, second = correlated(0, count, 64), correlated(1, 90, 64, scale=1.3) + np.float32(0.1)
+    first[:, 5] = second[:, 5] = 0
+    tensors, size = [torch.from_numpy(rows) for rows in (first, second)], min(count, 90) // 2
+    fitted = [fid_features_to_statistics(rows.double()) for rows in tensors]
+    whole = fid_statistics_to_metric(*fitted, verbose=False)["frechet_inception_distance"]
+    assert frechet(first, gaussian(second)) == pytest.approx(whole, rel=1e-5)
+    kernel = kid_features_to_metric(*tensors, kid_subsets=20, kid_subset_size=size, rng_seed=3, verbose=False)
+    inside = prc_features_to_metric(*tensors, verbose=False)
+    found = kernel_and_coverage(first, second, 20, 3)
+    assert found["kid"] == pytest.approx(kernel["kernel_inception_distance_mean"], rel=1e-4)
+    assert found["kid_std"] == pytest.approx(kernel["kernel_inception_distance_std"], rel=1e-4)
+    assert (found["precision"], found["recall"]) == pytest.approx((inside["precision"], inside["recall"]))
+    assert 0 < found["recall"] < 1
 
 
 def test_frechet_is_the_nuclear_norm_with_far_fewer_rows_than_features() -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -332,7 +333,7 @@ def test_a_damaged_lmdb_is_told_before_any_job(database: Path, spoil: Callable[[
     file = database / "data.mdb"
     file.write_bytes(spoil(file.read_bytes()))
     asked = "from vqddm.data.pictures import *; import sys; require_original('lsun_church', Path(sys.argv[1]))"
-    done = subprocess.run(["python", "-c", asked, database], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", asked, database], capture_output=True, text=True, check=False)
     assert done.returncode == 1, "a process of its own: to read a page that is not there would end it"
     with pytest.raises(UserError, match=words):
         require_original("lsun_church", database)

@@ -1,16 +1,14 @@
-"""Fréchet and kernel distance, precision and recall of feature arrays, computed by torch-fidelity.
+"""Fréchet and kernel distance, precision and recall of feature arrays: the numbers of torch-fidelity.
 
-But for the Fréchet distance of fewer rows than features, for which it takes the root of a large, singular matrix.
+They are computed here, in NumPy, because importing torch-fidelity takes a measuring job longer than the measuring, and
+because its root of a product of covariances does not use that they are symmetric. The tests hold them against it.
 """
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
-from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from vqddm.artifacts import UserError
 from vqddm.evaluate.draws import mean_and_spread, split_draws
@@ -18,14 +16,21 @@ from vqddm.params import FEWEST
 
 KID_SUBSETS = 100  # as torch-fidelity has it
 KID_SUBSET = 1000  # images in a subset, as torch-fidelity has it, where there are twice as many
+NEIGHBOUR = 3  # whose distance is the radius of a point of precision and recall
+AT_ONCE = 4096  # rows whose distances to all others are held in memory together
 
 
-Gaussian = dict[str, np.ndarray]  # as torch-fidelity has it: mean `mu` (D,) and covariance `sigma` (D,D), float64
+class Gaussian(NamedTuple):
+    """A Gaussian fitted to features (N,D), in float64: mean (D,) and covariance (D,D)."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
 
 
 def gaussian(features: np.ndarray) -> Gaussian:
     """The Gaussian that is fitted to an array (N,D)."""
-    return fid_features_to_statistics(torch.from_numpy(np.array(features)).double())
+    rows = features.astype(np.float64)
+    return Gaussian(rows.mean(axis=0), np.cov(rows, rowvar=False))
 
 
 def frechet(features: np.ndarray, reference: Gaussian) -> float:
@@ -34,13 +39,19 @@ def frechet(features: np.ndarray, reference: Gaussian) -> float:
     It is biased upward, the more so the fewer the rows: compare only numbers of the same N and reference.
     """
     made = gaussian(features)
-    if len(features) >= features.shape[1]:
-        return float(fid_statistics_to_metric(made, reference, verbose=False)[KEY_METRIC_FID])
-    # The covariances' product (D,D) has no other eigenvalues than this smaller matrix (N,N), but for zeros.
-    centred = (features - made["mu"]) / math.sqrt(len(features) - 1)
-    roots = np.linalg.eigvalsh(centred @ reference["sigma"] @ centred.T).clip(0) ** 0.5
-    gap = made["mu"] - reference["mu"]
-    return float(gap @ gap + (centred**2).sum() + reference["sigma"].trace() - 2 * roots.sum())
+    gap = made.mean - reference.mean
+    factor = _factor(features.astype(np.float64) - made.mean, made.covariance)
+    # The covariances' product has the eigenvalues of this symmetric matrix, and zeros.
+    roots = np.linalg.eigvalsh(factor @ reference.covariance @ factor.T).clip(0) ** 0.5
+    return float(gap @ gap + made.covariance.trace() + reference.covariance.trace() - 2 * roots.sum())
+
+
+def _factor(centred: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """A with AᵀA the covariance of rows (N,D) whose mean is 0: the rows themselves, or (D,D) where they are more."""
+    if len(centred) < len(covariance):
+        return centred / math.sqrt(len(centred) - 1)
+    values, vectors = np.linalg.eigh(covariance)
+    return (values.clip(0) ** 0.5 * vectors).T
 
 
 def frechet_of_draws(features: np.ndarray, reference: Gaussian, draws: int) -> tuple[float, float | None]:
@@ -48,27 +59,60 @@ def frechet_of_draws(features: np.ndarray, reference: Gaussian, draws: int) -> t
     return mean_and_spread([frechet(part, reference) for part in split_draws(features, draws)])
 
 
+def kernel_distance(features: np.ndarray, reference: np.ndarray, subsets: int, seed: int) -> tuple[float, float]:
+    """KID of features (N,D) to those of real images (M,D): mean over subsets, unbiased, and deviation over them.
+
+    Each subset has half the rows of the smaller array, at most 1,000; torch-fidelity draws the same ones from `seed`.
+    """
+    size = min(KID_SUBSET, len(features) // 2, len(reference) // 2)
+    rng, found = np.random.RandomState(seed), []
+    for _ in range(subsets):
+        ours = features[rng.choice(len(features), size, replace=False)]
+        real = reference[rng.choice(len(reference), size, replace=False)]
+        within = [_polynomial(rows, rows) for rows in (ours, real)]
+        apart = sum(kernel.sum(dtype=np.float64) - kernel.trace(dtype=np.float64) for kernel in within)
+        found.append(apart / (size * (size - 1)) - 2 * _polynomial(ours, real).mean(dtype=np.float64))
+    return float(np.mean(found)), float(np.std(found))
+
+
+def _polynomial(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The kernel (x·y / D + 1)³ between rows (N,D) and others (M,D): (N,M) in their dtype."""
+    base = rows @ others.T / rows.shape[1] + 1
+    return base * base * base
+
+
+def covered(points: np.ndarray, centres: np.ndarray) -> float:
+    """The share of points (N,D) that lie in a ball around one of the centres (M,D).
+
+    A ball reaches to its centre's third nearest other centre. Points made and centres real: precision; the other way
+    round: recall.
+    """
+    reach = [np.partition(apart, NEIGHBOUR)[:, NEIGHBOUR] for apart in _squared_distances(centres, centres)]
+    inside = [(apart <= np.concatenate(reach)).any(axis=1) for apart in _squared_distances(points, centres)]
+    return float(np.concatenate(inside).mean())
+
+
+def _squared_distances(points: np.ndarray, centres: np.ndarray) -> Iterator[np.ndarray]:
+    """Of some points (N,D) after others to all centres (M,D): (n,M) in their dtype."""
+    norms = (centres**2).sum(axis=1)
+    for start in range(0, len(points), AT_ONCE):
+        part = points[start : start + AT_ONCE]
+        apart = part @ centres.T
+        apart *= -2
+        apart += norms
+        apart += (part**2).sum(axis=1, keepdims=True)
+        yield apart
+
+
 def kernel_and_coverage(features: np.ndarray, reference: np.ndarray, subsets: int, seed: int) -> dict[str, float]:
     """Kernel distance, precision and recall of features (N,D) against those of real images (M,D), both float32.
 
-    Args:
-        subsets: of KID, each of half the smaller array, at most 1,000 rows; `seed` is theirs.
-
     Returns:
-        `kid` (unbiased, so it may be below 0), `kid_std` (over the subsets), `precision` and `recall` (k = 3).
+        `kid` (unbiased, so it may be below 0), `kid_std` (over the subsets), `precision` and `recall`.
     """
-    first, second = (torch.from_numpy(np.array(rows, dtype=np.float32)) for rows in (features, reference))
-    size = min(KID_SUBSET, len(first) // 2, len(second) // 2)
-    kernel = kid_features_to_metric(
-        first, second, kid_subsets=subsets, kid_subset_size=size, rng_seed=seed, verbose=False
-    )
-    covered = prc_features_to_metric(first, second, verbose=False)
-    return {
-        "kid": kernel[KEY_METRIC_KID_MEAN],
-        "kid_std": kernel[KEY_METRIC_KID_STD],
-        "precision": covered[KEY_METRIC_PRECISION],
-        "recall": covered[KEY_METRIC_RECALL],
-    }
+    kid, deviation = kernel_distance(features, reference, subsets, seed)
+    inside = {"precision": covered(features, reference), "recall": covered(reference, features)}
+    return {"kid": kid, "kid_std": deviation, **inside}
 
 
 def distances_of_draws(
