@@ -247,7 +247,7 @@ class _Terms(torch.autograd.Function):
 
 def _in_parts(rows: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """`rows` (R, K) and others of R rows, each cut alike; on a CPU into parts that stay in its caches."""
-    cached = 2**16 * torch.get_num_threads()  # numbers: 256 KiB a thread in float32
+    cached = 2**17 * torch.get_num_threads()  # numbers: 512 KiB a thread in float32
     size = len(rows) if rows.is_cuda else max(1, cached // rows.shape[-1])
     return (values.split(size) for values in (rows, *others))
 
