@@ -71,12 +71,13 @@ def draw(probs: Tensor, generator: torch.Generator) -> Tensor:
     codes = probs.shape[-1]
     parts = next(count for count in range(math.isqrt(codes), 0, -1) if codes % count == 0)
     blocks = probs.unflatten(-1, (parts, codes // parts))
-    block = _draw_by_cdf(blocks.sum(-1), generator)
+    block = draw_by_cdf(blocks.sum(-1), generator)
     index = block[..., None, None].expand(*block.shape, 1, codes // parts)
-    return block * (codes // parts) + _draw_by_cdf(blocks.gather(-2, index).squeeze(-2), generator)
+    return block * (codes // parts) + draw_by_cdf(blocks.gather(-2, index).squeeze(-2), generator)
 
 
-def _draw_by_cdf(weights: Tensor, generator: torch.Generator) -> Tensor:
+def draw_by_cdf(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """As `draw`, by one inverse CDF: every number of `weights` (..., K) is summed up in float64."""
     # float64: beside a weight of nearly all, float32 has no room for the rare ones
     cdf = weights.cumsum(-1, dtype=torch.float64)
     level = torch.rand(cdf.shape[:-1], dtype=torch.float64, generator=generator, device=cdf.device)
