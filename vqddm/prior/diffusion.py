@@ -87,7 +87,9 @@ def draw_by_cdf(weights: Tensor, generator: torch.Generator) -> Tensor:
 
 def draw_where(wanted: Tensor, probs: Tensor, otherwise: Tensor, generator: torch.Generator) -> Tensor:
     """Draws of `probs` (..., K) where `wanted` (...) is true, and `otherwise`, int64 (...), elsewhere."""
-    if probs.is_cuda:  # all of them: picking some would make the host wait for their number, at every step
+    # All of them where most are wanted, which saves a copy of these, and on a GPU, where picking some would make the
+    # host wait for their number at every step.
+    if probs.is_cuda or 2 * wanted.count_nonzero() > wanted.numel():
         return torch.where(wanted, draw(probs, generator), otherwise)
     return otherwise.masked_scatter(wanted, draw(probs[wanted], generator))
 
