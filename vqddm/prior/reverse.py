@@ -15,7 +15,7 @@ def denoise(prior: Prior, z_t: Tensor, t: int, s: int, temperature: float, gener
 
     The temperature divides the logits of p(z_0 | z_t), before anything else.
     """
-    logits = prior(z_t, torch.full((len(z_t),), t, device=z_t.device)).float()
+    logits = prior(z_t, torch.full((1,), t, device=z_t.device)).float()  # one t for all: it is embedded once
     if temperature != 1:
         logits = logits / temperature
     if t == 1:

@@ -158,7 +158,7 @@ class CodeUNet(nn.Module):
             )
 
     def forward(self, codes: Tensor, t: Tensor) -> Tensor:
-        """Logits (B, h, w, K) for code maps (B, h, w) int64 at timesteps (B,).
+        """Logits (B, h, w, K) for code maps (B, h, w) int64 at timesteps (B,), or (1,) for all.
 
         Raises:
             UserError: the levels cannot halve the code map.
@@ -207,7 +207,7 @@ class Prior(nn.Module):
         return TRANSITIONS[self.diffusion.transition].functions
 
     def forward(self, codes: Tensor, t: Tensor) -> Tensor:
-        """Logits of p0, (B, h, w, K), for z_t (B, h, w) int64 and t (B,) in 1..T."""
+        """Logits of p0, (B, h, w, K), for z_t (B, h, w) int64 and t in 1..T, (B,) or (1,) for all."""
         logits = self.unet(codes, t * self.time_scale)
         if not self.diffusion.residual:
             return logits
