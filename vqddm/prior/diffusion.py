@@ -241,8 +241,10 @@ class _Terms(torch.autograd.Function):
         at_z0 = torch.where(of.first, -1, -of.at_z0 * h_z0) * grad
         at_zt = torch.where(of.first, 0, of_normaliser - of.at_zt * h_zt) * grad
         found = p0[0].new_empty(len(ends), p0[0].shape[-1])
-        for of_part, *part in zip(p0, *_in_parts(found, of.ratio, everywhere, at_z0 + at_zt), strict=True):
-            _gradient(of_part, *part)
+        rows = [len(part) for part in p0]
+        parts = (values.split(rows) for values in (found, of.ratio, everywhere, at_z0 + at_zt))
+        for part in zip(p0, *parts, strict=True):
+            _gradient(*part)
         for codes, extra in zip(ends.split(1, -1), (at_z0, at_zt), strict=True):
             found.scatter_add_(-1, codes, extra.unsqueeze(-1))
         return found.to(ctx.dtype), *(None for _ in ctx.needs_input_grad[1:])
