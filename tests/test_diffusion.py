@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.recipes import CASES, JOINT, between, brute_posterior, keeps, parts, strides
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import binom, chisquare
@@ -305,6 +305,7 @@ def test_gradients_by_differences() -> None:
 PROBABILITIES = st.lists(st.floats(1e-6, 1), min_size=5, max_size=7)
 
 
+@example(weights=[0.28125, 0.125, 0.125, 0.125, 0.125], ends=(0, 99), code=0)  # no evidence, but for rounding
 @given(weights=PROBABILITIES, ends=st.tuples(st.integers(0, 99), st.integers(0, 99)), code=st.integers(0, 4))
 @settings(max_examples=60, deadline=None)
 def test_properties(weights: list[float], ends: tuple[int, int], code: int) -> None:
@@ -322,7 +323,7 @@ def test_properties(weights: list[float], ends: tuple[int, int], code: int) -> N
     else:  # z_t is evidence beside p0
         rest = [c for c in range(len(weights)) if c != code]
         torch.testing.assert_close(found[..., rest] / found[..., rest].sum(), p0[..., rest] / p0[..., rest].sum())
-        assert found[0, 0, code] >= p0[0, 0, code]
+        assert found[0, 0, code] >= p0[0, 0, code] - 1e-12
 
 
 def test_draw_has_the_probabilities() -> None:
