@@ -127,6 +127,8 @@ def test_a_plan_has_every_work_once_for_each_place() -> None:
     assert len({item.words for item in whole}) == len(whole)
     assert {item.contest.work for item in whole if item.part != "limits"} == set(works())
     assert {(item.device, item.threads) for item in whole} == {("cpu", 1), ("cpu", 2), ("cuda", 1)}
+    assert {item.device for item in whole if item.contest.work == "features"} == {"cuda"}  # it chooses by itself
+    assert {item.device for item in whole if item.contest.work == "seeding"} == {"cpu"}
     only = plan(1, gpu=False, only=["noising"])
     assert {item.contest.work for item in only if item.part != "limits"} == {"noising"}
     assert {item.threads for item in only} == {1} and len(plan(2, gpu=False, quick=True)) < len(whole) / 2

@@ -148,6 +148,7 @@ CONTESTS = (
         ({"images": 64},),
         networks.features,
         networks.check_features,
+        on_both=False,
     ),
 )
 
@@ -244,7 +245,7 @@ def plan(cores: int, gpu: bool, only: Sequence[str] = (), quick: bool = False) -
             Item("contests", contest, sizes, threads, device, seconds["contests"])
             for sizes in contest.sizes[: 1 if quick else None]
             for device, threads in places
-            if device == "cpu" or contest.on_gpu
+            if contest.runs_on(device, gpu)
         ]
     for contest, axis, values, base in growths():
         if only and contest.work not in only:

@@ -37,7 +37,7 @@ def noised(log_x: Tensor, interval: Interval) -> Tensor:
 
     One matrix product with Q serves both directions, since the uniform transition is symmetric.
     """
-    keep, noise = (part.reshape(-1, 1, 1).to(log_x.dtype) for part in interval)
+    keep, noise = (part if part.ndim == 0 else part.view(-1, 1, 1) for part in interval)
     return torch.logaddexp(log_x + keep.clamp(min=TINY).log(), noise.clamp(min=TINY).log() - math.log(log_x.shape[1]))
 
 

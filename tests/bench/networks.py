@@ -24,6 +24,7 @@ from bench.records import Match, Sizes
 from vqddm.baselines.ddpm.network import DDPM
 from vqddm.baselines.transformer.network import CodeTransformer
 from vqddm.baselines.transformer.raster import complete_codes, next_probs
+from vqddm.compute import device
 from vqddm.evaluate.features import extract, feature_extractor
 from vqddm.evaluate.networks import macs
 from vqddm.prior.diffusion import draw
@@ -98,11 +99,11 @@ def published() -> nn.Module:
 
 
 @torch.inference_mode()
-def plain_features(images: np.ndarray, device: torch.device) -> np.ndarray:
-    """Features (N, 1280) of pictures uint8 (N, H, W, 3), resized as ours are."""
-    network, found = published().to(device), []
+def plain_features(images: np.ndarray) -> np.ndarray:
+    """Features (N, 1280) of pictures uint8 (N, H, W, 3), resized as ours are, on the device that ours chooses."""
+    network, found = published().to(device()), []
     for start in range(0, len(images), BATCH):
-        batch = torch.from_numpy(images[start : start + BATCH]).to(device).permute(0, 3, 1, 2).float()
+        batch = torch.from_numpy(images[start : start + BATCH]).to(device()).permute(0, 3, 1, 2).float()
         resized = F.interpolate(batch, size=(112, 112), mode="bilinear", antialias=True)
         maps = network.extract_features(((resized - 127) / 128).contiguous())
         found.append(maps.mean((2, 3)).cpu().numpy())
@@ -114,19 +115,19 @@ def pictures(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, *2 * [dataset().data.resolution], 3), np.uint8)
 
 
-def features(sizes: Sizes, device: torch.device) -> Match:
+def features(sizes: Sizes, where: torch.device) -> Match:
     """What the Fréchet distance is measured with."""
     images = pictures(sizes["images"])
     batch = torch.zeros(sizes["images"], 3, *images.shape[1:3], dtype=torch.uint8)
     return Match(
         lambda: extract(images, FEATURES, BATCH),
-        lambda: plain_features(images, device),
+        lambda: plain_features(images),
         flops=2.0 * macs(feature_extractor(FEATURES), batch),
     )
 
 
-def check_features(device: torch.device) -> str:
+def check_features(where: torch.device) -> str:
     """But for rounding."""
-    ours, theirs = extract(pictures(4), FEATURES), plain_features(pictures(4), device)
+    ours, theirs = extract(pictures(4), FEATURES), plain_features(pictures(4))
     same(torch.from_numpy(ours), torch.from_numpy(theirs))
     return "same numbers"

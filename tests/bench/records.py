@@ -47,6 +47,7 @@ class Contest:
             where they do not. None where both do different things.
         package: what must be importable.
         on_gpu: whether there is a GPU's way of it.
+        on_both: whether it can be done on the CPU of a machine with a GPU; ours may choose its device by itself.
         quality: what `Match.quality` measures.
     """
 
@@ -57,12 +58,17 @@ class Contest:
     check: Callable[[torch.device], str] | None = None
     package: str = ""
     on_gpu: bool = True
+    on_both: bool = True
     quality: str = ""
 
     @property
     def name(self) -> str:
         """Work and reference."""
         return f"{self.work} against {self.reference}"
+
+    def runs_on(self, device: str, gpu: bool) -> bool:
+        """Whether it is measured there, on a machine with or without a GPU."""
+        return self.on_gpu if device == "cuda" else self.on_both or not gpu
 
     @property
     def installed(self) -> bool:
