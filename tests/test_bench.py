@@ -186,8 +186,10 @@ def test_a_row_that_cannot_be_measured_says_why(tmp_path: Path) -> None:
     assert notes == ["not installed", "RuntimeError: fails is too large", "Differs: codes differ", ""]
     made = report.made(rows, RUN, None)
     assert made["contests"]["ratio"].isna().tolist() == [True, True, True, False]
-    page = "\n".join(report.contest_lines(made["contests"]))
-    assert "not installed" in page and "codes differ" in page
+    report.write(made, tmp_path / "out")
+    page = (tmp_path / "out/README.md").read_text()
+    assert page == report.page(report.read(tmp_path / "out"))
+    assert "not installed" in page and "codes differ" in page and (tmp_path / "out/bench.png").exists()
 
 
 RUN = {"commit": "abc", "date": "2000-01-01", "torch": "0"}

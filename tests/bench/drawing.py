@@ -19,14 +19,16 @@ SHOWN = {"reverse_step": BLUE, "kl_terms_and_gradient": GREEN, "noising": ORANGE
 def picture(contests: pd.DataFrame, growth: pd.DataFrame, limits: pd.DataFrame, stem: Path) -> None:
     """Write `stem`.png and `stem`.pdf."""
     measured = contests.dropna(subset=["ratio"])
-    names = measured["work"] + " · " + measured["reference"] + " · " + measured["sizes"]
+    references = measured["reference"].str.replace(" with Gumbel draws", "")
+    names = measured["work"] + " · " + references + " · " + measured["sizes"]
     count = names.nunique()
     height = TOP + count * ROW + BELOW + LOWER
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor="white")
         upper = (LOWER + BELOW) / height
         races(figure.add_axes((0.47, upper, 0.5, count * ROW / height)), measured, names)
-        growths(figure.add_axes((0.07, 110 / height, 0.4, (LOWER - 230) / height)), growth)
+        if len(over_k := growth[(growth["axis"] == "K") & growth["work"].isin(SHOWN)]):
+            growths(figure.add_axes((0.07, 110 / height, 0.4, (LOWER - 230) / height)), over_k)
         shares(figure.add_axes((0.7, 110 / height, 0.27, (LOWER - 230) / height)), limits)
         save(figure, stem)
 
@@ -51,18 +53,17 @@ def races(axes: Axes, measured: pd.DataFrame, names: pd.Series) -> None:
     axes.legend(loc="lower right")
 
 
-def growths(axes: Axes, growth: pd.DataFrame) -> None:
+def growths(axes: Axes, over_k: pd.DataFrame) -> None:
     """Time of some works over K, ours drawn through and the reference dashed."""
-    for work, colour in SHOWN.items():
-        points = growth[(growth["work"] == work) & (growth["axis"] == "K")]
+    for work, points in over_k.groupby("work", sort=False):
+        colour = SHOWN[work]
         axes.plot(points["value"], points["ours_ms"], "o-", markersize=3, color=colour, label=work)
         axes.plot(points["value"], points["reference_ms"], "o--", markersize=3, color=colour, mfc="white")
     axes.set(xscale="log", yscale="log", xlabel="K", ylabel="ms, one thread")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_title("Growth with K (dashed: log-one-hot)")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left")
+    axes.legend(loc="upper left")
 
 
 def shares(axes: Axes, limits: pd.DataFrame) -> None:
