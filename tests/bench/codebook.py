@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 from sklearn.cluster import KMeans, kmeans_plusplus
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from bench.diffusion import seeded
@@ -115,8 +116,9 @@ def package_seeds(points: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def own_seeds(points: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Ours: centres (K, d)."""
-    return points[afkmc2(points, count, CHAIN, np.random.default_rng(seed))]
+    """Ours, on one thread always, as `rebuild_codebook` has it: centres (K, d)."""
+    with threadpool_limits(limits=1):
+        return points[afkmc2(points, count, CHAIN, np.random.default_rng(seed))]
 
 
 def chains(sizes: Sizes) -> float:

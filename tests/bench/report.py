@@ -135,8 +135,13 @@ def cells(row: pd.Series) -> list[str]:
     """Ours, the reference's and their ratio, or why there is none."""
     if row["note"]:
         return ["", "", row["note"].replace("|", "/")]
-    ratio = f"**{row['ratio']:.3g}** [{row['ratio_q1']:.3g}, {row['ratio_q3']:.3g}]"
-    return [f"{row['ours_ms']:.3g} ms", f"{row['reference_ms']:.3g} ms", ratio]
+    ratio = f"**{short(row['ratio'])}** [{short(row['ratio_q1'])}, {short(row['ratio_q3'])}]"
+    return [f"{short(row['ours_ms'])} ms", f"{short(row['reference_ms'])} ms", ratio]
+
+
+def short(value: float) -> str:
+    """Three significant digits, or whole thousands and more."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def slower_lines(slower: pd.DataFrame) -> list[str]:
@@ -181,7 +186,7 @@ def limit_lines(limits: pd.DataFrame) -> list[str]:
     head = ["work", "sizes", "device", "threads", "limit", "ours", "share"]
     lines = [
         [row["work"], row["sizes"], row["device"], row["threads"], row["limit"],
-         f"{row['rate']:.3g} {row['unit']}/s", f"{100 * row['share']:.2g} %"]
+         f"{row['rate']:.3g} {row['unit']}/s", f"{100 * row['share']:.3g} %"]
         for row in limits.drop(own.index).to_dict("records")
     ]  # fmt: skip
     return [*told, "", explained, "", *table(head, lines, 2)]
@@ -200,7 +205,7 @@ def history_lines(history: pd.DataFrame) -> list[str]:
         + [""] * bool(len(changed))
         + [
             f"- **{row['verdict']}**: {row['work']} against {row['reference']} ({row['sizes']}, "
-            f"{where(row['kind'], row['threads'])}): {row['before']:.3g} → {row['ratio']:.3g} times"
+            f"{where(row['kind'], row['threads'])}): {short(row['before'])} → {short(row['ratio'])} times"
             for row in changed.to_dict("records")
         ]
     )
