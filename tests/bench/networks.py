@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.diffusion import (
-    Differs,
     codes_and_logits,
     dataset,
     network_flops,
@@ -20,7 +19,7 @@ from bench.diffusion import (
     shape_of,
     small_prior,
 )
-from bench.records import Match, Sizes
+from bench.records import Differs, Match, Sizes
 from vqddm.baselines.ddpm.network import DDPM
 from vqddm.baselines.transformer.network import CodeTransformer
 from vqddm.baselines.transformer.raster import complete_codes, next_probs
