@@ -150,7 +150,7 @@ def test_the_card_tells_what_made_the_model_and_what_was_measured(pair: Path, tm
     assert (tmp_path / "toy/LICENSE").read_text() == "Mine."
     with pytest.raises(UserError, match=r"holds none of reconstruction\.json, prior_samples_100\.json"):
         export(pair, out=tmp_path / "toy", results=tmp_path)
-    with pytest.raises(UserError, match=r"none\.txt: no such file"):
+    with pytest.raises(UserError, match=r"none\.txt: no text that can be read"):
         export(pair, out=tmp_path / "toy", licence=tmp_path / "none.txt")
 
 

@@ -25,8 +25,9 @@ over such maps draws them in up to {steps} steps. {precision}
 
 ## Use
 
+With the Python package `vqddm` installed; FOLDER is where these files lie:
+
 ```sh
-pip install vqddm
 vqddm sample FOLDER -n 16 -o samples.png
 ```
 
@@ -38,7 +39,7 @@ model.sample(16, seed=0).sheet().save("samples.png")
 codes = model.encode("samples.png")
 ```
 
-FOLDER is where these files lie. The first stage alone is also a `VQModel` of diffusers:
+The first stage alone is also a `VQModel` of diffusers:
 
 ```python
 import torch

@@ -34,7 +34,8 @@ def sample(
     """
     check_name(out)
     loaded = load(model, device)
-    with progress("sample", None, "step", leave=False) as bar:
+    total = (steps or loaded.timesteps) * len(loaded.batches(count))
+    with progress("sample", total, "step", leave=False) as bar:
         pictures = loaded.sample(count, steps=steps, temperature=temperature, seed=seed, tick=bar.update)
     save(pictures.sheet(), out)
     return f"{out}: {count} pictures of {loaded.resolution} x {loaded.resolution}"

@@ -40,8 +40,8 @@ def tensorboard(folder: Path, *, out: Path = Path("runs")) -> str:
 
 def read_curve(path: Path) -> list[dict[str, float]]:
     """The rows of a training's curve; none where the CSV is no curve."""
-    with reading(path, "not a curve"):
-        lines = path.read_text().splitlines()
+    with reading(path, "not a curve") as handle:
+        lines = handle.read().decode("utf-8").splitlines()
         if not lines or not lines[0].startswith("step,"):
             return []
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]

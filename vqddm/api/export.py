@@ -19,7 +19,7 @@ from vqddm.api import vqmodel
 from vqddm.api.card import card
 from vqddm.api.folders import CONFIG, MODEL_TYPE, PRIOR, STAGE, TRAINED
 from vqddm.api.model import Model
-from vqddm.artifacts import UserError, read_checkpoint, reading, replacing, sha256, write_json
+from vqddm.artifacts import UserError, read_checkpoint, replacing, sha256, write_json
 from vqddm.samplers import load_pair
 from vqddm.vqgan.codec import DISCRIMINATOR, FIRST_STAGE
 from vqddm.vqgan.model import FirstStage
@@ -105,8 +105,10 @@ def licence_in(path: Path) -> str:
     Raises:
         UserError: there is no such file, or it is no text.
     """
-    with reading(path, "no text") as handle:
-        return handle.read().decode("utf-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no text that can be read ({error}); give a licence's text file") from None
 
 
 def own_licence() -> str:

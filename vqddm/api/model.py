@@ -111,7 +111,7 @@ class Model:
             steps: network evaluations for one picture, from 1 to T; None: T, the best.
             temperature: divides the logits of the codes; below 1 the pictures are more alike.
             seed: the same seed and number give the same pictures (on one device).
-            tick: called after each step of each batch.
+            tick: called after each step of each batch (see `batches`).
 
         Raises:
             UserError: a number that cannot be.
@@ -137,11 +137,19 @@ class Model:
         """
         how = self._how(n, steps, temperature, seed)
         parts = []
-        for number, size in enumerate(self._sizes(n)):
+        for number, size in enumerate(self.batches(n)):
             generator = step_generator(seed, number, self.device)
             with mixed(self.sampler.network):
                 parts.append(self.sampler.draw(size, how, generator, tick).long().cpu())
         return torch.cat(parts)
+
+    def batches(self, n: int) -> list[int]:
+        """How many of `n` pictures are drawn together, batch by batch.
+
+        >>> sum(model.batches(600))
+        600
+        """
+        return [min(self._batch, n - start) for start in range(0, n, self._batch)]
 
     def watch(
         self, n: int = 1, *, steps: int | None = None, temperature: float = 1.0, seed: int = 0
@@ -310,9 +318,6 @@ class Model:
     def _batch(self) -> int:
         """Code maps of one batch."""
         return at_once(self.device, BATCH, BATCH_ON_GPU)
-
-    def _sizes(self, n: int) -> list[int]:
-        return [min(self._batch, n - start) for start in range(0, n, self._batch)]
 
     def _how(self, n: int, steps: int | None, temperature: float, seed: int) -> Sampling:
         """How to draw, once it is known that it can be done."""
