@@ -269,7 +269,7 @@ def test_the_names_mean_what_they_mean_in_diffusers(params):
     ours = FirstStage(params.autoencoder, K).eval()
     for parameter in ours.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    theirs = VQModel(**vqmodel.settings(params.autoencoder, K)).eval()
+    theirs = VQModel(**vqmodel.settings(ours)).eval()
     theirs.load_state_dict(vqmodel.to_vqmodel(ours.state_dict(), params.autoencoder), strict=True)
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     with torch.no_grad():

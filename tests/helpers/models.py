@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from helpers.recipes import PRIOR
 from torch import nn
 
 from vqddm.artifacts import write_checkpoint
@@ -38,17 +39,14 @@ def random_pair(folder: Path, autoencoder: AutoencoderParams = AUTOENCODER, code
         folder / "first_stage.safetensors", stage.state_dict() | discriminator, about | {"made_by": made_by}
     )
     side = autoencoder.resolution // autoencoder.downsampling
-    params = {
-        "diffusion": DIFFUSION.model_dump(mode="json"),
-        "unet": UNET.model_dump(mode="json"),
-        "learning_rate": 0.001,
-        "warmup_steps": 0,
-        "gradient_clip": None,
-        "importance_sampling": True,
-        "ema_decay": 0.9,
-        "training": TRAINING,
+    training = PRIOR.training.model_validate(TRAINING)
+    params = PRIOR.model_copy(update={"diffusion": DIFFUSION, "unet": UNET, "training": training})
+    about = {
+        "kind": "prior",
+        "params": params.model_dump(mode="json"),
+        "codebook_size": codebook_size,
+        "latent_size": [side, side],
     }
-    about = {"kind": "prior", "params": params, "codebook_size": codebook_size, "latent_size": [side, side]}
     write_checkpoint(folder / "prior.safetensors", prior.state_dict(), about)
     return folder
 

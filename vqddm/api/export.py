@@ -60,7 +60,6 @@ def export(
         raise UserError(f"{stage_file}: no VQ-GAN, and diffusers knows no other first stage; give a VQ-GAN's folder")
     stage, about_stage = read_checkpoint(stage_file, FIRST_STAGE)
     prior, about_prior = read_checkpoint(prior_file, model.sampler.about["kind"])
-    params = model.codec.params
     config = {
         "model_type": MODEL_TYPE,
         "resolution": model.resolution,
@@ -73,9 +72,9 @@ def export(
     }
     _clear(out)
     autoencoder = {name: tensor for name, tensor in stage.items() if not name.startswith(DISCRIMINATOR)}
-    write_tensors(out / STAGE, vqmodel.to_vqmodel(autoencoder, params), about_stage, precision)
+    write_tensors(out / STAGE, vqmodel.to_vqmodel(autoencoder, model.codec.params), about_stage, precision)
     write_tensors(out / PRIOR, prior, about_prior, precision)
-    write_json(out / STAGE_CONFIG, {"_class_name": "VQModel", **vqmodel.settings(params, model.codebook_size)})
+    write_json(out / STAGE_CONFIG, {"_class_name": "VQModel", **vqmodel.settings(model.codec)})
     for name, text in texts.items():
         with replacing(out / name) as aside:
             aside.write_text(text, encoding="utf-8")

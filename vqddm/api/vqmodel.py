@@ -30,8 +30,9 @@ NAMES = (
 )
 
 
-def settings(params: AutoencoderParams, codebook_size: int) -> dict[str, Any]:
+def settings(model: FirstStage) -> dict[str, Any]:
     """The arguments of the `VQModel` that computes the same."""
+    params = model.params
     levels = len(params.multipliers)
     with_attention = [params.resolution // params.patch // 2**level in params.attention for level in range(levels)]
     return {
@@ -43,8 +44,8 @@ def settings(params: AutoencoderParams, codebook_size: int) -> dict[str, Any]:
         "layers_per_block": params.blocks,
         "latent_channels": params.z_channels,
         "sample_size": params.resolution // params.patch,
-        "num_vq_embeddings": codebook_size,
-        "norm_num_groups": 32,
+        "num_vq_embeddings": model.codebook_size,
+        "norm_num_groups": model.encoder.norm_out.num_groups,
         "vq_embed_dim": params.embed_dim,
     }
 
