@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 SUITE ?= mini
 CORES ?= all
 SEED ?= 0
+BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture rehearse cost lint format schema lock clean gpu-kit
+.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench rehearse cost lint format schema lock clean gpu-kit
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +60,13 @@ test-slurm: environment ## run the tests that need a cluster on a real Slurm, st
 torture: environment ## kills, full disks and bad inputs by the hundred, counted in results/reliability/ (SEED=0)
 	PYTHONPATH=tests $(BIN)/python -m torture --seed $(SEED)
 
+# Two packages that only the benchmark compares with; where they do not install, their rows say so.
+$(VENV)/bench: tests/bench/requirements.lock $(VENV)/installed
+	-$(BIN)/python -m pip install --quiet --no-compile --no-deps --no-build-isolation --require-hashes -r $< && touch $@
+
+bench: environment $(VENV)/bench ## ours against what one would otherwise take, timed, in results/bench/ (BENCH="--only reverse_step")
+	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
+
 rehearse: environment ## the paper's whole suite with its true networks on a handful of pictures, in rehearsal/
 	$(BIN)/python tests/rehearse.py
 
@@ -85,6 +93,7 @@ schema: environment ## write the JSON schema of params.yaml from the typed param
 
 lock: ## lock all versions with hashes (needs uv)
 	uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	uv pip compile tests/bench/requirements.in --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o tests/bench/requirements.lock
 
 clean: ## delete what the pipeline built, but not results/
 	rm -rf data/*/train.* data/*/test.* models evaluation state logs benchmarks .snakemake

@@ -31,19 +31,33 @@ def matrices(codes: int, timesteps: int, kind: str) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(("codes", "timesteps", "kind"), CASES)
-def test_posterior_is_the_matrix_product(codes: int, timesteps: int, kind: str) -> None:
+def test_unmasking_is_the_matrix_product(codes: int, timesteps: int, kind: str) -> None:
     rng = np.random.default_rng(0)
     steps, schedule = matrices(codes, timesteps, kind), NoiseSchedule(timesteps, kind)
     for s, t in strides(timesteps):
         p0 = rng.dirichlet(np.ones(codes))
-        rows = torch.tensor(p0).expand(1, codes + 1, -1)
-        ours = absorbing.posterior(torch.arange(codes + 1)[None], rows, *parts(schedule, s, t))[0]
+        chance = float(absorbing.unmasks(*parts(schedule, s, t), torch.zeros(1)))
         expected = brute_posterior(steps, s, t, np.append(p0, 0))
-        np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-14)
-        if (s, t) == (0, 1):
-            early = schedule.interval(0, 1, torch.float64)
-            last = absorbing.last(torch.arange(codes + 1)[None], rows, early)[0]
-            np.testing.assert_allclose(last, expected[:, :codes], rtol=1e-9, atol=1e-14)
+        np.testing.assert_allclose(np.append(chance * p0, 1 - chance), expected[codes], rtol=1e-9, atol=1e-14)
+        np.testing.assert_allclose(expected[:codes], np.eye(codes, codes + 1), rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize(("s", "t"), [(0, 1), (1, 2), (4, 9), (0, 10)])
+def test_reverse_has_the_probabilities(s: int, t: int) -> None:
+    """z_s of every z_t, and z_0 at t = 1: a mask becomes a draw of p0 or stays, a code stays."""
+    codes, count = 4, 20_000
+    generator, schedule = torch.Generator().manual_seed(10 * s + t), NoiseSchedule(10, "cosine")
+    logits = torch.tensor([0.0, 2.0, -torch.inf, 1.0])
+    z_t, rows = torch.arange(codes + 1).repeat(count, 1), logits.expand(count, codes + 1, codes)
+    if t == 1:
+        found = absorbing.last(z_t, rows, schedule.interval(0, 1), generator)
+    else:
+        found = absorbing.reverse(z_t, rows, schedule.interval(s, t), schedule.interval(0, s), generator)
+    assert torch.equal(found[:, :codes], z_t[:, :codes])
+    expected = brute_posterior(matrices(codes, 10, "cosine"), s, t, np.append(logits.softmax(0).double().numpy(), 0))
+    counts, possible = found[:, codes].bincount(minlength=codes + 1).numpy(), expected[codes] > 0
+    assert len(counts) == codes + 1 and not counts[~possible].any()
+    assert chisquare(counts[possible], expected[codes][possible] * count).pvalue > 1e-4
 
 
 @pytest.mark.parametrize(("codes", "timesteps", "kind"), CASES)

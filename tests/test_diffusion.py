@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.recipes import CASES, JOINT, between, brute_posterior, keeps, parts, strides
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy.stats import binom, chisquare
@@ -20,11 +20,15 @@ from vqddm.prior import diffusion
 from vqddm.prior.diffusion import (
     diffuse,
     draw,
+    draw_where,
     kl_terms,
+    last,
     marginal,
     posterior,
     prior_kl,
+    renewal,
     resample,
+    reverse,
     strided_timesteps,
 )
 from vqddm.prior.likelihood import bound_bits
@@ -96,6 +100,84 @@ def test_posterior_is_the_matrix_product(codes: int, timesteps: int, kind: str) 
         late, early = parts(schedule, s, t)
         ours = posterior(torch.arange(codes)[None], torch.tensor(p0).expand(1, codes, -1), late, early)[0]
         np.testing.assert_allclose(ours, brute_posterior(steps, s, t, p0), rtol=1e-9, atol=1e-14)
+
+
+def mixture(p0: np.ndarray, schedule: NoiseSchedule, s: int, t: int, dtype: torch.dtype) -> np.ndarray:
+    """What `reverse` draws from, [z_t, z_s]: anew with the chance of `renewal`, else as it was."""
+    codes, early = len(p0), schedule.interval(0, s, dtype)
+    anew = renewal(torch.tensor(p0, dtype=dtype), codes, schedule.interval(s, t, dtype), early).double().numpy()
+    drawn = float(early.noise) / codes + float(early.keep) * p0
+    return np.diag(1 - anew) + anew[:, None] * drawn
+
+
+@pytest.mark.parametrize(("codes", "timesteps", "kind"), [*CASES, (16, 4000, "cosine"), (16, 4000, "sqrt_cosine")])
+def test_reverse_draws_from_the_matrix_product(codes: int, timesteps: int, kind: str) -> None:
+    """Codes that z_t jumps to keep their relative precision in float32, also where they are very rare."""
+    rng = np.random.default_rng(0)
+    steps, schedule = matrices(codes, timesteps, kind), NoiseSchedule(timesteps, kind)
+    pairs = strides(timesteps) if timesteps < 100 else [(1, 2), (2, 5), (40, 41), (1999, 2000), (3990, 4000), (0, 9)]
+    for s, t in pairs:
+        p0 = rng.dirichlet(np.ones(codes) / 2)
+        expected = brute_posterior(steps, s, t, p0)
+        np.testing.assert_allclose(mixture(p0, schedule, s, t, torch.float64), expected, rtol=1e-7, atol=1e-14)
+        rare = ~np.eye(codes, dtype=bool)
+        found = mixture(p0, schedule, s, t, torch.float32)
+        np.testing.assert_allclose(found[rare], expected[rare], rtol=3e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize(("s", "t"), [(0, 1), (0, 3), (1, 2), (4, 9), (0, 10), (9, 10)])
+def test_reverse_has_the_probabilities(s: int, t: int) -> None:
+    """z_s of every z_t, and z_0 at t = 1, where it is Cat(p0)."""
+    codes, count = 6, 20_000
+    generator, schedule = torch.Generator().manual_seed(10 * s + t), NoiseSchedule(10, "cosine")
+    logits = torch.tensor([0.0, 2.0, -1.0, 1.0, -torch.inf, 0.5])
+    z_t = torch.arange(codes).repeat(count, 1)
+    rows = logits.expand(count, codes, codes)
+    if t == 1:
+        found = last(z_t, rows, schedule.interval(0, 1), generator)
+        expected = np.tile(logits.softmax(0).double().numpy(), (codes, 1))
+    else:
+        found = reverse(z_t, rows, schedule.interval(s, t), schedule.interval(0, s), generator)
+        expected = brute_posterior(matrices(codes, 10, "cosine"), s, t, logits.softmax(0).double().numpy())
+    for code, wanted in enumerate(expected):
+        counts = found[:, code].bincount(minlength=codes).numpy()
+        possible = wanted > 0
+        assert len(counts) == codes and not counts[~possible].any()
+        wanted = wanted[possible] / wanted[possible].sum()
+        assert chisquare(counts[possible], wanted * count).pvalue > 1e-4
+
+
+def test_reverse_keeps_the_rare_jumps_of_a_long_chain() -> None:
+    """Of 2 million positions about as many change to each code as should."""
+    count, schedule = 2_000_000, NoiseSchedule(4000, "cosine")
+    p0 = torch.tensor([0.3, 0.4, 0.3, 0])
+    rare = brute_posterior(matrices(4, 4000, "cosine"), 40, 42, p0.double().numpy())[0, 1:]
+    assert (rare < 2e-5).all()
+    late, early = schedule.interval(40, 42), schedule.interval(0, 40)
+    generator = torch.Generator().manual_seed(0)
+    found = reverse(torch.zeros(1, count, dtype=torch.int64), p0.log().expand(1, count, 4), late, early, generator)
+    for jumps, chance in zip(found.flatten().bincount(minlength=4)[1:].tolist(), rare, strict=True):
+        assert 1e-4 < binom.cdf(jumps, count, chance) < 1 - 1e-4
+
+
+def test_levels_are_finer_than_the_rarest_jump(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uniform draws on either side of the chance to be drawn anew, 1e-8 here, as finely as their dtype draws them."""
+    schedule, codes = NoiseSchedule(4000, "cosine"), 1024
+    late, early = (schedule.interval(a, b) for a, b in ((1, 2), (0, 1)))
+    logits = torch.full((1, 2, codes), -20.0)
+    logits[..., 7] = 0.0
+    chance = float(renewal(logits.softmax(-1)[0, 0, 7].double(), codes, late, early))
+    assert 1e-9 < chance < 1e-8
+
+    def rand(*shape: object, dtype: torch.dtype = torch.float32, **_: object) -> Tensor:
+        grain = 2.0 ** (-24 if dtype == torch.float32 else -53)
+        return ((torch.tensor([[0.99, 1.01]], dtype=torch.float64) * chance / grain).floor() * grain).to(dtype)
+
+    renewed = []
+    monkeypatch.setattr(diffusion, "draw_where", lambda wanted, *_: renewed.append(wanted))
+    monkeypatch.setattr(torch, "rand", rand)
+    reverse(torch.full((1, 2), 7), logits, late, early, torch.Generator())
+    assert renewed[0].tolist() == [[True, False]]
 
 
 @pytest.mark.parametrize(("codes", "timesteps", "kind"), CASES)
@@ -170,9 +252,60 @@ def test_float32_terms_of_a_long_chain() -> None:
     torch.testing.assert_close(single.detach().double(), double, rtol=1e-3, atol=1e-5)
 
 
+def summed_kl(z0: Tensor, z_t: Tensor, logits: Tensor, schedule: NoiseSchedule, t: Tensor) -> Tensor:
+    """Eqs. 20 to 24 over one-hots of all codes, in float64: L_t of each position (B, N)."""
+    codes = logits.shape[-1]
+    (keep, noise), (keep_s, noise_s) = (
+        schedule.interval(a, b, torch.float64) for a, b in ((t - 1, t), (torch.zeros_like(t), t - 1))
+    )
+    keep, noise, keep_s, noise_s = (part[:, None, None] for part in (keep, noise, keep_s, noise_s))
+    one_hot = torch.nn.functional.one_hot
+    p0, from_z_t = logits.double().softmax(-1), keep * one_hot(z_t, codes) + noise / codes
+    q, p = (from_z_t * (keep_s * of + noise_s / codes) for of in (one_hot(z0, codes), p0))
+    q, p = (of / of.sum(-1, keepdim=True) for of in (q, p))
+    kl = (torch.xlogy(q, q) - q * p.log()).sum(-1)
+    return torch.where(t[:, None] == 1, -p0.gather(-1, z0[..., None]).squeeze(-1).log(), kl)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_gradients_are_those_of_the_sum(dtype: torch.dtype) -> None:
+    """Against autograd through one-hots: more rows than are worked on together, every kind of t in one batch."""
+    schedule, codes, positions = NoiseSchedule(200, "sqrt_cosine"), 1024, 40
+    generator = torch.Generator().manual_seed(0)
+    t = torch.tensor([1, 2, 3, 50, 100, 150, 199, 200])
+    z0 = torch.randint(codes, (len(t), positions), generator=generator)
+    z_t = diffuse(z0, schedule.interval(0, t), codes, generator)
+    z_t[:, :5] = z0[:, :5]
+    logits = (4 * torch.randn(len(t), positions, codes, generator=generator)).to(dtype).requires_grad_()
+    weight = torch.rand(len(t), generator=generator)
+    precise = torch.float64 if dtype == torch.float64 else torch.float32
+    late, early = (schedule.interval(a, b, precise) for a, b in ((t - 1, t), (torch.zeros_like(t), t - 1)))
+    found, wanted = kl_terms(z0, z_t, logits, late, early), summed_kl(z0, z_t, logits, schedule, t).sum(1)
+    assert found.dtype == precise
+    rtol = {torch.float64: 1e-8, torch.float32: 2e-5, torch.bfloat16: 2e-5}[dtype]
+    torch.testing.assert_close(found.double(), wanted, rtol=rtol, atol=1e-9)
+    (gradient,) = torch.autograd.grad((weight * found).sum(), logits)
+    (right,) = torch.autograd.grad((weight * wanted).sum(), logits)
+    assert gradient.dtype == dtype
+    rtol, atol = {torch.float64: (1e-7, 1e-13), torch.float32: (1e-4, 1e-7), torch.bfloat16: (1e-2, 1e-7)}[dtype]
+    torch.testing.assert_close(gradient.double(), right.double(), rtol=rtol, atol=atol)
+
+
+def test_gradients_by_differences() -> None:
+    schedule, codes = NoiseSchedule(20, "cosine"), 5
+    generator = torch.Generator().manual_seed(0)
+    t = torch.tensor([1, 2, 7, 20])
+    z0, z_t = torch.randint(codes, (2, 4, 3), generator=generator)
+    z_t[:, 0] = z0[:, 0]
+    logits = torch.randn(4, 3, codes, dtype=torch.float64, generator=generator).requires_grad_()
+    late, early = (schedule.interval(a, b, torch.float64) for a, b in ((t - 1, t), (torch.zeros_like(t), t - 1)))
+    assert torch.autograd.gradcheck(lambda logits: kl_terms(z0, z_t, logits, late, early), logits)
+
+
 PROBABILITIES = st.lists(st.floats(1e-6, 1), min_size=5, max_size=7)
 
 
+@example(weights=[0.28125, 0.125, 0.125, 0.125, 0.125], ends=(0, 99), code=0)  # no evidence, but for rounding
 @given(weights=PROBABILITIES, ends=st.tuples(st.integers(0, 99), st.integers(0, 99)), code=st.integers(0, 4))
 @settings(max_examples=60, deadline=None)
 def test_properties(weights: list[float], ends: tuple[int, int], code: int) -> None:
@@ -190,7 +323,7 @@ def test_properties(weights: list[float], ends: tuple[int, int], code: int) -> N
     else:  # z_t is evidence beside p0
         rest = [c for c in range(len(weights)) if c != code]
         torch.testing.assert_close(found[..., rest] / found[..., rest].sum(), p0[..., rest] / p0[..., rest].sum())
-        assert found[0, 0, code] >= p0[0, 0, code]
+        assert found[0, 0, code] >= p0[0, 0, code] - 1e-12
 
 
 def test_draw_has_the_probabilities() -> None:
@@ -213,15 +346,33 @@ def test_draw_keeps_rare_codes_and_never_an_impossible_one() -> None:
         assert 1e-5 < binom.cdf(rare, 4_000_000, 1e-5) < 1 - 1e-5
 
 
-def test_draw_spreads_jumps_over_codes_too_rare_for_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """1023 codes of 5e-9 behind one of nearly 1: evenly spaced levels of the CDF's end find each of them."""
-    probs = torch.full((1024,), 5e-9)
+@pytest.mark.parametrize("codes", [1024, 1009, 6])
+def test_draw_spreads_jumps_over_codes_too_rare_for_float32(codes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codes of 5e-9 behind one of nearly 1: levels in the middle of each code's share find just this code.
+
+    The first level is that of the code's block, the second that of the code in it.
+    """
+    probs = torch.full((codes,), 5e-9)
     probs[0] = 1.0
-    rare, total = 1023 * 5e-9, 1 + 1023 * 5e-9
-    levels = 1 - rare / total * (torch.arange(1023, dtype=torch.float64) + 0.5) / 1023
-    monkeypatch.setattr(torch, "rand", lambda *shape, dtype, **_: levels.to(dtype))
-    found = draw(probs.expand(1023, -1), torch.Generator())
-    assert sorted(found.tolist()) == list(range(1, 1024))
+    width = {1024: 32, 1009: 1009, 6: 3}[codes]
+    blocks = probs.double().view(-1, width)
+
+    def middles(weights: Tensor) -> Tensor:
+        return (weights.cumsum(-1) - weights / 2) / weights.sum(-1, keepdim=True)
+
+    levels = [middles(blocks.sum(-1)).repeat_interleave(width), middles(blocks).flatten()]
+    monkeypatch.setattr(torch, "rand", lambda *shape, dtype, **_: levels.pop(0).to(dtype))
+    assert draw(probs.expand(codes, -1), torch.Generator()).tolist() == list(range(codes))
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.8, 1])
+def test_draw_where_leaves_the_rest(share: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    wanted = torch.rand(50, 40, generator=generator) < share
+    otherwise = torch.randint(8, (50, 40), generator=generator)
+    codes = torch.arange(2000).view(50, 40) % 8
+    found = draw_where(wanted, torch.nn.functional.one_hot(codes, 8).float(), otherwise, generator)
+    assert torch.equal(found, torch.where(wanted, codes, otherwise))
 
 
 def test_strided_timesteps() -> None:

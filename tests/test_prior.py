@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from accelerate import Accelerator
 from helpers.recipes import PRIOR as PARAMS
 from helpers.recipes import trained_prior, write_maps
 from scipy.stats import chisquare
+from torch import Tensor
 
 from vqddm import training
 from vqddm.artifacts import UserError, read_checkpoint, write_array
@@ -223,6 +225,35 @@ def test_killed_sampling_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: 
     (kept / "notes.txt").write_text("the user's")
     forget_batches(tmp_path / "parts.partial")
     assert [file.name for file in (tmp_path / "parts.partial").rglob("*") if file.is_file()] == ["notes.txt"]
+
+
+def test_weights_are_in_bf16_where_trained_so_and_the_cpu_has_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The NLL does not notice."""
+    maps = write_maps(tmp_path / "codes.npy")
+    path, read = trained_prior(tmp_path), sampling.load_network
+    codes = torch.from_numpy(maps[:50].astype(np.int64))
+
+    def bits(precision: str, units: bool) -> tuple[Tensor, torch.dtype]:
+        def loaded(*args: Any) -> Any:
+            network, about = read(*args)
+            network.precision = precision
+            return network, about
+
+        monkeypatch.setattr(sampling, "load_network", loaded)
+        monkeypatch.setattr(sampling, "bf16_units", lambda: units)
+        prior = load_prior(path)
+        found = prior.bits_per_code(codes, torch.Generator().manual_seed(0)).each
+        return found, prior.network.unet.embedding.weight.dtype
+
+    wanted, _ = bits("no", False)
+    for precision, units in (("bf16", False), ("no", True)):
+        found, dtype = bits(precision, units)
+        assert torch.equal(found, wanted) and dtype == torch.float32
+    found, dtype = bits("bf16", True)
+    assert dtype == torch.bfloat16 and not torch.equal(found, wanted)
+    assert abs(float((found - wanted).mean())) < 0.05 * float(wanted.std() / 50**0.5)
 
 
 def test_temperature_sharpens(tmp_path: Path) -> None:

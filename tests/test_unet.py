@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vqddm.artifacts import UserError
 from vqddm.prior.settings import DiffusionParams, UNetParams
-from vqddm.prior.unet import CodeUNet, LinearAttention, Prior
+from vqddm.prior.unet import CodeUNet, LinearAttention, Mish, Prior
 
 SMALL = UNetParams(width=8, multipliers=(1, 2, 2), groups=4, heads=2, head_dim=4)
 WITHOUT = DiffusionParams(timesteps=10, schedule="cosine", residual=False)
@@ -109,3 +109,30 @@ def test_residual_adds_the_one_hot_of_z_t() -> None:
     t = torch.tensor([1, 9])
     one_hot = torch.nn.functional.one_hot(codes, 7).float()
     torch.testing.assert_close(residual(codes, t) - plain(codes, t), one_hot, rtol=0, atol=1e-6)
+
+
+def test_mish_is_torchs_with_and_without_gradients() -> None:
+    x = torch.cat([torch.linspace(-60, 60, 10_001), torch.tensor([-1e30, -200.0, 0.0, 200.0, 1e30])])
+    exact = nn.functional.mish(x.double())
+    torch.testing.assert_close(Mish()(x).double(), exact, rtol=2e-6, atol=1e-30)
+    assert torch.equal(Mish()(x.requires_grad_()), nn.functional.mish(x))
+    half = x.detach().bfloat16()
+    torch.testing.assert_close(Mish()(half).double(), nn.functional.mish(half.double()), rtol=1e-2, atol=1e-30)
+    assert not Mish()(torch.tensor(torch.nan)).isfinite()
+
+
+def test_weights_in_bf16_give_the_same_logits_but_for_rounding() -> None:
+    """The residual and what makes the logits stay in float32, so that they are no numbers of bf16."""
+    torch.manual_seed(0)
+    prior = Prior(64, SMALL, WITHOUT.model_copy(update={"residual": True})).eval().requires_grad_(False)
+    for module in prior.modules():
+        if isinstance(module, LinearAttention):
+            module.gate.fill_(0.5)
+    codes, t = torch.randint(64, (4, 8, 8)), torch.tensor([1, 2, 5, 10])
+    wanted = prior(codes, t)
+    prior.unet.keep_in_bf16()
+    found = prior(codes, t)
+    assert found.dtype == torch.float32 and not torch.equal(found, found.bfloat16().float())
+    assert 0 < float((found - wanted).norm() / (wanted - wanted.mean()).norm()) < 0.02
+    assert {p.dtype for p in prior.unet.time.parameters()} == {torch.float32}
+    assert {p.dtype for p in prior.unet.middle1.parameters()} == {torch.bfloat16}

@@ -1,6 +1,7 @@
 """What a step computes with: threads, a device, generators, and networks from checkpoints.
 
-Batches and precision depend on the device where no gradient is needed; on the CPU precision is always float32.
+Batches and precision depend on the device where no gradient is needed; on a CPU precision is float32, but for priors
+that were trained in bf16 where the CPU has units for it.
 """
 
 import contextlib
@@ -41,11 +42,16 @@ def at_once(device: str | torch.device, on_cpu: int, on_gpu: int) -> int:
 
 
 def mixed(network: Any) -> AbstractContextManager[object]:
-    """Evaluate a network that `load_network` read in the precision that it was trained in; on the CPU in float32."""
+    """Evaluate a network that `load_network` read: on a GPU in the precision that it was trained in, else as it is."""
     on_gpu = next(network.parameters()).is_cuda
     if on_gpu and getattr(network, "precision", "no") == "bf16":
         return torch.autocast("cuda", torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def bf16_units() -> bool:
+    """Whether this CPU has units that multiply matrices of bf16 (Intel's AMX)."""
+    return torch.cpu._is_amx_tile_supported()
 
 
 def machine_name() -> str:

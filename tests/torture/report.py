@@ -41,11 +41,16 @@ def table(lines: list[dict[str, Any]]) -> pd.DataFrame:
 
 def about(seed: int, root: Path) -> dict[str, Any]:
     """What a table belongs to: seed, commit, date, and the kind of machine."""
+    commit = revision(root, "vqddm", "tests/torture")
+    return {"seed": seed, "commit": commit, "date": str(date.today()), "machine": processor()}
+
+
+def revision(root: Path, *folders: str) -> str:
+    """The commit, marked where these folders were edited since."""
     git = ["git", "-C", str(root)]
     commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
-    edited = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "vqddm", "tests/torture"], check=False).returncode
-    revision = (commit.stdout.strip() or "unknown") + ("+edited" if edited else "")
-    return {"seed": seed, "commit": revision, "date": str(date.today()), "machine": processor()}
+    edited = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *folders], check=False).returncode
+    return (commit.stdout.strip() or "unknown") + ("+edited" if edited else "")
 
 
 def processor() -> str:

@@ -61,9 +61,14 @@ def _file(module: str, root: Path) -> Path:
 def _imports(module: str, root: Path) -> list[str]:
     """The modules of `vqddm` that a module imports."""
     file = _file(module, root)
-    imported, texts = _read(file)
+    return _imported_by(file, root, file.stat().st_mtime_ns)
+
+
+@cache
+def _imported_by(file: Path, root: Path, changed: int) -> list[str]:
+    imported, texts = _parsed(file, changed)
     if file.name not in RECORDS:
-        imported |= {text.split(":")[0] for text in texts if REFERENCE.fullmatch(text)}
+        imported = imported | {text.split(":")[0] for text in texts if REFERENCE.fullmatch(text)}
     return sorted(name for name in imported if name.split(".")[0] == PACKAGE and _is_module(name, root))
 
 
@@ -81,20 +86,17 @@ def _packages(module: str, root: Path) -> Iterator[str]:
 def _data(module: str, root: Path) -> list[Path]:
     """Files that a module names and that lie beside it; of a folder that it names, all in it."""
     file = _file(module, root)
-    _, texts = _read(file)
-    beside = [file.parent / text for text in texts if text.strip("./") and len(text) < 80]
+    _, texts = _parsed(file, file.stat().st_mtime_ns)
+    there = {path.name for path in file.parent.iterdir()}
+    beside = [file.parent / text for text in texts if text.split("/")[0] in there]
     named = [path for path in beside if path.exists() and path.suffix != ".py" and not (path / "__init__.py").exists()]
     inside = [f for path in named for f in ([path] if path.is_file() else path.rglob("*"))]
     return [f for f in inside if f.is_file() and "__pycache__" not in f.parts]
 
 
-def _read(file: Path) -> tuple[frozenset[str], frozenset[str]]:
-    """What a file may import, and its texts."""
-    return _parsed(file, file.stat().st_mtime_ns)
-
-
 @cache
 def _parsed(file: Path, _changed: int) -> tuple[frozenset[str], frozenset[str]]:
+    """What a file may import, and its texts; `_changed` says when it was written."""
     imported, texts = set(), set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

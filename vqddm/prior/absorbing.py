@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from vqddm.prior.diffusion import spread
+from vqddm.prior.diffusion import draw_where, spread
 from vqddm.prior.schedule import Interval
 
 
@@ -30,33 +30,29 @@ def diffuse(z0: Tensor, early: Interval, codebook_size: int, generator: torch.Ge
     return torch.where(chance < spread(early, z0).noise, codebook_size, z0)
 
 
-def posterior(z_t: Tensor, p0: Tensor, late: Interval, early: Interval) -> Tensor:
-    """p(z_s | z_t) for any s < t: a code stays; a mask becomes a draw of p0 with the chance `_unmasks`.
+def reverse(z_t: Tensor, logits: Tensor, late: Interval, early: Interval, generator: torch.Generator) -> Tensor:
+    """Draw z_s from p(z_s | z_t) for any s < t: a code stays; a mask becomes a draw of p0 with the chance `unmasks`.
 
-    Probabilities (B, ..., K + 1) in the dtype of `p0`, (B, ..., K), the mask's last.
+    int64 (B, ...), for the logits of p0, (B, ..., K) in float32 or float64.
     """
-    codes = p0.shape[-1]
-    found = torch.zeros(*p0.shape[:-1], codes + 1, dtype=p0.dtype, device=p0.device)
-    found.scatter_(-1, z_t.unsqueeze(-1), 1.0)
-    chance = _unmasks(late, early, z_t).to(p0.dtype).expand(z_t.shape).unsqueeze(-1)
-    drawn = torch.cat([chance * p0, 1 - chance], dim=-1)
-    return torch.where((z_t == codes).unsqueeze(-1), drawn, found)
+    level = torch.rand(z_t.shape, dtype=torch.float64, generator=generator, device=z_t.device)
+    wanted = (z_t == logits.shape[-1]) & (level < unmasks(late, early, z_t))
+    return draw_where(wanted, logits.softmax(-1), z_t, generator)
 
 
-def last(z_t: Tensor, p0: Tensor, early: Interval) -> Tensor:
-    """p(z_0 | z_t) at t = 1, (B, ..., K): codes that are seen stay, masks are drawn from p0."""
-    nothing = Interval(torch.ones_like(early.keep), torch.zeros_like(early.noise))
-    return posterior(z_t, p0, early, nothing)[..., :-1]
+def last(z_t: Tensor, logits: Tensor, early: Interval, generator: torch.Generator) -> Tensor:
+    """Draw z_0 from p(z_0 | z_t) at t = 1: codes that are seen stay, masks are drawn from p0."""
+    return draw_where(z_t == logits.shape[-1], logits.softmax(-1), z_t, generator)
 
 
 def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:
-    """L_t of each image in nats, summed over its positions: a masked one costs `_unmasks` times -log p0(z_0).
+    """L_t of each image in nats, summed over its positions: a masked one costs `unmasks` times -log p0(z_0).
 
     (B,) in the dtype of the logits (B, ..., K) of p(z_0 | z_t).
     """
     missing = -logits.log_softmax(-1).gather(-1, z0.unsqueeze(-1)).squeeze(-1)
     masked = (z_t == logits.shape[-1]).to(logits.dtype)
-    return (masked * _unmasks(late, early, z0).to(logits.dtype) * missing).flatten(1).sum(1)
+    return (masked * unmasks(late, early, z0).to(logits.dtype) * missing).flatten(1).sum(1)
 
 
 def prior_kl(last: Interval, codebook_size: int) -> float:
@@ -64,7 +60,7 @@ def prior_kl(last: Interval, codebook_size: int) -> float:
     return float(last.keep) * math.log(codebook_size)
 
 
-def _unmasks(late: Interval, early: Interval, like: Tensor) -> Tensor:
+def unmasks(late: Interval, early: Interval, like: Tensor) -> Tensor:
     """q(z_s is a code | z_t is the mask) = ᾱ_s (1 - ᾱ_t / ᾱ_s) / (1 - ᾱ_t), to broadcast with `like`."""
     late, early = spread(late, like), spread(early, like)
     uncovered = early.keep * late.noise

@@ -6,8 +6,13 @@ Codes are int64 of shape (B, ...), usually (B, h, w). Probabilities and logits h
 of K x K.
 """
 
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from vqddm.artifacts import UserError
 from vqddm.prior.schedule import Interval
@@ -54,17 +59,39 @@ def marginal(z0: Tensor, early: Interval, codebook_size: int) -> Tensor:
 
 
 def draw(probs: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw codes by inverse CDF: int64 in [0, K), in the shape of `probs` without its last dimension.
+    """Draw codes: int64 in [0, K), in the shape of `probs` without its last dimension.
+
+    Two inverse CDFs, of one of about sqrt(K) blocks of codes and of a code within it, so that hardly anything is
+    summed up in float64.
 
     Args:
         probs: (..., K), at least 0, in any common scale. A code of probability 0 is never drawn.
         generator: on the device of `probs`.
     """
-    # float64: beside a code of probability 1, float32 has no room for the rare jumps of a long chain
-    cdf = probs.cumsum(-1, dtype=torch.float64)
+    codes = probs.shape[-1]
+    parts = next(count for count in range(math.isqrt(codes), 0, -1) if codes % count == 0)
+    blocks = probs.unflatten(-1, (parts, codes // parts))
+    block = draw_by_cdf(blocks.sum(-1), generator)
+    index = block[..., None, None].expand(*block.shape, 1, codes // parts)
+    return block * (codes // parts) + draw_by_cdf(blocks.gather(-2, index).squeeze(-2), generator)
+
+
+def draw_by_cdf(weights: Tensor, generator: torch.Generator) -> Tensor:
+    """As `draw`, by one inverse CDF: every number of `weights` (..., K) is summed up in float64."""
+    # float64: beside a weight of nearly all, float32 has no room for the rare ones
+    cdf = weights.cumsum(-1, dtype=torch.float64)
     level = torch.rand(cdf.shape[:-1], dtype=torch.float64, generator=generator, device=cdf.device)
     found = torch.searchsorted(cdf, level.unsqueeze(-1) * cdf[..., -1:], right=True)
-    return found.squeeze(-1).clamp(max=probs.shape[-1] - 1)
+    return found.squeeze(-1).clamp(max=weights.shape[-1] - 1)
+
+
+def draw_where(wanted: Tensor, probs: Tensor, otherwise: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws of `probs` (..., K) where `wanted` (...) is true, and `otherwise`, int64 (...), elsewhere."""
+    # All of them where most are wanted, which saves a copy of these, and on a GPU, where picking some would make the
+    # host wait for their number at every step.
+    if probs.is_cuda or 2 * wanted.count_nonzero() > wanted.numel():
+        return torch.where(wanted, draw(probs, generator), otherwise)
+    return otherwise.masked_scatter(wanted, draw(probs[wanted], generator))
 
 
 def posterior(z_t: Tensor, p0: Tensor, late: Interval, early: Interval) -> Tensor:
@@ -88,44 +115,161 @@ def posterior(z_t: Tensor, p0: Tensor, late: Interval, early: Interval) -> Tenso
     return (weights * (noise / codes)).scatter_add(-1, index, stay) / (noise / codes + stay)
 
 
-def last(z_t: Tensor, p0: Tensor, early: Interval) -> Tensor:
-    """p(z_0 | z_t) at t = 1, (B, ..., K): Eq. 22's Cat(p0)."""
-    return p0
+def renewal(p0_at_zt: Tensor, codes: int, late: Interval, early: Interval) -> Tensor:
+    """The probability with which z_s is drawn anew, from noise_s / K + keep_s p0, and else is z_t.
+
+    That is Eqs. 20 to 22 as a mixture: what `posterior` gives a code is this probability times that, and the rest of
+    it comes to z_t. It is formed without 1 - x, since it is tiny in most steps of a long chain.
+
+    Args:
+        p0_at_zt: p0 of the code z_t, (B, ...).
+
+    Returns:
+        (B, ...), in the dtype of `p0_at_zt`.
+    """
+    (keep, noise), (keep_s, noise_s) = spread(late, p0_at_zt), spread(early, p0_at_zt)
+    stay = keep * (keep_s * p0_at_zt + noise_s / codes)
+    return noise / codes / (noise / codes + stay)
+
+
+def reverse(z_t: Tensor, logits: Tensor, late: Interval, early: Interval, generator: torch.Generator) -> Tensor:
+    """Draw z_s from p(z_s | z_t), as `posterior` has it, for any s < t: int64 (B, ...).
+
+    Most positions stay what they are: of those alone that do not, codes are drawn from p0.
+
+    Args:
+        z_t: (B, ...).
+        logits: of p0, (B, ..., K) in float32 or float64.
+    """
+    p0, codes = logits.softmax(-1), logits.shape[-1]
+    anew = renewal(_at(p0, z_t), codes, late, early)
+    # float64: float32 draws are multiples of 2^-24, too coarse for the rare jumps of a long chain
+    level = torch.rand(z_t.shape, dtype=torch.float64, generator=generator, device=z_t.device)
+    uniform = level < anew * spread(early, z_t).noise
+    noise = torch.randint(codes, z_t.shape, generator=generator, device=z_t.device)
+    return draw_where((level < anew) & ~uniform, p0, torch.where(uniform, noise, z_t), generator)
+
+
+def last(z_t: Tensor, logits: Tensor, early: Interval, generator: torch.Generator) -> Tensor:
+    """Draw z_0 from p(z_0 | z_t) at t = 1, Eq. 22's Cat(p0): int64 (B, ...)."""
+    return draw(logits.softmax(-1), generator)
 
 
 def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:
     """L_t of each image in nats, summed over its positions: Eq. 24, and -log p0(z_0) where s = 0 (t = 1).
 
-    q(z_s | z_t, z_0) takes at most three distinct values, so Eq. 24 needs L = log1p(r p0), the log of the
-    second factor of p in units of its smallest value (r = K ᾱ_s / (1 - ᾱ_s)), only summed over the codes, at
-    z_0 and at z_t. In these units float32 keeps the tiny terms near T.
+    q(z_s | z_t, z_0) takes at most three distinct values, so Eq. 24 needs log1p(r p0), the log of the second
+    factor of p in units of its smallest value (r = K ᾱ_s / (1 - ᾱ_s)), only summed over the codes, at z_0 and
+    at z_t. In these units float32 keeps the tiny terms near T.
 
     Args:
         z0, z_t: (B, ...).
         logits: of p(z_0 | z_t), (B, ..., K).
 
     Returns:
-        (B,) in the dtype of `logits`.
+        (B,), in float64 for logits in float64 and in float32 for all others.
     """
-    codes = logits.shape[-1]
+    weights = (part.expand(z0.shape).flatten() for part in _weights(z0, z_t, logits.shape[-1], late, early))
+    ends = torch.stack([z0.flatten(), z_t.flatten()], -1)
+    return _Terms.apply(logits.flatten(0, -2), ends, *weights).view(z0.shape).flatten(1).sum(1)
+
+
+class _Weights(NamedTuple):
+    """The numbers of Eq. 24 at each position; finite, but unused, at t = 1.
+
+    q(z_s | z_t, z_0) is `rest` at every code, `at_z0` more at z_0 and `at_zt` more at z_t. p's second factor is
+    1 + `ratio` p0 in units of its smallest value, p's normaliser is `base` + `gain` p0(z_t), and that of q is
+    `base` + `gain` `same`.
+    """
+
+    first: Tensor  # t = 1, bool
+    same: Tensor  # 1 where z_t = z_0, else 0
+    rest: Tensor
+    at_z0: Tensor
+    at_zt: Tensor
+    ratio: Tensor
+    base: Tensor
+    gain: Tensor
+
+
+def _weights(z0: Tensor, z_t: Tensor, codes: int, late: Interval, early: Interval) -> _Weights:
+    """Each to broadcast with `z0`."""
     (keep, noise), (keep_s, noise_s) = spread(late, z0), spread(early, z0)
     first = noise_s == 0
-    keep_s, noise_s = torch.where(first, 0.5, keep_s), torch.where(first, 0.5, noise_s)  # unused, but finite
-    base, base_s, ratio = noise / codes, noise_s / codes, codes * keep_s / noise_s
-    same = (z_t == z0).to(logits.dtype)
+    keep_s, noise_s = torch.where(first, 0.5, keep_s), torch.where(first, 0.5, noise_s)
+    same, gain, ratio = (z_t == z0).to(keep.dtype), keep * keep_s, codes * keep_s / noise_s
+    low, low_s = noise / codes, noise_s / codes
+    at_zt = keep * low_s + gain * same
+    total = low + at_zt
+    rest, at_z0 = low * low_s / total, low * keep_s / total
+    return _Weights(first, same, rest, at_z0, at_zt / total, ratio, low + keep * low_s, gain)
 
-    log_p0 = logits.log_softmax(-1)
-    p0 = log_p0.exp()
-    log_p, log_q = torch.log1p(ratio.unsqueeze(-1) * p0), torch.log1p(ratio)
-    at_z0, at_zt = log_q - _at(log_p, z0), log_q * same - _at(log_p, z_t)
-    weight_zt = keep * (base_s + keep_s * same)
-    weighted = base * (base_s * (log_q - log_p.sum(-1)) + keep_s * at_z0) + weight_zt * at_zt
-    total = base + weight_zt  # normaliser of q
-    # Log of p's normaliser over q's, as ±log1p(difference / smaller one): p's is the smaller where z_t = z_0.
-    p0_zt, sign = _at(p0, z_t), 1 - 2 * same
-    smaller = base + keep * (base_s + keep_s * same * p0_zt)
-    kl = weighted / total + sign * torch.log1p(keep * keep_s * sign * (p0_zt - same) / smaller)
-    return torch.where(first, -_at(log_p0, z0), kl).flatten(1).sum(1)
+
+class _Terms(torch.autograd.Function):
+    """L_t at each of R positions, (R,), with its gradient in closed form, for `kl_terms`.
+
+    Logits (R, K), z_0 and z_t (R, 2), and each of `_Weights` (R,). Only `_softmax` and `_gradient` go over all codes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, ends: Tensor, *weights: Tensor) -> Tensor:
+        of = _Weights._make(weights)
+        p0, log_ends, log_p_sum = zip(*map(_softmax, *_in_parts(logits, ends, of.ratio)), strict=True)
+        log_p0 = torch.cat(log_ends)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(log_p0, ends, *weights, *p0)
+            ctx.dtype = logits.dtype
+        p0_z0, p0_zt = log_p0.exp().unbind(-1)
+        log_q, log_p_z0, log_p_zt = (torch.log1p(of.ratio * p) for p in (1, p0_z0, p0_zt))
+        kl = of.rest * (log_q - torch.cat(log_p_sum))
+        kl += of.at_z0 * (log_q - log_p_z0) + of.at_zt * (log_q * of.same - log_p_zt)
+        # Log of p's normaliser over q's, as ±log1p(difference / smaller one): p's is the smaller where z_t = z_0.
+        sign = 1 - 2 * of.same
+        kl += sign * torch.log1p(of.gain * sign * (p0_zt - of.same) / (of.base + of.gain * of.same * p0_zt))
+        return torch.where(of.first, -log_p0[:, 0], kl)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """d/d(log p0) is -rest h with h = ratio p0 / (1 + ratio p0), and more at z_0 and at z_t."""
+        log_p0, ends, *saved = ctx.saved_tensors
+        of, p0 = _Weights._make(saved[: len(_Weights._fields)]), saved[len(_Weights._fields) :]
+        p0_z0, p0_zt = log_p0.exp().unbind(-1)
+        h_z0, h_zt = (of.ratio * p / (1 + of.ratio * p) for p in (p0_z0, p0_zt))
+        of_normaliser = of.gain * p0_zt / (of.base + of.gain * p0_zt)
+        everywhere = torch.where(of.first, 0, -of.rest) * grad
+        at_z0 = torch.where(of.first, -1, -of.at_z0 * h_z0) * grad
+        at_zt = torch.where(of.first, 0, of_normaliser - of.at_zt * h_zt) * grad
+        found = p0[0].new_empty(len(ends), p0[0].shape[-1])
+        rows = [len(part) for part in p0]
+        parts = (values.split(rows) for values in (found, of.ratio, everywhere, at_z0 + at_zt))
+        for part in zip(p0, *parts, strict=True):
+            _gradient(*part)
+        for codes, extra in zip(ends.split(1, -1), (at_z0, at_zt), strict=True):
+            found.scatter_add_(-1, codes, extra.unsqueeze(-1))
+        return found.to(ctx.dtype), *(None for _ in ctx.needs_input_grad[1:])
+
+
+def _in_parts(rows: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """`rows` (R, K) and others of R rows, each cut alike; on a CPU into parts that stay in its caches."""
+    cached = 2**17 * torch.get_num_threads()  # numbers: 512 KiB a thread in float32
+    size = len(rows) if rows.is_cuda else max(1, cached // rows.shape[-1])
+    return (values.split(size) for values in (rows, *others))
+
+
+def _softmax(logits: Tensor, ends: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """p0 (R, K), log p0 at both ends (R, 2), and the sum of log1p(ratio p0) over the codes (R,)."""
+    log_p0 = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    log_ends, p0 = log_p0.gather(-1, ends), log_p0.exp_()
+    return p0, log_ends, (p0 * ratio.unsqueeze(-1)).log1p_().sum(-1)
+
+
+def _gradient(p0: Tensor, found: Tensor, ratio: Tensor, everywhere: Tensor, at_ends: Tensor) -> None:
+    """Write into `found` (R, K) the gradient of the logits, but for what comes to z_0 and z_t alone."""
+    torch.mul(p0, ratio.unsqueeze(-1), out=found)
+    found /= found + 1
+    total = everywhere * found.sum(-1) + at_ends  # of which the softmax takes p0 times from each code
+    found.mul_(everywhere.unsqueeze(-1)).addcmul_(p0, total.unsqueeze(-1), value=-1)
 
 
 def prior_kl(last: Interval, codebook_size: int) -> float:

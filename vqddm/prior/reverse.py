@@ -6,22 +6,22 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from vqddm.prior.diffusion import draw, strided_timesteps
+from vqddm.prior.diffusion import strided_timesteps
 from vqddm.prior.unet import Prior
 
 
 def denoise(prior: Prior, z_t: Tensor, t: int, s: int, temperature: float, generator: torch.Generator) -> Tensor:
     """Draw z_s from p(z_s | z_t), s < t: one network evaluation (Eqs. 20 to 23, at t = 1 Cat(p0)).
 
-    The temperature divides the logits of p(z_0 | z_t), before the posterior is formed.
+    The temperature divides the logits of p(z_0 | z_t), before anything else.
     """
-    logits = prior(z_t, torch.full((len(z_t),), t, device=z_t.device))
-    p0 = torch.softmax(logits.float() / temperature, dim=-1)
+    logits = prior(z_t, torch.full((1,), t, device=z_t.device)).float()  # one t for all: it is embedded once
+    if temperature != 1:
+        logits = logits / temperature
     if t == 1:
-        return draw(prior.transition.last(z_t, p0, prior.schedule.interval(0, 1)), generator)
-    return draw(
-        prior.transition.posterior(z_t, p0, prior.schedule.interval(s, t), prior.schedule.interval(0, s)), generator
-    )
+        return prior.transition.last(z_t, logits, prior.schedule.interval(0, 1), generator)
+    late, early = prior.schedule.interval(s, t), prior.schedule.interval(0, s)
+    return prior.transition.reverse(z_t, logits, late, early, generator)
 
 
 @torch.inference_mode()

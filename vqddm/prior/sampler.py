@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqddm.compute import at_once, load_network
+from vqddm.compute import at_once, bf16_units, load_network
 from vqddm.prior.likelihood import bound_bits
 from vqddm.prior.reverse import inpaint_codes, sample_codes
 from vqddm.prior.settings import PriorParams
@@ -44,6 +44,9 @@ class PriorSampler:
 def load_prior(path: Path, device: str = "cpu") -> PriorSampler:
     """Read `prior.safetensors`.
 
+    What was trained in bf16 keeps its weights in bf16 on a CPU that has units for it, as it is evaluated in bf16 on a
+    GPU; anything else is evaluated in float32.
+
     Raises:
         UserError: missing, damaged, or no prior.
     """
@@ -52,4 +55,7 @@ def load_prior(path: Path, device: str = "cpu") -> PriorSampler:
         params = parse(PriorParams, about["params"], where=str(path))
         return Prior(about["codebook_size"], params.unet, params.diffusion)
 
-    return PriorSampler(*load_network(path, "prior", make, device))
+    network, about = load_network(path, "prior", make, device)
+    if network.precision == "bf16" and device == "cpu" and bf16_units():
+        network.unet.keep_in_bf16()
+    return PriorSampler(network, about)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from vqddm.prior.diffusion import draw
+from vqddm.prior.diffusion import draw_by_cdf
 
 SIZE = 10  # losses remembered for each t, and how often each t must be seen before the history counts
 UNIFORM = 0.001  # share of uniform t, so that none is given up for ever and no weight exceeds 1000
@@ -35,7 +35,7 @@ class LossHistory:
             weight * L_t has the expectation that it has for uniform t.
         """
         q = self.distribution()
-        index = draw(q.expand(count, -1), generator)
+        index = draw_by_cdf(q.expand(count, -1), generator)
         return index + 1, 1 / (len(q) * q[index])
 
     def update(self, t: Tensor, losses: Tensor) -> None:

@@ -31,11 +31,13 @@ class Transition(Protocol):
     def diffuse(self, z0: Tensor, early: Interval, codebook_size: int, generator: torch.Generator) -> Tensor:
         """Draw z_s given z_0."""
 
-    def posterior(self, z_t: Tensor, p0: Tensor, late: Interval, early: Interval) -> Tensor:
-        """p(z_s | z_t)."""
+    def reverse(
+        self, z_t: Tensor, logits: Tensor, late: Interval, early: Interval, generator: torch.Generator
+    ) -> Tensor:
+        """Draw z_s from p(z_s | z_t), given the logits of p(z_0 | z_t)."""
 
-    def last(self, z_t: Tensor, p0: Tensor, early: Interval) -> Tensor:
-        """p(z_0 | z_t) at t = 1; `early` is the interval from 0 to 1."""
+    def last(self, z_t: Tensor, logits: Tensor, early: Interval, generator: torch.Generator) -> Tensor:
+        """Draw z_0 from p(z_0 | z_t) at t = 1; `early` is the interval from 0 to 1."""
 
     def kl_terms(self, z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:
         """L_t of each image in nats."""

@@ -1,6 +1,7 @@
 """What all rules share: the validated parameters, their sections as JSON, code files, places, resources."""
 
 import sys
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from shlex import quote
@@ -72,6 +73,7 @@ benchmarks = "benchmarks/{}.tsv".format
 of_suite = f"{PARAMS.suite}/{{}}".format
 
 
+@cache
 def code(*entries):
     """The code files behind these modules of `vqddm`: a step is made again when one of them changes."""
     return code_files(
