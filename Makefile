@@ -92,7 +92,7 @@ schema: environment ## write the JSON schema of params.yaml from the typed param
 	$(BIN)/vqddm schema --out workflow/params.schema.json
 
 lock: ## lock all versions with hashes (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 	uv pip compile tests/bench/requirements.in --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o tests/bench/requirements.lock
 
 clean: ## delete what the pipeline built, but not results/

@@ -23,6 +23,18 @@ from vqddm.settings import Section
 # Each command with its arguments and options: `--name:type`; `*` may be given several times; `=` may be left out, with
 # its default; `≥` the least value; `$` the environment variable that is taken instead.
 COMMANDS = """
+sample
+    model:str=faces --count:int=16≥1 --steps:int= --temperature:float=1.0 --seed:int=0≥0 --device:str=
+    --out:path=samples.png
+reconstruct
+    pictures:path* --model:str=faces --device:str= --out:path=reconstructed.png
+inpaint
+    picture:path --mask:path --model:str=faces --count:int=4≥1 --temperature:float=1.0 --seed:int=0≥0
+    --encode:masked|full=masked --device:str= --out:path=inpainted.png
+export
+    folder:path --out:path --precision:half|full=half --results:path= --licence:path=
+tensorboard
+    folder:path --out:path=runs
 schema
     --out:path=
 check

@@ -20,10 +20,12 @@ import torch
 import yaml
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from helpers.models import random_pair
 from helpers.recipes import write_pictures
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import vqddm
 from vqddm import training
 from vqddm.compute import at_once, mixed
 from vqddm.evaluate.features import extract, feature_extractor
@@ -299,3 +301,16 @@ def test_trainings_are_as_long_as_the_card_allows(monkeypatch: pytest.MonkeyPatc
     assert faces["prior"]["training"]["steps"] == 1600  # at 0.0539 s
     assert found["suites"]["gpu"]["evaluate"]["samples"] == 200  # 0.08 s each
     assert "datasets" not in budget(table[:0], "faces256", ROOT / "params.yaml", seconds)
+
+
+@marked
+def test_a_model_for_use_computes_on_the_card(tmp_path: Path) -> None:
+    model = vqddm.load(random_pair(tmp_path), ON)
+    assert model.device.type == DEVICE.type
+    drawn = model.sample(3, steps=4, seed=1)
+    assert torch.equal(drawn.pixels, model.sample(3, steps=4, seed=1).pixels)
+    assert torch.equal(list(model.watch(3, steps=4, seed=1))[-1], model.sample_codes(3, steps=4, seed=1))
+    codes = model.encode(drawn)
+    assert not codes.is_cuda and (codes == vqddm.load(tmp_path, "cpu").encode(drawn)).float().mean() > 0.9
+    [found, _, _] = model.inpaint(drawn, np.ones((8, 8), bool), completions=2)
+    assert len(found) == 2 and model.bits_per_code(codes).isfinite().all()

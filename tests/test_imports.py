@@ -12,7 +12,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"options"},
-    {"evaluate", "paper", "ledger"},
+    {"evaluate", "paper", "ledger", "api"},
     {"asked", "baselines"},
     {"refit", "prior"},
     {"samplers"},

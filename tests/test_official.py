@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 import shlex
 import sys
 import types
@@ -16,6 +15,7 @@ import torch
 import yaml
 
 from vqddm import cli
+from vqddm.api import vqmodel
 from vqddm.artifacts import UserError, describe_checkpoint, read_checkpoint
 from vqddm.params import with_presets
 from vqddm.vqgan.model import Discriminator, FirstStage, load_discriminator, load_first_stage
@@ -262,48 +262,15 @@ def test_another_files_tensors_are_refused(params, tmp_path):
         import_official(tmp_path / "last.ckpt", params, K, tmp_path / "out.safetensors")
 
 
-def in_diffusers(name: str, levels: int) -> str:
-    """An official name as diffusers' VQModel has it."""
-    name = re.sub(r"decoder\.up\.(\d+)", lambda m: f"decoder.up_blocks.{levels - 1 - int(m[1])}", name)
-    for official, other in (
-        (r"encoder\.down\.", "encoder.down_blocks."),
-        (r"\.block\.(\d+)\.", r".resnets.\1."),
-        (r"mid\.block_1", "mid_block.resnets.0"),
-        (r"mid\.block_2", "mid_block.resnets.1"),
-        (r"mid\.attn_1\.", "mid_block.attn.0."),
-        (r"nin_shortcut", "conv_shortcut"),
-        (r"downsample\.conv", "downsamplers.0.conv"),
-        (r"upsample\.conv", "upsamplers.0.conv"),
-        (r"attn\.(\d+)\.norm", r"attentions.\1.group_norm"),
-        (r"attn\.(\d+)\.([qkv])\.", r"attentions.\1.to_\2."),
-        (r"attn\.(\d+)\.proj_out", r"attentions.\1.to_out.0"),
-        (r"norm_out", "conv_norm_out"),
-    ):
-        name = re.sub(official, other, name)
-    return name
-
-
 def test_the_names_mean_what_they_mean_in_diffusers(params):
     """The same weights under diffusers' names give the same codes and the same images."""
     from diffusers import VQModel
 
-    autoencoder = params.autoencoder
-    levels = len(autoencoder.multipliers)
-    ours = FirstStage(autoencoder, K).eval()
+    ours = FirstStage(params.autoencoder, K).eval()
     for parameter in ours.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    theirs = VQModel(
-        down_block_types=("DownEncoderBlock2D",) * (levels - 1) + ("AttnDownEncoderBlock2D",),
-        up_block_types=("AttnUpDecoderBlock2D",) + ("UpDecoderBlock2D",) * (levels - 1),
-        block_out_channels=tuple(autoencoder.width * m for m in autoencoder.multipliers),
-        layers_per_block=autoencoder.blocks,
-        latent_channels=autoencoder.z_channels,
-        num_vq_embeddings=K,
-        vq_embed_dim=autoencoder.embed_dim,
-    ).eval()
-    wanted = theirs.state_dict()
-    renamed = {in_diffusers(name, levels): tensor for name, tensor in ours.state_dict().items()}
-    theirs.load_state_dict({name: tensor.view(wanted[name].shape) for name, tensor in renamed.items()}, strict=True)
+    theirs = VQModel(**vqmodel.settings(ours)).eval()
+    theirs.load_state_dict(vqmodel.to_vqmodel(ours.state_dict(), params.autoencoder), strict=True)
     images = torch.rand(2, 3, 32, 32) * 2 - 1
     with torch.no_grad():
         latents = theirs.encode(images).latents
@@ -311,3 +278,5 @@ def test_the_names_mean_what_they_mean_in_diffusers(params):
         codes = theirs.quantize(latents)[2][2].view(2, 2, 2)
         assert torch.equal(ours.encode(images), codes)
         torch.testing.assert_close(ours.decode(codes), theirs.decode(latents).sample, rtol=1e-3, atol=1e-4)
+    back = vqmodel.from_vqmodel(theirs.state_dict(), params.autoencoder, K)
+    assert all(torch.equal(tensor, back[name]) for name, tensor in ours.state_dict().items())

@@ -35,6 +35,11 @@ STEPS = {
 }
 # Words in capitals are parameters that are given without their names.
 TABLE = {
+    "sample MODEL": "vqddm.api.commands:sample",
+    "reconstruct PICTURES": "vqddm.api.commands:reconstruct",
+    "inpaint PICTURE": "vqddm.api.commands:inpaint",
+    "export FOLDER": "vqddm.api.export:export",
+    "tensorboard FOLDER": "vqddm.api.curves:tensorboard",
     "schema": "vqddm.params:write_schema",
     "check PATH": "vqddm.params:check",
     "show CHECKPOINT": "vqddm.artifacts:show_checkpoint",
@@ -213,6 +218,10 @@ def main() -> None:
         sys.exit(1)
     except UserError as error:
         sys.exit(f"vqddm: {error}")
+    except ModuleNotFoundError as error:
+        if (error.name or "vqddm").split(".")[0] == "vqddm":
+            raise
+        sys.exit(f"vqddm: {error.name} is not installed; this needs `pip install 'vqddm[workflow]'`")
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             sys.exit(f"vqddm: {error.filename or 'output'}: the disk is full; free some space and run it again")

@@ -18,6 +18,7 @@ from vqddm.settings import Section, parse
 # What holds for a parameter of that name in every command.
 ONE = ("count", "draws", "images", "micro_batch", "neighbours", "nodes", "processes", "threads")
 LEAST = {**dict.fromkeys(ONE, 1), "image": 0, "seed": 0}
+SHORT = {"count": "-n", "out": "-o"}
 ENVIRONMENT = {"save_seconds": "VQDDM_SAVE_SECONDS", "micro_batch": "VQDDM_MICRO_BATCH"}
 HELP = {
     "checkpoint": "checkpoint of a trained method.",
@@ -28,10 +29,12 @@ HELP = {
     "count": "number of images.",
     "curve": "CSV of every loss, to write.",
     "data": "a prepared split, such as `train.npy`.",
+    "device": "cpu or cuda; left out: cuda where there is a GPU.",
     "draws": "equal parts of the images, measured apart for the spread.",
     "evaluation": "the folder `evaluation`, which holds the suites' arrays.",
     "first_stage": "checkpoint of the first stage, of any kind.",
     "micro_batch": "code maps at once, if memory is short; changes rounding.",
+    "model": "name of a model that comes with vqddm, or a folder: an exported one, or that of a trained pair.",
     "network": "feature network: efficientnet_lite0 or inception.",
     "out": "file to write; what is measured is JSON, what is trained a checkpoint.",
     "reference": "features of the training images.",
@@ -98,7 +101,8 @@ def option(parameter: inspect.Parameter, name: str | None, told: bool) -> Parame
         told: the function's docstring has its help.
     """
     own, annotation = parameter.name, parameter.annotation
-    given: dict[str, Any] = {"name": "--" + name.replace("_", "-")} if name else {}
+    names = ["--" + name.replace("_", "-"), *filter(None, [SHORT.get(own)])] if name else []
+    given: dict[str, Any] = {"name": names} if names else {}
     if own in LEAST:
         given["validator"] = Number(gte=LEAST[own])
     if (variable := ENVIRONMENT.get(own)) and os.environ.get(variable) != "":  # an empty one is as good as none

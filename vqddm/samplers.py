@@ -5,6 +5,7 @@ A method's record (`vqddm/registry.py`) names the function that reads its checkp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
@@ -121,3 +122,17 @@ def load_pair(checkpoint: Path, first_stage: Path, device: str = "cpu") -> tuple
             f"{about['codebook_size']}; give the checkpoints of the same first stage"
         )
     return sampler, codec
+
+
+def check_sampling(sampler: Sampler, how: Sampling, count: int) -> None:
+    """Refuse what cannot be drawn.
+
+    Raises:
+        UserError: names the number and what it can be.
+    """
+    if count < 1 or not 0 < how.temperature < math.inf:
+        raise UserError(f"{count} images at temperature {how.temperature}: both must be above 0 and finite")
+    if not 0 <= how.eta <= 1:
+        raise UserError(f"eta {how.eta}: it must be from 0 to 1")
+    if how.steps not in sampler.steps:
+        raise UserError(f"{how.steps} sampling steps: choose from {sampler.steps[0]} to T = {sampler.steps[-1]}")

@@ -1,12 +1,11 @@
 """Samples of any method, as files."""
 
-import math
 from pathlib import Path
 
 from vqddm.artifacts import UserError, fingerprint, read_array, write_batches
 from vqddm.compute import at_once, device, limit_threads, mixed
 from vqddm.prior.batches import BATCH, BATCH_ON_GPU, forget_batches, in_batches
-from vqddm.samplers import Sampler, Sampling, fills_codes, load_pair, load_sampler
+from vqddm.samplers import Sampler, Sampling, check_sampling, fills_codes, load_pair, load_sampler
 from vqddm.state import alone_in
 from vqddm.vqgan.codec import Codec, decoded
 
@@ -68,17 +67,3 @@ def sample_images(
         if decoder is not None:
             write_batches(out, decoded(decoder, read_array(drawn)), count)
         forget_batches(state)
-
-
-def check_sampling(sampler: Sampler, how: Sampling, count: int) -> None:
-    """Refuse what cannot be drawn.
-
-    Raises:
-        UserError: names the number and what it can be.
-    """
-    if count < 1 or not 0 < how.temperature < math.inf:
-        raise UserError(f"{count} images at temperature {how.temperature}: both must be above 0 and finite")
-    if not 0 <= how.eta <= 1:
-        raise UserError(f"eta {how.eta}: it must be from 0 to 1")
-    if how.steps not in sampler.steps:
-        raise UserError(f"{how.steps} sampling steps: choose from {sampler.steps[0]} to T = {sampler.steps[-1]}")

@@ -1,0 +1,93 @@
+"""The commands that try a trained model: each loads it, makes pictures and writes them as one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from vqddm.api.model import load
+from vqddm.api.pictures import Pictures, check_name, save, to_pixels, upright
+from vqddm.data.progress import progress
+
+
+def sample(
+    model: str = "faces",
+    *,
+    count: int = 16,
+    steps: int | None = None,
+    temperature: float = 1.0,
+    seed: int = 0,
+    device: str | None = None,
+    out: Path = Path("samples.png"),
+) -> str:
+    """Draw pictures with a trained model, as one sheet.
+
+    Args:
+        steps: sampling steps, from 1 to T; left out: T.
+        out: the picture to write.
+
+    Raises:
+        UserError: no such model or device, or numbers that cannot be.
+    """
+    check_name(out)
+    loaded = load(model, device)
+    total = (steps or loaded.timesteps) * len(loaded.batches(count))
+    with progress("sample", total, "step", leave=False) as bar:
+        pictures = loaded.sample(count, steps=steps, temperature=temperature, seed=seed, tick=bar.update)
+    save(pictures.sheet(), out)
+    return f"{out}: {count} pictures of {loaded.resolution} x {loaded.resolution}"
+
+
+def reconstruct(
+    pictures: Sequence[Path], model: str = "faces", device: str | None = None, out: Path = Path("reconstructed.png")
+) -> str:
+    """Encode pictures and decode them, as one sheet: what the model sees above what it makes of it.
+
+    Args:
+        pictures: files; the central square of each is resized.
+        out: the picture to write.
+
+    Raises:
+        UserError: no such model or device, or what is given is no picture.
+    """
+    check_name(out)
+    loaded = load(model, device)
+    seen = to_pixels(upright(list(pictures)), loaded.resolution)
+    made = loaded.reconstruct(seen)
+    save(Pictures(torch.cat([seen, made.pixels])).sheet(columns=len(seen)), out)
+    return f"{out}: {len(seen)} pictures as the model sees them, below them what it makes of them"
+
+
+def inpaint(
+    picture: Path,
+    *,
+    mask: Path,
+    model: str = "faces",
+    count: int = 4,
+    temperature: float = 1.0,
+    seed: int = 0,
+    encode: Literal["masked", "full"] = "masked",
+    device: str | None = None,
+    out: Path = Path("inpainted.png"),
+) -> str:
+    """Draw anew what is white in a mask, as one sheet: the picture without it, then completions.
+
+    Args:
+        picture: a file; its central square is resized.
+        mask: a picture as large as the other one, white where it is to be drawn anew; or as large as the model's.
+        count: number of completions.
+        encode: the picture that gives the codes that stay: the `masked` one, or the `full` one.
+        out: the picture to write.
+
+    Raises:
+        UserError: no such model or device, no picture, or a mask that does not fit or marks nothing.
+    """
+    check_name(out)
+    loaded = load(model, device)
+    masked = loaded.masked(picture, mask)
+    [made] = loaded.inpaint(picture, mask, completions=count, temperature=temperature, seed=seed, encode=encode)
+    save(Pictures(torch.cat([masked.pixels, made.pixels])).sheet(columns=count + 1), out)
+    return f"{out}: the picture without what is drawn anew, then {count} completions"

@@ -1,0 +1,188 @@
+"""Pictures as a user has them and as networks want them, and masks over them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias, overload
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from vqddm.artifacts import UserError, replacing
+from vqddm.data.decode import decode, reason
+from vqddm.data.walk import Picture
+
+One: TypeAlias = Image.Image | str | Path
+Images: TypeAlias = One | Sequence[One] | np.ndarray | Tensor
+Mask: TypeAlias = One | np.ndarray | Tensor
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+GAP = 2  # white pixels between the pictures of a sheet
+
+
+class Pictures(Sequence[Image.Image]):
+    """Pictures that a model made: a sequence of PIL images, and all of them as one tensor.
+
+    Attributes:
+        pixels: uint8 (n, H, W, 3), on the CPU.
+    """
+
+    def __init__(self, pixels: Tensor) -> None:
+        self.pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @overload
+    def __getitem__(self, index: int) -> Image.Image: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Pictures: ...
+
+    def __getitem__(self, index: int | slice) -> Image.Image | Pictures:
+        if isinstance(index, slice):
+            return Pictures(self.pixels[index])
+        return Image.fromarray(self.pixels[index].numpy())
+
+    def sheet(self, columns: int | None = None) -> Image.Image:
+        """All of them as one picture, row by row.
+
+        Args:
+            columns: pictures in a row; left out: about as many as rows.
+        """
+        count, height, width, _ = self.pixels.shape
+        columns = columns or math.ceil(math.sqrt(count))
+        rows = math.ceil(count / columns)
+        sheet = Image.new("RGB", (columns * (width + GAP) - GAP, rows * (height + GAP) - GAP), "white")
+        for index, picture in enumerate(self):
+            row, column = divmod(index, columns)
+            sheet.paste(picture, (column * (width + GAP), row * (height + GAP)))
+        return sheet
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a picture aside and rename it.
+
+    Raises:
+        UserError: the name says no kind of picture, or the file cannot be written.
+    """
+    check_name(path)
+    with replacing(path) as aside:
+        picture.save(aside)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a file's name that does not end as a picture's.
+
+    Raises:
+        UserError: names the endings that there are.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path}: a picture's name ends with one of {', '.join(SUFFIXES)}")
+
+
+def upright(images: Images) -> list[Image.Image]:
+    """Pictures as they are given, each as 8-bit RGB, of its own size.
+
+    Raises:
+        UserError: there is none, or one is no picture.
+    """
+    if isinstance(images, Pictures):
+        return list(images)
+    if isinstance(images, np.ndarray | Tensor):
+        return [Image.fromarray(array) for array in _stored(images)]
+    listed = [images] if isinstance(images, Image.Image | str | Path) else list(images)
+    if not listed:
+        raise UserError("no picture was given")
+    return [_rgb(image) for image in listed]
+
+
+def to_pixels(images: Sequence[Image.Image], resolution: int) -> Tensor:
+    """The central square of each, resized as data preparation does it: uint8 (N, resolution, resolution, 3)."""
+    size = (resolution, resolution)
+    squares = [np.asarray(ImageOps.fit(image, size, Image.Resampling.LANCZOS)) for image in images]
+    return torch.from_numpy(np.stack(squares))
+
+
+def _stored(images: np.ndarray | Tensor) -> np.ndarray:
+    """Arrays and tensors of pictures as uint8 (N, H, W, 3)."""
+    if isinstance(images, Tensor):
+        images = images.detach().cpu()
+        images = images.float() if images.is_floating_point() else images  # numpy has no bfloat16
+    array = np.asarray(images)
+    if not array.size:
+        raise UserError("no picture was given")
+    if array.ndim == 4 and array.dtype == np.uint8 and array.shape[3] == 3:
+        return array
+    floats = array.ndim == 4 and np.issubdtype(array.dtype, np.floating) and array.shape[1] == 3
+    if floats and array.min() >= 0 and array.max() <= 1:
+        return np.ascontiguousarray(np.rint(array * 255).astype(np.uint8).transpose(0, 2, 3, 1))
+    raise UserError(
+        f"{array.dtype} {array.shape} are no pictures; give uint8 (N, H, W, 3), or floats (N, 3, H, W) from 0 to 1"
+    )
+
+
+def _rgb(image: One) -> Image.Image:
+    """One picture as 8-bit RGB, upright, laid on white where it is transparent: as `decode` makes it from a file."""
+    if isinstance(image, str | Path):
+        picture = Picture(Path(image))
+        try:
+            return decode(picture)
+        except Exception as error:  # Pillow's decoders raise nearly every kind on damaged files
+            raise UserError(f"{picture}: {reason(picture, error)}; give another picture") from None
+    if not isinstance(image, Image.Image):
+        raise UserError(f"a {type(image).__name__} is no picture; give a PIL image or the path of one")
+    if image.mode.startswith(("I", "F")):
+        raise UserError(f"a PIL image of mode {image.mode} has more than 8 bits; give the path of its file")
+    try:
+        turned = ImageOps.exif_transpose(image)
+    except OSError as error:  # an opened file is read when its pixels are asked for
+        raise UserError(f"a PIL image cannot be read ({error}); give another picture") from None
+    if not turned.has_transparency_data:
+        return turned.convert("RGB")
+    layer = turned.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def given_codes(mask: Mask, images: Sequence[Image.Image], resolution: int, shape: tuple[int, int]) -> Tensor:
+    """Which codes a mask leaves as they are: bool (h, w), True where no pixel of a code is white.
+
+    Args:
+        mask: white, or True, where something is to be drawn anew. As large as the pictures, which are then all of one
+            size, or as what becomes of them (resolution, resolution), or with one pixel for each code.
+        images: the pictures that it is for.
+        shape: (h, w) of a code map.
+
+    Raises:
+        UserError: no mask, of another size, or nothing in it is white.
+    """
+    anew = _anew(mask)
+    if not anew.any():
+        raise UserError("the mask marks nothing: what is white in it is drawn anew")
+    if anew.shape == shape:
+        return torch.from_numpy(~anew)
+    size, wanted = anew.shape[::-1], {image.size for image in images}
+    if size != (resolution, resolution) and wanted != {size}:
+        theirs = " and ".join(f"{width} x {height}" for width, height in sorted(wanted)[:3])
+        raise UserError(
+            f"the mask is {size[0]} x {size[1]}, but must be as large as the picture, {theirs}, or "
+            f"{resolution} x {resolution}, or {shape[1]} x {shape[0]}, a pixel for each code"
+        )
+    grey = Image.fromarray(np.where(anew, np.uint8(255), np.uint8(0)))
+    square = ImageOps.fit(grey, (resolution, resolution), Image.Resampling.BOX)
+    touched = torch.from_numpy(np.asarray(square) > 0).float()[None, None]
+    return F.max_pool2d(touched, resolution // shape[0])[0, 0] == 0
+
+
+def _anew(mask: Mask) -> np.ndarray:
+    """bool (H, W), True where something is to be drawn anew."""
+    if not isinstance(mask, np.ndarray | Tensor):
+        return np.asarray(_rgb(mask).convert("L")) > 127
+    array = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else mask
+    if array.ndim != 2 or array.dtype not in (np.bool_, np.uint8):
+        raise UserError(f"{array.dtype} {array.shape} is no mask; give bool or uint8 (H, W)")
+    return array if array.dtype == np.bool_ else array > 127
