@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -192,6 +193,19 @@ def whole(trainings: dict[str, list[str]], tmp_path_factory: pytest.TempPathFact
     return folder_of
 
 
+@pytest.fixture(scope="module")
+def cut(trainings: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], None]:
+    """Puts into a folder what a training in two processes left that was killed; each is killed once."""
+
+    @functools.cache
+    def folder_of(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp("cut")
+        cut_short(folder, *trainings[kind])
+        return folder
+
+    return lambda kind, target: shutil.copytree(folder_of(kind), target, dirs_exist_ok=True)
+
+
 @pytest.mark.xdist_group("two processes")
 def test_two_processes_train_the_prior_as_one_does(whole):
     np.testing.assert_allclose(curve(whole("prior", 1)), curve(whole("prior", 2)), rtol=1e-4)
@@ -199,16 +213,16 @@ def test_two_processes_train_the_prior_as_one_does(whole):
 
 @pytest.mark.xdist_group("two processes")
 @pytest.mark.parametrize("kind", ["prior", "first stage"])
-def test_two_processes_killed_and_started_again_end_with_the_same_weights(kind, trainings, whole, tmp_path):
-    cut_short(tmp_path, *trainings[kind])
+def test_two_processes_killed_and_started_again_end_with_the_same_weights(kind, trainings, whole, cut, tmp_path):
+    cut(kind, tmp_path)
     assert "resuming after step" in launched(tmp_path, 2, *trainings[kind])
     assert (whole(kind, 2) / "out.safetensors").read_bytes() == (tmp_path / "out.safetensors").read_bytes()
 
 
 @pytest.mark.xdist_group("two processes")
 @pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "of an earlier version"])
-def test_two_processes_go_on_from_the_state_before_a_damaged_one(sealed, trainings, whole, tmp_path):
-    cut_short(tmp_path, *trainings["prior"])
+def test_two_processes_go_on_from_the_state_before_a_damaged_one(sealed, trainings, whole, cut, tmp_path):
+    cut("prior", tmp_path)
     before, last = sorted(tmp_path.glob("state/step-*"))
     if not sealed:  # without checksums each process finds the damage by itself
         for record in tmp_path.glob("state/step-*/identity.json"):
@@ -245,8 +259,8 @@ def test_a_compiled_training_is_kept_under_the_networks_own_names(trainings, tmp
 
 
 @pytest.mark.xdist_group("two processes")
-def test_a_state_of_two_processes_goes_on_in_one(trainings, whole, tmp_path):
-    cut_short(tmp_path, *trainings["prior"])
+def test_a_state_of_two_processes_goes_on_in_one(trainings, whole, cut, tmp_path):
+    cut("prior", tmp_path)
     assert "resuming after step" in launched(tmp_path, 1, *trainings["prior"])
     np.testing.assert_allclose(curve(whole("prior", 1)), curve(tmp_path), rtol=1e-4)
 
