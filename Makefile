@@ -87,4 +87,4 @@ lock: ## lock all versions with hashes (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
 clean: ## delete what the pipeline built, but not results/
-	rm -rf data/*/train.* data/*/test.* models evaluation state logs benchmarks .snakemake
+	rm -rf data/*/train.* data/*/test.* data/*/validation.* models evaluation state logs benchmarks .snakemake

@@ -1,5 +1,7 @@
 """Step `data`: one array file per dataset and split."""
 
+from vqddm.data.settings import SPLITS
+
 # The record of the wildcards' source of pictures.
 source = lambda wildcards: SOURCES[in_dataset(wildcards, "data.source")]
 
@@ -17,10 +19,7 @@ rule prepare_data:
     input:
         lambda wildcards: code("data.prepare", source(wildcards).open),
     output:
-        train=f"{DATA}/train.npy",
-        test=f"{DATA}/test.npy",
-        train_manifest=f"{DATA}/train.json",
-        test_manifest=f"{DATA}/test.json",
+        [f"{DATA}/{split}.{kind}" for kind in ("npy", "json") for split in SPLITS],
     log:
         logs("data/{dataset}"),
     benchmark:
