@@ -143,7 +143,8 @@ def gradients(device: str, precision: str) -> Tensor:
     model = FirstStage(paper().vqgan.autoencoder.model_copy(update={"resolution": 32, "width": 32}), one_code)
     loss = small().vqgan.loss.model_copy(update={"discriminator_start": 0})
     discriminator = Discriminator(loss.discriminator_width, loss.discriminator_layers)
-    recipe = FirstStageRecipe(model, discriminator, loss, learning_rate=0.0, discriminator_learning_rate=0.0)
+    rates = {"learning_rate": 0.0, "discriminator_learning_rate": 0.0}
+    recipe = FirstStageRecipe(model, discriminator, loss, small().vqgan.optimizer, steps=1, **rates)
     accelerator = Accelerator(mixed_precision=precision, cpu=device == "cpu")
     recipe.prepare(accelerator)
     batch = ((noise(4, 32, 32, 3) + 1) * 127).to(torch.uint8).to(device)

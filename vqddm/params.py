@@ -36,7 +36,7 @@ def _free(name: str) -> str:
 
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$", max_length=100), AfterValidator(_free)]
 # A section that says only in what it differs from another one of its dataset.
-INHERITS = {"absorbing": "prior", "refit.loss": "vqgan.loss"}
+INHERITS = {"absorbing": "prior", "refit.loss": "vqgan.loss", "refit.optimizer": "vqgan.optimizer"}
 PAPER = "paper256"  # the preset with the paper's own networks
 PAPER_NETWORKS = ("vqgan.autoencoder", "prior.unet", "prior.diffusion", "transformer", "ddpm")
 

@@ -49,8 +49,11 @@ def finetune(*, source: Path, centres: Path, data: Path, params: RefitParams) ->
             with_codebook(original, codebook),
             load_discriminator(source, params.loss.discriminator_width, params.loss.discriminator_layers),
             params.loss,
+            params.optimizer,
+            steps=params.training.steps,
             learning_rate=params.decoder_learning_rate,
             discriminator_learning_rate=params.discriminator_learning_rate,
+            device=device,
         )
 
     return Training(make, load_split(data), params.training, {"kind": FIRST_STAGE, **identity}, identity)
