@@ -1,7 +1,8 @@
 """What a suite costs on this machine: each of its networks at work for a moment, extrapolated (`make cost`).
 
 Networks, batch sizes and precision are the suite's own, weights and pictures are noise. Counted are the method's own
-trainings, its code maps, samples, inpaintings and likelihoods; preparing data, feature networks and baselines are not.
+trainings, its code maps, samples, inpaintings and likelihoods; preparing data, feature networks, baselines and controls
+are not.
 """
 
 import gc
@@ -32,7 +33,7 @@ from vqddm.prior.settings import PriorParams
 from vqddm.prior.train import PriorRecipe
 from vqddm.prior.unet import Prior
 from vqddm.recipe import Recipe
-from vqddm.refit.finetune import with_codebook
+from vqddm.refit.finetune import freeze_encoder
 from vqddm.settings import OptimizerParams, TrainingParams
 from vqddm.vqgan.codec import images_at_once
 from vqddm.vqgan.model import Discriminator, FirstStage
@@ -221,7 +222,7 @@ def _first_stage_step(
 ) -> Work:
     model = FirstStage(autoencoder, codes)
     if refit:
-        model = with_codebook(model, model.quantize.embedding.weight.detach().clone())
+        model = freeze_encoder(model)
     discriminator = Discriminator(loss.discriminator_width, loss.discriminator_layers)
     rates = {"learning_rate": 1e-6, "discriminator_learning_rate": 1e-6}
     where = torch.device(device())

@@ -6,11 +6,13 @@ from pathlib import Path
 from shlex import quote
 
 from vqddm.asked import written_for
+from vqddm.data.settings import SPLITS
 from vqddm.data.sources import SOURCES
 from vqddm.data.weights import WEIGHTS
 from vqddm.first_stages import (
     FIRST_STAGES,
     NAMES,
+    begins_with,
     codebook_size,
     kind_of,
     sampled_features,

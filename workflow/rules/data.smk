@@ -1,7 +1,5 @@
 """Step `data`: one array file per dataset and split."""
 
-from vqddm.data.settings import SPLITS
-
 # The record of the wildcards' source of pictures.
 source = lambda wildcards: SOURCES[in_dataset(wildcards, "data.source")]
 
