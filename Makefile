@@ -8,7 +8,7 @@ CORES ?= all
 SEED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture rehearse cost lint format schema lock clean gpu-kit
+.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture rehearse cost search lint format schema lock clean gpu-kit
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ rehearse: environment ## the paper's whole suite with its true networks on a han
 
 cost: environment ## what a suite costs on this machine, timed and extrapolated (SUITE=paper), in results/paper/cost.csv
 	$(BIN)/snakemake --cores $(CORES) --config suite=$(SUITE) --forcerun cost -- cost
+
+search: environment ## try recipes of the first stage by validation pictures (search/trials.yaml), into docs/search.md (hours; goes on where it was)
+	$(BIN)/python search/search.py
 
 gpu-kit: environment ## pack into gpu-kit/ what a GPU machine without network needs (gpu/run.sh)
 	PYTHON=$(BIN)/python gpu/kit.sh

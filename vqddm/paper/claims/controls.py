@@ -93,7 +93,10 @@ def _psnr(metrics: Metrics, dataset: str) -> tuple[bool | None, str] | None:
     if not (pair := _beside(metrics, dataset, "finetuned")):
         return None
     refit, control = (with_spread(found["psnr"], found.get("psnr_std")) for found in pair)
-    words, spreads = f"{refit} against {control} dB", [found["psnr_std"] for found in pair if found.get("psnr_std")]
+    words, spreads = (
+        f"{refit} against {control} dB",
+        [std for found in pair if (std := found.get("psnr_std")) is not None],
+    )
     if len(spreads) < len(pair):
         return None, f"{words}, of one draw: no spread, not counted"
     more, spread = pair[0]["psnr"] - pair[1]["psnr"], 2 * math.hypot(*spreads)
