@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,6 @@ import pytest
 import yaml
 
 from vqddm.evaluate.measure import psnr, usage
-from vqddm.first_stages import kind_of
 from vqddm.vqgan.codec import decode_codes, encode_images, load_codec
 
 ROOT = Path(__file__).parents[1]
@@ -26,11 +26,10 @@ PLAIN = {"vqgan": {"training": {"steps": 6}}, "refit": {"training": {"steps": 4}
 ASKED = {
     "suite": "tiny",
     "datasets": ["tinyfaces"],
-    "vqgan": "vqgan_k16",
-    "refit": "refit_k16_p100",
+    "first_stages": ["vqgan_k16", "refit_k16_p100"],
     "base": PLAIN,
     "trials": {"plain": {}, "averaged": {"vqgan": {"optimizer": {"ema_decay": 0.5}}}},
-    "chosen": {"tinyfaces": "averaged"},
+    "chosen": {"tinyfaces": ["averaged"]},
 }
 
 
@@ -65,28 +64,39 @@ def test_the_projects_own_trials_are_valid_and_few() -> None:
     assert spec and spec.loader
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    search = script.planned()
-    assert (kind_of(search.vqgan).name, kind_of(search.refit).name) == ("vqgan", "refit")
-    for dataset in {trial.dataset for trial in search.trials}:
-        of_it = [trial for trial in search.trials if trial.dataset == dataset]
-        assert len(of_it) <= 10
-        assert all(trial.settings["data"]["validation"] >= 1050 for trial in of_it)
-        assert all(trial.settings["refit"]["source"] == search.vqgan for trial in of_it)
+    trials, _ = script.planned()
+    tried = Counter((trial.dataset, trial.first_stages) for trial in trials)
+    assert max(tried.values()) <= 10
+    for trial in trials:
+        assert trial.resolved.data.validation >= trial.evaluate.reconstructions
+        assert trial.settings["evaluate"] == script.measuring(trial.evaluate)
 
 
 def test_a_trial_is_the_base_with_its_changes(tmp_path: Path) -> None:
-    plain, averaged = module_in(laid(tmp_path, ASKED)).planned().trials
+    plain, averaged = module_in(laid(tmp_path, ASKED)).planned()[0]
     assert plain.settings["vqgan"]["training"]["steps"] == averaged.settings["vqgan"]["training"]["steps"] == 6
     decays = [trial.settings["vqgan"]["optimizer"]["ema_decay"] for trial in (plain, averaged)]
     assert decays == [0.8, 0.5]
     assert averaged.settings["refit"]["optimizer"]["ema_decay"] == 0.5, "ReFiT inherits the optimiser"
 
 
+def test_what_a_result_depends_on_is_what_its_first_stages_take(tmp_path: Path) -> None:
+    script = module_in(laid(tmp_path, ASKED | {"first_stages": ["vqvae2_k16"]}))
+    plain = script.planned()[0][0]
+    assert plain.settings.keys() == {"first_stages", "evaluate", "data", "vqvae2", "vqgan.autoencoder"}
+    resolved = plain.resolved
+    assert script.sections_of("dvae_k16", resolved) == {"dvae", "vqgan.autoencoder"}
+    assert script.sections_of("finetuned_k16", resolved) == script.sections_of("refit_k16_p100", resolved)
+    assert [
+        script.made_from(name, resolved) for name in ("refit_k8_p9", "rebuilt_k8_p9", "finetuned_k8", "dvae_k8")
+    ] == [*("rebuilt_k8_p9", "vqgan_k16", "vqgan_k8", None)]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"base": {"vqgan": {"loss": {"squred_weight": 1}}}}, "squred_weight.*allowed here"),
-        ({"chosen": {"tinyfaces": "nobody"}}, "chosen: .*nobody.* is no trial"),
+        ({"chosen": {"tinyfaces": ["nobody"]}}, "chosen: nobody is no trial"),
     ],
 )
 def test_a_wrong_trial_ends_with_one_sentence(tmp_path: Path, change: dict[str, Any], words: str) -> None:
@@ -99,20 +109,26 @@ def test_a_wrong_trial_ends_with_one_sentence(tmp_path: Path, change: dict[str, 
 @pytest.mark.slow
 def test_trials_are_measured_on_validation_pictures_and_never_made_twice(tmp_path: Path) -> None:
     broken = {"vqgan": {"learning_rate": 1.0e30, "optimizer": {"warmup_steps": 0}}}
-    folder = laid(tmp_path, ASKED | {"trials": ASKED["trials"] | {"broken": broken}})  # type: ignore[operator]
+    others = {"broken": broken, "cascade": {"first_stages": ["vqvae2_k16"]}}
+    folder = laid(tmp_path, ASKED | {"trials": ASKED["trials"] | others})  # type: ignore[operator]
     done = searched(folder, "--jobs", "2")
     assert done.returncode == 0, done.stderr[-2000:]
     with (folder / "docs/search.csv").open() as file:
-        rows = {row["trial"]: row for row in csv.DictReader(file)}
-    assert list(rows) == ["plain", "averaged", "broken"]
-    assert [name for name, row in rows.items() if row["chosen"] == "True"] == ["averaged"]
-    assert "not finite" in rows["broken"]["failed"] or "NaN" in rows["broken"]["failed"]
+        rows = {(row["trial"], row["first_stage"]): row for row in csv.DictReader(file)}
+    both = ("vqgan_k16", "refit_k16_p100")
+    assert list(rows) == [
+        *((trial, name) for trial in ("plain", "averaged") for name in both),
+        *(("broken", both[0]), ("cascade", "vqvae2_k16")),
+    ]
+    assert [name for name, row in rows.items() if row["chosen"] == "True"] == [("averaged", name) for name in both]
+    assert "not finite" in rows["broken", both[0]]["failed"]
     words = (folder / "docs/search.md").read_text()
-    assert "**averaged**" in words and "| plain |" in words and "failed:" in words
-    check_numbers(folder, rows["plain"])
+    assert "**averaged**" in words and "| plain | vqgan_k16 |" in words and "failed:" in words
+    assert float(rows["plain", both[1]]["cpu_minutes"]) > float(rows["plain", both[0]]["cpu_minutes"]) > 0
+    check_numbers(folder, rows["plain", both[0]])
     results = list((folder / "search/state").rglob("result.json"))
     before = {path: path.stat().st_mtime_ns for path in results}
-    assert len(before) == 3
+    assert len(before) == 4
     again = searched(folder, "--jobs", "2")
     assert again.returncode == 0 and {path: path.stat().st_mtime_ns for path in results} == before
 
@@ -121,10 +137,10 @@ def check_numbers(folder: Path, row: dict[str, str]) -> None:
     """PSNR and usage of the VQ-GAN by hand, from its checkpoint and the validation pictures; test pictures gone."""
     state, data = folder / "search/state/tinyfaces/plain", folder / "search/state/data/tinyfaces"
     pictures = np.load(data / "validation.npy")
-    model, _ = load_codec(state / "vqgan.safetensors")
+    model, _ = load_codec(state / "vqgan_k16.safetensors")
     codes = encode_images(model, pictures)
-    assert float(row["vqgan_usage"]) == pytest.approx(usage(codes, 16), abs=1e-4)
+    assert float(row["usage"]) == pytest.approx(usage(codes, 16), abs=1e-4)
     shown = pictures[:24]
     expected = psnr(shown, decode_codes(model, codes[:24])).mean()
-    assert float(row["vqgan_psnr"]) == pytest.approx(expected, abs=1e-3)
+    assert float(row["psnr"]) == pytest.approx(expected, abs=1e-3)
     assert json.loads((state / "settings.json").read_text())["vqgan"]["training"]["steps"] == 6
