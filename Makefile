@@ -9,7 +9,7 @@ SEED ?= 0
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench rehearse cost lint format schema lock clean gpu-kit
+.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench rehearse cost search lint format schema lock clean gpu-kit
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,9 @@ rehearse: environment ## the paper's whole suite with its true networks on a han
 cost: environment ## what a suite costs on this machine, timed and extrapolated (SUITE=paper), in results/paper/cost.csv
 	$(BIN)/snakemake --cores $(CORES) --config suite=$(SUITE) --forcerun cost -- cost
 
+search: environment ## try recipes of the first stage by validation pictures (search/trials.yaml), into docs/search.md (hours; goes on where it was)
+	$(BIN)/python search/search.py
+
 gpu-kit: environment ## pack into gpu-kit/ what a GPU machine without network needs (gpu/run.sh)
 	PYTHON=$(BIN)/python gpu/kit.sh
 
@@ -96,4 +99,4 @@ lock: ## lock all versions with hashes (needs uv)
 	uv pip compile tests/bench/requirements.in --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o tests/bench/requirements.lock
 
 clean: ## delete what the pipeline built, but not results/
-	rm -rf data/*/train.* data/*/test.* models evaluation state logs benchmarks .snakemake
+	rm -rf data/*/train.* data/*/test.* data/*/validation.* models evaluation state logs benchmarks .snakemake

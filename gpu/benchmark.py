@@ -127,7 +127,8 @@ def vqgan_step(dataset: Dataset, batch: int, way: str) -> Callable[[], object]:
     side, loss = dataset.vqgan.autoencoder.resolution, dataset.vqgan.loss
     model = FirstStage(dataset.vqgan.autoencoder, CODES)
     discriminator = Discriminator(loss.discriminator_width, loss.discriminator_layers)
-    recipe = FirstStageRecipe(model, discriminator, loss, learning_rate=1e-6, discriminator_learning_rate=1e-6)
+    rates = {"learning_rate": 1e-6, "discriminator_learning_rate": 1e-6}
+    recipe = FirstStageRecipe(model, discriminator, loss, dataset.vqgan.optimizer, steps=1, **rates)
     images = np.random.default_rng(0).integers(0, 256, (max(EXAMPLES, batch), side, side, 3), np.uint8)
     return training(recipe, images, batch, way)
 

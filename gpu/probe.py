@@ -35,9 +35,11 @@ def probed(dataset: Dataset, data: Path, rate: float, seconds: float) -> dict[st
     loss = params.loss.model_copy(update={"discriminator_start": 10**9})
     model = FirstStage(params.autoencoder, 1024)
     discriminator = Discriminator(loss.discriminator_width, loss.discriminator_layers)
-    recipe = FirstStageRecipe(model, discriminator, loss, learning_rate=rate, discriminator_learning_rate=rate)
     accelerator = Accelerator(mixed_precision=params.training.precision)
     device = accelerator.device
+    fixed = params.optimizer.model_copy(update={"schedule": "constant", "ema_decay": 0.0})
+    rates = {"learning_rate": rate, "discriminator_learning_rate": rate}
+    recipe = FirstStageRecipe(model, discriminator, loss, fixed, steps=1, **rates)
     recipe.prepare(accelerator)
     images = load_split(data / "train.npy")[:2000]
     began, step, losses = time.monotonic(), 0, {}

@@ -57,7 +57,7 @@ vqgan weights
 refit rebuild
     --source:path --data:path --params:json --codebook-size:int --features:int --out:path --threads:int=≥1
 refit finetune
-    --source:path --centres:path --data:path --params:json --state:path --out:path --curve:path
+    --source:path --data:path --params:json --state:path --out:path --curve:path
     --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --threads:int=≥1
 refit encode
     --first-stage:path --data:path* --out:path* --threads:int=≥1

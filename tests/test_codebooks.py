@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from helpers.recipes import AUTOENCODER, write_pictures
+from helpers.recipes import ADAM, AUTOENCODER, write_pictures
 from helpers.recipes import DVAE as DVAE_SETTINGS
 from scipy import stats
 from torch import nn
@@ -27,7 +27,7 @@ from vqddm.refit.codes import encode_splits
 from vqddm.vqgan.codec import load_codec
 
 SETTINGS = {
-    "vqvae2": VQVAE2Params(commitment=0.25, learning_rate=0.003, training=DVAE_SETTINGS.training),
+    "vqvae2": VQVAE2Params(commitment=0.25, learning_rate=0.003, optimizer=ADAM, training=DVAE_SETTINGS.training),
     "dvae": DVAE_SETTINGS,
 }
 
@@ -105,7 +105,7 @@ def test_gumbel_noise_draws_the_codes_by_their_probabilities() -> None:
 
 
 def test_the_temperature_falls_to_a_sixteenth() -> None:
-    recipe = DVAERecipe(DVAE(AUTOENCODER, 5), SETTINGS["dvae"])  # type: ignore[arg-type]
+    recipe = DVAERecipe(DVAE(AUTOENCODER, 5), SETTINGS["dvae"], torch.device("cpu"))  # type: ignore[arg-type]
     found = [recipe.temperature(step) for step in range(60)]
     assert found[0] == 1 and found[-1] == 1 / 16 and found == sorted(found, reverse=True)
 

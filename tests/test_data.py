@@ -36,7 +36,7 @@ from vqddm.data.faces import BACKGROUNDS, draw_face
 from vqddm.data.pictures import ORIGINALS, Picture, find_pictures, read_picture, require_original
 from vqddm.data.pool import map_in_pool
 from vqddm.data.prepare import prepare
-from vqddm.data.settings import DataParams
+from vqddm.data.settings import SPLITS, DataParams
 
 NAMES = list(fashion.CONTENT)
 
@@ -51,7 +51,7 @@ def rows(folder: Path, split: str) -> set[bytes]:
 
 
 def check_manifests(folder: Path, expected: DataParams) -> None:
-    for split in ("train", "test"):
+    for split in SPLITS:
         manifest = json.loads((folder / f"{split}.json").read_text())
         array = load_split(folder / f"{split}.npy")
         content = (folder / f"{split}.npy").read_bytes()
@@ -102,22 +102,40 @@ def test_a_read_only_array_is_no_warning(recwarn: pytest.WarningsRecorder) -> No
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data") / "faces"
-    prepare(params("faces"), out, workers=1)
+    prepare(params("faces", validation=6), out, workers=1)
     return out
 
 
 def test_number_of_processes_changes_no_byte(faces: Path, tmp_path: Path) -> None:
-    prepare(params("faces"), tmp_path / "faces", workers=2)
-    for name in ("train.npy", "test.npy", "train.json", "test.json"):
+    prepare(params("faces", validation=6), tmp_path / "faces", workers=2)
+    for name in (f"{split}.{kind}" for split in SPLITS for kind in ("npy", "json")):
         assert (tmp_path / "faces" / name).read_bytes() == (faces / name).read_bytes()
     assert sorted(p.name for p in (tmp_path / "faces").iterdir()) == sorted(p.name for p in faces.iterdir())
 
 
 def test_faces_manifests_are_true_and_splits_disjoint(faces: Path) -> None:
-    check_manifests(faces, params("faces"))
-    train, test = rows(faces, "train"), rows(faces, "test")
-    assert (len(train), len(test)) == (24, 8) and not train & test
+    check_manifests(faces, params("faces", validation=6))
+    train, test, validation = (rows(faces, split) for split in SPLITS)
+    assert (len(train), len(test), len(validation)) == (24, 8, 6)
+    assert not train & test and not train & validation and not test & validation
     assert "not photographed" in json.loads((faces / "train.json").read_text())["source"]
+
+
+def test_validation_is_the_next_part_of_the_order_and_changes_neither_of_the_others(
+    faces: Path, tmp_path: Path
+) -> None:
+    none, more = tmp_path / "none", tmp_path / "more"
+    prepare(params("faces"), none, workers=1)
+    prepare(params("faces", test=14), more, workers=1)
+    for name in ("train.npy", "test.npy", "train.json", "test.json"):
+        assert (none / name).read_bytes() == (faces / name).read_bytes()
+    assert load_split(none / "validation.npy").shape == (0, 16, 16, 3)
+    np.testing.assert_array_equal(np.load(more / "test.npy")[8:], np.load(faces / "validation.npy"))
+
+
+def test_a_negative_number_of_validation_pictures_is_refused() -> None:
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        params("faces", validation=-1)
 
 
 def test_another_seed_draws_other_faces(faces: Path, tmp_path: Path) -> None:
@@ -555,7 +573,8 @@ def test_an_original_in_another_form_is_told_before_any_job(
 
 def test_too_few_pictures_of_a_known_dataset_tell_its_layout(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"32 pictures .* fewer than train \+ test = 48; .*; expected: the training images'"
+        UserError,
+        match=r"32 pictures .* fewer than train \+ test \+ validation = 48; .*; expected: the training images'",
     ):
         prepare(params("imagenet", pictures, train=40), tmp_path / "out", workers=1)
 
@@ -706,7 +725,7 @@ def test_missing_empty_or_repeated_pictures_are_said(tmp_path: Path) -> None:
         prepare(params("folder", tmp_path / "nowhere"), tmp_path / "out")
     folder = tmp_path / "own"
     folder.mkdir()
-    with pytest.raises(UserError, match=r"own: 0 pictures .* fewer than train \+ test = 32"):
+    with pytest.raises(UserError, match=r"own: 0 pictures .* fewer than train \+ test \+ validation = 32"):
         prepare(params("folder", folder), tmp_path / "out")
     for name in ("a.png", "b.png"):
         gradient(20, 20).save(folder / name)

@@ -112,7 +112,8 @@ def test_a_changed_parameter_makes_what_depends_on_it_and_nothing_else(built: Pa
 
 
 def test_a_run_on_one_core_gives_the_same_likelihoods(built: Path, tmp_path: Path) -> None:
-    """That of the likelihoods needs a VQ-GAN, its ReFiT, the prior, the transformer and the absorbing chain."""
+    """That of the likelihoods needs a VQ-GAN, its rebuilt codebook, its ReFiT, the prior, the transformer and the
+    absorbing chain."""
     again = copy_of(Path(__file__).parent.parent, tmp_path)
     done = snakemake(again, "--cores", "1", "likelihood")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -120,7 +121,7 @@ def test_a_run_on_one_core_gives_the_same_likelihoods(built: Path, tmp_path: Pat
         path = f"results/tiny/tables/likelihood.{kind}"
         assert (built / path).read_bytes() == (again / path).read_bytes(), path
     checkpoints = [path.relative_to(again) for path in (again / "models").rglob("*.safetensors")]
-    assert len(checkpoints) == 5
+    assert len(checkpoints) == 6
     for path in checkpoints:
         one, two = load_file(built / path), load_file(again / path)
         assert one.keys() == two.keys()
@@ -135,8 +136,7 @@ def training_commands(dataset: dict, folder: Path) -> dict[str, list[str]]:
         "vqgan_k16/first_stage": ["vqgan", "train", "--data", data, "--params", to_json(dataset["vqgan"]),
                                   "--codebook-size", "16"],
         "refit_k8_p100/first_stage": ["refit", "finetune", "--data", data, "--params", to_json(dataset["refit"]),
-                                      "--source", str(model / "vqgan_k16/first_stage.safetensors"),
-                                      "--centres", str(model / "refit_k8_p100/centres.npy")],
+                                      "--source", str(model / "rebuilt_k8_p100/first_stage.safetensors")],
         "refit_k8_p100/prior": ["prior", "train", "--params", to_json(dataset["prior"]), "--codebook-size", "8",
                                 "--codes", str(model / "refit_k8_p100/codes_train.npy")],
     }  # fmt: skip

@@ -145,7 +145,8 @@ def gradients(device: str, precision: str) -> Tensor:
     model = FirstStage(paper().vqgan.autoencoder.model_copy(update={"resolution": 32, "width": 32}), one_code)
     loss = small().vqgan.loss.model_copy(update={"discriminator_start": 0})
     discriminator = Discriminator(loss.discriminator_width, loss.discriminator_layers)
-    recipe = FirstStageRecipe(model, discriminator, loss, learning_rate=0.0, discriminator_learning_rate=0.0)
+    rates = {"learning_rate": 0.0, "discriminator_learning_rate": 0.0}
+    recipe = FirstStageRecipe(model, discriminator, loss, small().vqgan.optimizer, steps=1, **rates)
     accelerator = Accelerator(mixed_precision=precision, cpu=device == "cpu")
     recipe.prepare(accelerator)
     batch = ((noise(4, 32, 32, 3) + 1) * 127).to(torch.uint8).to(device)
@@ -235,15 +236,15 @@ def test_the_whole_chain_runs_at_a_tiny_size(tmp_path: Path) -> None:
         images = np.random.default_rng(len(split)).integers(0, 256, (count, side, side, 3), np.uint8)
         write_pictures(tmp_path / f"{split}.npy", images)
     train, test = tmp_path / "train.npy", tmp_path / "test.npy"
-    vqgan, centres, stage = (tmp_path / name for name in ("vqgan.safetensors", "centres.npy", "refit.safetensors"))
+    vqgan, rebuilt, stage = (tmp_path / f"{name}.safetensors" for name in ("vqgan", "rebuilt", "refit"))
 
     def kept(name: str, out: Path) -> dict[str, Path]:
         AcceleratorState._reset_state(True)
         return {"state": tmp_path / name, "out": out, "curve": tmp_path / f"{name}.csv"}
 
     train_vqgan(data=train, params=faces.vqgan, codebook_size=16, **kept("s1", vqgan))
-    rebuild(source=vqgan, data=train, params=faces.refit, codebook_size=16, features=100, out=centres)
-    finetune(source=vqgan, centres=centres, data=train, params=faces.refit, **kept("s2", stage))
+    rebuild(source=vqgan, data=train, params=faces.refit, codebook_size=16, features=100, out=rebuilt)
+    finetune(source=rebuilt, data=train, params=faces.refit, **kept("s2", stage))
     loaded: Any = load_first_stage(stage)[0]
     assert loaded.precision == "bf16"
     maps = [tmp_path / "codes_train.npy", tmp_path / "codes_test.npy"]

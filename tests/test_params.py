@@ -49,6 +49,17 @@ def test_a_wrong_key_is_named_with_what_is_allowed(values):
         (lambda v: v["datasets"]["faces"]["data"].update(source="folder"), "needs `path`"),
         (lambda v: v["datasets"]["faces"]["data"].update(resolution=64), "differ"),
         (lambda v: v["datasets"]["faces"]["vqgan"]["autoencoder"].update(width=33), "multiple of 32"),
+        (lambda v: v["datasets"]["faces"]["vqgan"]["autoencoder"].update(groups=24), "multiple of 24, the groups"),
+        (
+            lambda v: v["datasets"]["celebahq"]["vqgan"]["autoencoder"].update(groups=16),
+            "official checkpoints need autoencoder.groups: 32",
+        ),
+        (lambda v: v["datasets"]["faces"]["vqgan"]["optimizer"].update(betas=[0.5, 1]), "less than 1"),
+        (lambda v: v["datasets"]["faces"]["vqgan"]["optimizer"].update(betas=[0.5]), "betas"),
+        (lambda v: v["datasets"]["faces"]["refit"]["optimizer"].update(schedule="linear"), "'constant' or 'cosine'"),
+        (lambda v: v["datasets"]["faces"]["vqvae2"]["optimizer"].update(warmup_steps=-1), "greater than or equal to 0"),
+        (lambda v: v["datasets"]["faces"]["vqgan"]["loss"].update(squared_weight=-1), "greater than or equal to 0"),
+        (lambda v: v["datasets"]["faces"]["data"].update(validation=-1), "greater than or equal to 0"),
         (lambda v: v["datasets"]["faces"]["vqgan"]["autoencoder"].update(patch=5), "not a multiple of f = 5"),
         (lambda v: v["datasets"]["faces"].update(first_stages=["vqgan-256"]), "is no first stage; there are"),
         (
@@ -131,7 +142,9 @@ def test_dvc_watches_a_section_in_its_preset_and_its_own(root):
     raw = written(root)
     assert params.sources(raw, "fashion", "prior") == ["presets.laptop32.prior", "datasets.fashion.prior"]
     assert params.sources(raw, "faces", "absorbing") == ["presets.laptop32.absorbing", "presets.laptop32.prior"]
-    assert params.sources(raw, "faces", "refit") == ["presets.laptop32.refit", "presets.laptop32.vqgan.loss"]
+    assert params.sources(raw, "faces", "refit") == [
+        *("presets.laptop32.refit", "presets.laptop32.vqgan.loss", "presets.laptop32.vqgan.optimizer")
+    ]
     assert params.sources(raw, "faces", "data.resolution") == ["datasets.faces.data.resolution"]
 
 

@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from helpers.recipes import ADAM, write_pictures
 from sklearn.cluster import KMeans
 
-from vqddm.artifacts import UserError
+from vqddm.artifacts import UserError, read_checkpoint, write_checkpoint
+from vqddm.data.arrays import load_split
 from vqddm.evaluate.measure import usage
-from vqddm.refit.finetune import with_codebook
+from vqddm.refit.finetune import finetune, freeze_encoder
 from vqddm.refit.kmeans import afkmc2, rebuild_codebook, squared_distances
+from vqddm.refit.rebuild import rebuild
 from vqddm.refit.sampled_features import draw_positions, sample_features
-from vqddm.vqgan.model import FirstStage
+from vqddm.refit.settings import RefitParams
+from vqddm.settings import parse
+from vqddm.vqgan.codec import DISCRIMINATOR, FIRST_STAGE
+from vqddm.vqgan.model import CODEBOOK, Discriminator, FirstStage, load_first_stage
 from vqddm.vqgan.settings import AutoencoderParams
 
 SMALL = AutoencoderParams(
@@ -92,14 +98,65 @@ def test_too_few_distinct_features_are_one_clear_error():
 
 
 def test_only_the_decoder_side_and_the_codebook_stay_trainable():
-    model = FirstStage(SMALL, 3)
-    centres = torch.randn(7, 4)
-    rebuilt = with_codebook(model, centres)
-    trainable = {n.split(".")[0] for n, p in rebuilt.named_parameters() if p.requires_grad}
+    model = freeze_encoder(FirstStage(SMALL, 3).requires_grad_(False))
+    trainable = {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad}
     assert trainable == {"decoder", "post_quant_conv", "quantize"}
-    assert torch.equal(rebuilt.quantize.embedding.weight, centres)
-    images = torch.rand(2, 3, 8, 8)
-    torch.testing.assert_close(rebuilt.features(images), model.features(images))
+
+
+@pytest.fixture(scope="module")
+def vqgan(tmp_path_factory):
+    """A VQ-GAN of 5 codes as it would be trained, and pictures, in one folder."""
+    folder = tmp_path_factory.mktemp("vqgan")
+    torch.manual_seed(0)
+    tensors = FirstStage(SMALL, 5).state_dict()
+    beside = {DISCRIMINATOR + name: tensor for name, tensor in Discriminator(4, 1).state_dict().items()}
+    about = {"kind": FIRST_STAGE, "autoencoder": SMALL.model_dump(mode="json"), "codebook_size": 5, "made_by": {}}
+    write_checkpoint(folder / "vqgan.safetensors", tensors | beside, about)
+    pictures = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), np.uint8)
+    write_pictures(folder / "train.npy", pictures)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def refit():
+    given = {"squared_weight": 0.0, "commitment": 0.25, "perceptual": "efficientnet_lite0", "perceptual_weight": 0.1}
+    loss = given | {f"discriminator_{k}": v for k, v in (("width", 4), ("layers", 1), ("start", 0), ("weight", 0.5))}
+    training = {"steps": 3, "batch_size": 8, "precision": "no", "seed": 0}
+    rates = {"decoder_learning_rate": 0.01, "discriminator_learning_rate": 0.01}
+    clustering = {"source": "vqgan_k5", "chain_length": 20, "lloyd_iterations": 10, "kmeans_seed": 0}
+    return parse(RefitParams, clustering | rates | {"loss": loss, "optimizer": ADAM, "training": training})
+
+
+def read(path):
+    return read_checkpoint(path, FIRST_STAGE)[0]
+
+
+def test_rebuilding_changes_the_codebook_alone(vqgan, refit, tmp_path):
+    source, data, out = vqgan / "vqgan.safetensors", vqgan / "train.npy", tmp_path / "rebuilt.safetensors"
+    rebuild(source=source, data=data, params=refit, codebook_size=7, features=60, out=out, threads=1)
+    before, after = read(source), read(out)
+    assert {n for n in before.keys() | after.keys() if not torch.equal(before[n], after[n])} == {CODEBOOK}
+    model = load_first_stage(source)[0]
+    sampled = sample_features(model, load_split(data), 60, refit.kmeans_seed)
+    centres = rebuild_codebook(sampled, 7, refit.chain_length, refit.lloyd_iterations, refit.kmeans_seed)
+    np.testing.assert_array_equal(after[CODEBOOK].numpy(), centres)
+    assert load_first_stage(out)[0].codebook_size == 7
+
+
+@pytest.mark.parametrize("control", [False, True])
+def test_fine_tuning_leaves_the_encoder_and_moves_the_rest(vqgan, refit, tmp_path, control):
+    """With the rebuilt codebook as with the old one, which is the control."""
+    source, data, out = vqgan / "vqgan.safetensors", vqgan / "train.npy", tmp_path / "out.safetensors"
+    if not control:
+        rebuilt = tmp_path / "rebuilt.safetensors"
+        rebuild(source=source, data=data, params=refit, codebook_size=7, features=60, out=rebuilt, threads=1)
+        source = rebuilt
+    state, curve = tmp_path / "state", tmp_path / "curve.csv"
+    finetune(source=source, data=data, params=refit, state=state, out=out, curve=curve, threads=1)
+    before, after = read(source), read(out)
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"decoder", "post_quant_conv", "quantize", "loss"}
+    assert after[CODEBOOK].shape == before[CODEBOOK].shape
 
 
 def test_usage_counts_codes_that_appeared():

@@ -48,6 +48,18 @@ def sampled_features(first_stage: str) -> int:
     return _number(first_stage, "p")
 
 
+def begins_with(first_stage: str) -> str:
+    """The first stage that another one is fine-tuned from, e.g. `rebuilt_k256_p4000` for `refit_k256_p4000`.
+
+    Raises:
+        UserError: it is trained anew.
+    """
+    kind = kind_of(first_stage)
+    if not kind.fine_tunes:
+        raise UserError(f"'{first_stage}': a {kind.title} is not fine-tuned from another first stage")
+    return kind.fine_tunes + first_stage.removeprefix(kind.name)
+
+
 def _number(first_stage: str, letter: str) -> int:
     kind = kind_of(first_stage)
     if letter not in kind.numbers:

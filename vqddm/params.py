@@ -16,7 +16,15 @@ from pydantic import AfterValidator, Field, ValidationError, create_model, model
 
 from vqddm.artifacts import UserError
 from vqddm.data.settings import DataParams
-from vqddm.first_stages import FIRST_STAGES, NAMES, FirstStageName, codebook_size, kind_of, sampled_features
+from vqddm.first_stages import (
+    FIRST_STAGES,
+    NAMES,
+    FirstStageName,
+    begins_with,
+    codebook_size,
+    kind_of,
+    sampled_features,
+)
 from vqddm.methods import BASELINES, METHODS, PIXELS
 from vqddm.registry import choice
 from vqddm.settings import Name, Places, PositiveInt, Section, Seed, TrainedParams, explained, nearest, parse
@@ -35,8 +43,10 @@ def _free(name: str) -> str:
 
 
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$", max_length=100), AfterValidator(_free)]
+# The kinds of first stages that have a section of their own, by its name.
+SECTIONS = {kind.section: kind for kind in FIRST_STAGES.values() if kind.section == kind.name}
 # A section that says only in what it differs from another one of its dataset.
-INHERITS = {"absorbing": "prior", "refit.loss": "vqgan.loss"}
+INHERITS = {"absorbing": "prior", "refit.loss": "vqgan.loss", "refit.optimizer": "vqgan.optimizer"}
 PAPER = "paper256"  # the preset with the paper's own networks
 PAPER_NETWORKS = ("vqgan.autoencoder", "prior.unet", "prior.diffusion", "transformer", "ddpm")
 
@@ -138,11 +148,11 @@ class DatasetLists(Section):
 
     @model_validator(mode="after")
     def _sections_are_there_and_fit(self) -> Self:
-        kinds = {kind_of(name).name: name for name in self.first_stages}
+        kinds = {kind_of(name).section: name for name in self.first_stages}
         for section, needed_by in {**kinds, **{name: f"baselines: {name}" for name in self.baselines}}.items():
             if getattr(self, section) is None:
                 raise ValueError(f"{needed_by} needs the settings `{section}`")
-        for name in {**FIRST_STAGES, **METHODS}:
+        for name in {**SECTIONS, **METHODS}:
             section = getattr(self, name)
             if not isinstance(section, TrainedParams) or (name in BASELINES and name not in self.baselines):
                 continue
@@ -156,7 +166,8 @@ class DatasetLists(Section):
     @model_validator(mode="after")
     def _first_stages_go_together(self) -> Self:
         vqgan, refit = self.vqgan, self.refit
-        vqgans = {name for name in (*self.first_stages, refit.source) if kind_of(name).name == "vqgan"}
+        begun_with = (begins_with(name) for name in self.first_stages if kind_of(name).fine_tunes)
+        vqgans = {name for name in (*self.first_stages, *begun_with, refit.source) if kind_of(name).name == "vqgan"}
         if vqgan.pretrained and set(vqgan.pretrained) != vqgans:
             raise ValueError(
                 f"vqgan.pretrained must name a file for each of {', '.join(sorted(vqgans))}, or be left out"
@@ -182,7 +193,7 @@ else:
         __base__=DatasetLists,
         __module__=__name__,
         __doc__="A dataset with all its settings, and which first stages and priors are trained on it.",
-        **{kind.name: _section(kind.settings, kind.required) for kind in FIRST_STAGES.values()},
+        **{name: _section(kind.settings, kind.required) for name, kind in SECTIONS.items()},
         **{method.name: _section(method.settings, method.name == "prior") for method in METHODS.values()},
     )
 

@@ -10,6 +10,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from vqddm.settings import OptimizerParams
+
 
 class Stateful(Protocol):
     """What accelerate can save and restore beside modules and optimisers."""
@@ -73,9 +75,8 @@ class NetworkRecipe(Recipe):
     ) -> None:
         self.modules, self.optimizers, self.stateful = {"network": network}, {"network": optimizer}, {}
         self.gradient_clip = gradient_clip
-        self.average: AveragedModel | None = None
-        if ema_decay > 0:
-            self.average = AveragedModel(network, device=device, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
+        self.average = averaged(network, ema_decay, device)
+        if self.average is not None:
             self.stateful["average"] = self.average
 
     @property
@@ -101,6 +102,19 @@ class NetworkRecipe(Recipe):
         return (self.network if self.average is None else self.average.module).state_dict()
 
 
+def averaged(network: nn.Module, decay: float, device: torch.device | None) -> AveragedModel | None:
+    """An exponential moving average of a network's weights, None where `decay` is 0.
+
+    After its first update it holds the weights w themselves; each further one makes it decay * average + (1 - decay) w.
+
+    Args:
+        device: where it lives.
+    """
+    if decay == 0:
+        return None
+    return AveragedModel(network, device=device, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+
 def whole_batch(batch: Tensor, accelerator: Accelerator) -> tuple[int, slice]:
     """How many examples the processes' shares have together, and which of them this process has.
 
@@ -110,7 +124,18 @@ def whole_batch(batch: Tensor, accelerator: Accelerator) -> tuple[int, slice]:
     return processes * len(batch), slice(accelerator.process_index, None, processes)
 
 
+def warmed(step: int, warmup_steps: int) -> float:
+    """A linear rise to 1 over the first `warmup_steps`; `step` from 0."""
+    return min(1.0, (step + 1) / (warmup_steps + 1))
+
+
 def warmed_cosine(step: int, warmup_steps: int, steps: int) -> float:
     """Cosine annealing from 1 to 0 over `steps`, after a linear rise over the first `warmup_steps`; `step` from 0."""
-    rise = min(1.0, (step + 1) / (warmup_steps + 1))
-    return rise * 0.5 * (1 + math.cos(math.pi * step / steps))
+    return warmed(step, warmup_steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def scheduled(optimizer: OptimizerParams, step: int, steps: int) -> float:
+    """The factor on a learning rate at `step` (from 0) of `steps`, by its settings."""
+    if optimizer.schedule == "cosine":
+        return warmed_cosine(step, optimizer.warmup_steps, steps)
+    return warmed(step, optimizer.warmup_steps)

@@ -129,6 +129,9 @@ class FirstStageKind:
         name: the kind's; its first stages are called `vqgan_k256`, and so is its section of a dataset.
         title: in tables and legends.
         settings: the type of its section.
+        section_of: the kind whose section it takes instead of one of its own, with the same `settings`.
+        fine_tunes: the kind whose first stage of the same numbers it begins with (`refit`), empty where it begins anew.
+        control: it is of ours, to show what one part of a method does alone: no row or claim of the paper takes it.
         numbers: letters of the numbers in its names: `k` is the capacity K, `p` the number P of sampled features.
         model: `module:class` of the network, made from (autoencoder, codebook size).
         train: `module:function` that trains it, None where rules of its own do (`refit`).
@@ -148,6 +151,14 @@ class FirstStageKind:
     numbers: str = "k"
     maps: int = 1
     required: bool = False
+    section_of: str = ""
+    fine_tunes: str = ""
+    control: bool = False
+
+    @property
+    def section(self) -> str:
+        """The section of a dataset that holds its settings."""
+        return self.section_of or self.name
 
     def __post_init__(self) -> None:
         for reference in (self.model, *([self.train] if self.train else [])):

@@ -14,6 +14,7 @@ from vqddm.artifacts import UserError
 LARGEST = 2**63 - 1  # whole numbers that torch, numpy and JSON all take
 PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 # A name that becomes a folder, a part of a DVC key and a word in a shell.
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -56,6 +57,17 @@ class TrainingParams(Section):
         description="mixed precision, as accelerate names it"
     )
     seed: Seed = Field(description="seed of initialisation, data order and noise")
+
+
+class OptimizerParams(Section):
+    """Adam, its learning rate over a training, and the average of the weights that come of it."""
+
+    betas: tuple[Decay, Decay] = Field(description="Adam's decays of the gradient's first and second moment")
+    schedule: Literal["constant", "cosine"] = Field(
+        description="of the learning rate after the warm-up: always the same, or a cosine that ends at 0"
+    )
+    warmup_steps: int = Field(ge=0, le=LARGEST, description="steps over which the learning rate rises linearly")
+    ema_decay: Decay = Field(description="of the weights' exponential moving average, which is kept; 0: none")
 
 
 class TrainedParams(Section):

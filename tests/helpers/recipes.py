@@ -19,7 +19,7 @@ from vqddm.params import paper_networks
 from vqddm.prior.schedule import Interval, NoiseSchedule
 from vqddm.prior.settings import DiffusionParams, PriorParams, UNetParams
 from vqddm.prior.train import train_prior
-from vqddm.settings import TrainingParams, parse
+from vqddm.settings import OptimizerParams, TrainingParams, parse
 from vqddm.vqgan.settings import AutoencoderParams
 
 # ---- the diffusion by matrices, in float64
@@ -88,9 +88,11 @@ TRANSFORMER = TransformerParams(
 AUTOENCODER = AutoencoderParams(
     resolution=16, patch=2, width=32, multipliers=(1, 1), blocks=1, attention=(), z_channels=8, embed_dim=6
 )  # f = 4: code maps of 4 x 4
+ADAM = OptimizerParams(betas=(0.9, 0.999), schedule="constant", warmup_steps=0, ema_decay=0.0)
 DVAE = DVAEParams(
     kl_weight=0.0005,
     learning_rate=0.003,
+    optimizer=ADAM,
     training=TrainingParams(steps=60, batch_size=16, precision="no", seed=0),
 )
 

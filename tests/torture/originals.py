@@ -122,7 +122,7 @@ def prepared(named: list[str], count: int) -> Case:
     """The case of a `data prepare` that needs so many pictures, all that there are."""
     params = {"source": "folder", "path": PLACE, "resolution": SIDE, "train": count - 1, "test": 1, "seed": 0}
     words = ["vqddm", "data", "prepare", "--params", json.dumps(params), "--out", "data/own", "--workers", "1"]
-    outputs = [f"data/own/{name}" for name in ("train.npy", "test.npy", "train.json", "test.json")]
+    outputs = [f"data/own/{split}.{kind}" for kind in ("npy", "json") for split in ("train", "test", "validation")]
 
     def check(folder: Path) -> str:
         from vqddm.artifacts import read_array

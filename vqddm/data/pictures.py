@@ -19,7 +19,7 @@ from vqddm.data.archives import in_lmdb, in_zip
 from vqddm.data.decode import decode, reason
 from vqddm.data.pool import map_in_pool
 from vqddm.data.progress import progress
-from vqddm.data.settings import DataParams
+from vqddm.data.settings import SPLITS, DataParams
 from vqddm.data.sources import Pictures
 from vqddm.data.walk import SUFFIXES, Picture, listed, passed_over, pictures_in, shown
 
@@ -99,8 +99,8 @@ def find_pictures(path: Path, needed: int, known: Original | None = None) -> lis
         found = [picture for picture in found if known.only in _name(path, picture).split("/")] or found
     if len(found) < needed:
         raise UserError(
-            f"{path}: {len(found)} pictures ({', '.join(sorted(SUFFIXES))}) are fewer than train + test = "
-            f"{needed}; add pictures or lower `data.train` and `data.test`{_advice(path, known)}"
+            f"{path}: {len(found)} pictures ({', '.join(sorted(SUFFIXES))}) are fewer than {' + '.join(SPLITS)} = "
+            f"{needed}; add pictures or lower `data.train` or another of them{_advice(path, known)}"
         )
     if known and len(found) > known.number:
         raise UserError(
@@ -233,7 +233,7 @@ def _picture_or_error(picture: Picture, resolution: int, smallest: int) -> np.nd
 def check_folder(params: DataParams) -> None:
     """Raise UserError where `open_folder` would not find the pictures."""
     assert params.place is not None  # `DataParams` demands it
-    find_pictures(params.place, params.train + params.test)
+    find_pictures(params.place, sum(params.counts.values()))
 
 
 def check_original(params: DataParams) -> None:
@@ -245,7 +245,7 @@ def check_original(params: DataParams) -> None:
 def open_folder(params: DataParams, downloads: Path, workers: int | None = None) -> Pictures:
     """The source `folder`: the user's own pictures, of which a tiny one is rather a mistake."""
     assert params.place is not None  # `DataParams` demands it
-    found = find_pictures(params.place, params.train + params.test)
+    found = find_pictures(params.place, sum(params.counts.values()))
     stream = read_pictures(found, params.resolution, params.resolution, params.seed, workers)
     return Pictures(stream, f"pictures under {params.path}", "as the pictures' owner says", _note(found), {})
 
@@ -255,7 +255,7 @@ def open_original(params: DataParams, downloads: Path, workers: int | None = Non
     known = ORIGINALS[params.source]
     check_original(params)
     assert params.place is not None  # its source has one
-    found = find_pictures(params.place, params.train + params.test, known)
+    found = find_pictures(params.place, sum(params.counts.values()), known)
     stream = read_pictures(found, params.resolution, 1, params.seed, workers)
     return Pictures(stream, known.title, f"as its makers say: {known.origin}", _note(found), {})
 

@@ -1,4 +1,4 @@
-"""Make a dataset's two splits: two array files, and a manifest beside each that says what is in it."""
+"""Make a dataset's three splits: an array file for each, and a manifest beside it that says what is in it."""
 
 import contextlib
 import hashlib
@@ -16,10 +16,11 @@ from vqddm.registry import imported
 
 
 def prepare(params: DataParams, out: Path, workers: int | None = None) -> None:
-    """Write `train.npy` and `test.npy`, uint8 (N, H, W, 3), and their manifests `train.json` and `test.json`.
+    """Write `train.npy`, `test.npy` and `validation.npy`, uint8 (N, H, W, 3), and a manifest, `train.json`, of each.
 
-    The splits are the first and the next pictures of one seeded order, of which every picture equal to an earlier
-    one is left out: so the splits are disjoint, and no picture of one is in the other under another name.
+    The splits follow each other in one seeded order of the pictures, of which every picture equal to an earlier
+    one is left out: so the splits are disjoint, and no picture of one is in another under another name. Validation
+    comes last and may have no picture (N = 0): its number changes neither of the others.
 
     Args:
         out: the dataset's folder; downloads are kept in `downloads` beside it.
@@ -28,7 +29,7 @@ def prepare(params: DataParams, out: Path, workers: int | None = None) -> None:
     Raises:
         UserError: the pictures cannot be had, are damaged or too few, or the files cannot be written.
     """
-    counts = {"train": params.train, "test": params.test}
+    counts = params.counts
     pictures = imported(SOURCES[params.source].open)(params, out.parent / "downloads", workers)
     for name in counts:  # a manifest must never stand beside another run's array
         (out / f"{name}.json").unlink(missing_ok=True)
@@ -55,7 +56,7 @@ def _write_splits(pictures: Pictures, counts: dict[str, int], side: int, out: Pa
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(contextlib.closing(_distinct(pictures.stream)))
         bar = stack.enter_context(progress(out.name, needed))
-        # Both arrays get their names together, once all pictures are there.
+        # All arrays get their names together, once all pictures are there.
         for name, count in counts.items():
             aside = stack.enter_context(replacing(out / f"{name}.npy"))
             with aside.open("wb") as file:
@@ -66,7 +67,7 @@ def _write_splits(pictures: Pictures, counts: dict[str, int], side: int, out: Pa
                     if picture is None:
                         raise UserError(
                             f"{out}: {pictures.source}: {bar.n} different pictures are fewer than "
-                            f"train + test = {needed}; lower `data.train` and `data.test`"
+                            f"{' + '.join(counts)} = {needed}; lower `data.train` or another of them"
                         )
                     # Written, not memory-mapped: on a full disk a mapped page kills the process without a word.
                     file.write(picture.tobytes())

@@ -7,7 +7,9 @@ from pydantic import Field, model_validator
 
 from vqddm.data.sources import SOURCES
 from vqddm.registry import choice
-from vqddm.settings import PositiveInt, Section
+from vqddm.settings import LARGEST, PositiveInt, Section
+
+SPLITS = ("train", "test", "validation")  # in the order in which they are taken from the pictures
 
 
 class DataParams(Section):
@@ -22,7 +24,18 @@ class DataParams(Section):
     resolution: PositiveInt = Field(description="height and width in pixels")
     train: PositiveInt = Field(description="number of training images")
     test: PositiveInt = Field(description="number of test images, disjoint from the training images")
+    validation: int = Field(
+        default=0,
+        ge=0,
+        le=LARGEST,
+        description="number of validation images, disjoint from both: settings are chosen by them, nothing is reported",
+    )
     seed: int = Field(ge=0, description="seed of the drawing (`faces`) and of the split")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of images of each split, in the order in which they are taken from the pictures."""
+        return {split: getattr(self, split) for split in SPLITS}
 
     @property
     def place(self) -> Path | None:

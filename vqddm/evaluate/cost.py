@@ -1,7 +1,8 @@
 """What a suite costs on this machine: each of its networks at work for a moment, extrapolated (`make cost`).
 
 Networks, batch sizes and precision are the suite's own, weights and pictures are noise. Counted are the method's own
-trainings, its code maps, samples, inpaintings and likelihoods; preparing data, feature networks and baselines are not.
+trainings, its code maps, samples, inpaintings and likelihoods; preparing data, feature networks, baselines and controls
+are not.
 """
 
 import gc
@@ -32,8 +33,8 @@ from vqddm.prior.settings import PriorParams
 from vqddm.prior.train import PriorRecipe
 from vqddm.prior.unet import Prior
 from vqddm.recipe import Recipe
-from vqddm.refit.finetune import with_codebook
-from vqddm.settings import TrainingParams
+from vqddm.refit.finetune import freeze_encoder
+from vqddm.settings import OptimizerParams, TrainingParams
 from vqddm.vqgan.codec import images_at_once
 from vqddm.vqgan.model import Discriminator, FirstStage
 from vqddm.vqgan.settings import AdversarialParams, AutoencoderParams
@@ -82,7 +83,9 @@ def _first_stage_items(name: str, dataset: Dataset, first_stage: str) -> list[It
     if kind == "refit" or not dataset.vqgan.pretrained:
         section = dataset.vqgan if kind == "vqgan" else dataset.refit
         training = section.training
-        step = partial(_first_stage_step, autoencoder, codes, section.loss, training, kind == "refit")
+        step = partial(
+            _first_stage_step, autoencoder, codes, section.loss, section.optimizer, training, kind == "refit"
+        )
         what = {"vqgan": "VQ-GAN, training step", "refit": "ReFiT, training step"}[kind]
         found.insert(0, Item(name, what, codes, training.batch_size, training.steps, 1, step))
     return found
@@ -210,13 +213,20 @@ def _stepping(recipe: Recipe, batch: Tensor, training: TrainingParams) -> Work:
 
 
 def _first_stage_step(
-    autoencoder: AutoencoderParams, codes: int, loss: AdversarialParams, training: TrainingParams, refit: bool
+    autoencoder: AutoencoderParams,
+    codes: int,
+    loss: AdversarialParams,
+    optimizer: OptimizerParams,
+    training: TrainingParams,
+    refit: bool,
 ) -> Work:
     model = FirstStage(autoencoder, codes)
     if refit:
-        model = with_codebook(model, model.quantize.embedding.weight.detach().clone())
+        model = freeze_encoder(model)
     discriminator = Discriminator(loss.discriminator_width, loss.discriminator_layers)
-    recipe = FirstStageRecipe(model, discriminator, loss, learning_rate=1e-6, discriminator_learning_rate=1e-6)
+    rates = {"learning_rate": 1e-6, "discriminator_learning_rate": 1e-6}
+    where = torch.device(device())
+    recipe = FirstStageRecipe(model, discriminator, loss, optimizer, steps=training.steps, device=where, **rates)
     side = autoencoder.resolution
     return _stepping(recipe, torch.randint(256, (training.batch_size, side, side, 3), dtype=torch.uint8), training)
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from vqddm.artifacts import reading, replacing
 from vqddm.data.sources import SOURCES
+from vqddm.paper.claims.controls import HOLDS, HOLDS_NOT, PLACE
 from vqddm.paper.claims.evidence import NOT_REPRODUCED, NOT_TESTABLE, ONE_TRAINING, REPRODUCED
 from vqddm.paper.figures import FIGURES
 from vqddm.paper.plan import ROLE_TITLES, Plan
@@ -17,6 +18,7 @@ from vqddm.paper.reported import HERE, SECTIONS, captions
 from vqddm.paper.tables import TABLES
 
 SIGNS = {REPRODUCED: ("yes", "✓"), NOT_REPRODUCED: ("no", "✗"), NOT_TESTABLE: ("open", "○")}
+OF_CONTROLS = {HOLDS: SIGNS[REPRODUCED], HOLDS_NOT: SIGNS[NOT_REPRODUCED]}  # they are not counted among the paper's
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,13 @@ def page(plan: Plan, root: Path, out: Path) -> None:
     claims = read_table(root / "claims.csv").to_dict("records")
     with reading(root / "claims.csv", "not the table of claims"):
         for claim in claims:
-            claim["css"], claim["sign"] = SIGNS[claim["verdict"]]
+            claim["css"], claim["sign"] = (SIGNS | OF_CONTROLS)[claim["verdict"]]
             claim["files"] = claim["evidence"].split("; ") if isinstance(claim["evidence"], str) else []
+    papers = [claim for claim in claims if claim["place"] != PLACE]
     html = environment.get_template("index.html.j2").render(
         plan=plan,
         claims=claims,
-        counts=[(verdict, *SIGNS[verdict], sum(c["verdict"] == verdict for c in claims)) for verdict in SIGNS],
+        counts=[(verdict, *SIGNS[verdict], sum(c["verdict"] == verdict for c in papers)) for verdict in SIGNS],
         notes=head_notes(plan, root),
         roles=ROLE_TITLES,
         sections=[

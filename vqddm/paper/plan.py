@@ -26,10 +26,11 @@ def paper_rows(first_stages: Sequence[str]) -> dict[str, str]:
     `refit` has the largest K and the smallest P trained at it (paper: 1024, 20k), `refit_larger_p` the
     largest P at that K (100k), `refit_smaller_k` the smallest K (512; the same P if there is one). `vqgan` is
     the VQ-GAN at the largest ReFiT's K (1024), or else the largest; `vqgan_larger` has a larger K (16384). The first
-    one of any other kind stands in a row of the kind's name. Rows come in no order; an unfilled one is no key.
+    one of any other kind stands in a row of the kind's name; controls stand in none. Rows come in no order; an unfilled
+    one is no key.
     """
     by_kind: dict[str, list[str]] = {}
-    for name in first_stages:
+    for name in (name for name in first_stages if not kind_of(name).control):
         by_kind.setdefault(kind_of(name).name, []).append(name)
     refits, vqgans = by_kind.pop("refit", []), sorted(by_kind.pop("vqgan", []), key=codebook_size)
     found = {kind: names[0] for kind, names in by_kind.items()}

@@ -22,19 +22,19 @@ class GroupNorm(nn.GroupNorm):
             return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
-def normalise(channels: int) -> nn.GroupNorm:
-    """Group normalisation with 32 groups (Table 3, note 3)."""
-    return GroupNorm(32, channels, eps=1e-6)
+def normalise(channels: int, groups: int) -> nn.GroupNorm:
+    """Group normalisation (Table 3, note 3: 32 groups)."""
+    return GroupNorm(groups, channels, eps=1e-6)
 
 
 class ResidualBlock(nn.Module):
     """GroupNorm, swish, 3x3 convolution, twice; a 1x1 shortcut where the channels change."""
 
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, groups: int) -> None:
         super().__init__()
-        self.norm1 = normalise(channels_in)
+        self.norm1 = normalise(channels_in, groups)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
-        self.norm2 = normalise(channels_out)
+        self.norm2 = normalise(channels_out, groups)
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
         if channels_in != channels_out:
             self.nin_shortcut = nn.Conv2d(channels_in, channels_out, 1)
@@ -48,9 +48,9 @@ class ResidualBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """Non-local self-attention over the positions of a feature map, one head."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.norm = normalise(channels)
+        self.norm = normalise(channels, groups)
         self.q = nn.Conv2d(channels, channels, 1)
         self.k = nn.Conv2d(channels, channels, 1)
         self.v = nn.Conv2d(channels, channels, 1)
@@ -91,11 +91,11 @@ class Level(nn.Module):
     Encoder and decoder put a `Downsample` or `Upsample` where the resolution changes after the level.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, blocks: int, attention: bool) -> None:
+    def __init__(self, channels_in: int, channels_out: int, blocks: int, attention: bool, groups: int) -> None:
         super().__init__()
         inputs = [channels_in] + [channels_out] * (blocks - 1)
-        self.block = nn.ModuleList(ResidualBlock(c, channels_out) for c in inputs)
-        self.attn = nn.ModuleList(AttentionBlock(channels_out) for _ in inputs if attention)
+        self.block = nn.ModuleList(ResidualBlock(c, channels_out, groups) for c in inputs)
+        self.attn = nn.ModuleList(AttentionBlock(channels_out, groups) for _ in inputs if attention)
         self.downsample: nn.Module = nn.Identity()
         self.upsample: nn.Module = nn.Identity()
 
@@ -110,11 +110,11 @@ class Level(nn.Module):
 class Middle(nn.Module):
     """Residual block, self-attention, residual block (Table 3, note 2)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.block_1 = ResidualBlock(channels, channels)
-        self.attn_1 = AttentionBlock(channels)
-        self.block_2 = ResidualBlock(channels, channels)
+        self.block_1 = ResidualBlock(channels, channels, groups)
+        self.attn_1 = AttentionBlock(channels, groups)
+        self.block_2 = ResidualBlock(channels, channels, groups)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block_2(self.attn_1(self.block_1(x)))
@@ -131,13 +131,13 @@ class Encoder(nn.Module):
         self.conv_in = nn.Conv2d(3 * p.patch**2, p.width, 3, padding=1)
         self.down = nn.ModuleList()
         for index, (before, width) in enumerate(zip([p.width, *widths], widths, strict=False)):
-            level = Level(before, width, p.blocks, size in p.attention)
+            level = Level(before, width, p.blocks, size in p.attention, p.groups)
             if index < len(widths) - 1:
                 level.downsample = Downsample(width)
                 size //= 2
             self.down.append(level)
-        self.mid = Middle(widths[-1])
-        self.norm_out = normalise(widths[-1])
+        self.mid = Middle(widths[-1], p.groups)
+        self.norm_out = normalise(widths[-1], p.groups)
         self.conv_out = nn.Conv2d(widths[-1], p.z_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -156,18 +156,18 @@ class Decoder(nn.Module):
         widths = [p.width * m for m in p.multipliers]
         size = p.resolution // p.downsampling
         self.conv_in = nn.Conv2d(p.z_channels, widths[-1], 3, padding=1)
-        self.mid = Middle(widths[-1])
+        self.mid = Middle(widths[-1], p.groups)
         levels: list[Level] = []
         before = widths[-1]
         for index, width in reversed(list(enumerate(widths))):
-            level = Level(before, width, p.blocks + 1, size in p.attention)
+            level = Level(before, width, p.blocks + 1, size in p.attention, p.groups)
             if index > 0:
                 level.upsample = Upsample(width)
                 size *= 2
             levels.insert(0, level)  # up.0 is the full resolution and runs last
             before = width
         self.up = nn.ModuleList(levels)
-        self.norm_out = normalise(widths[0])
+        self.norm_out = normalise(widths[0], p.groups)
         self.conv_out = nn.Conv2d(widths[0], 3 * p.patch**2, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ from vqddm.vqgan.codec import DISCRIMINATOR, FIRST_STAGE, load_codec
 from vqddm.vqgan.layers import Decoder, Encoder
 from vqddm.vqgan.settings import AutoencoderParams
 
+CODEBOOK = "quantize.embedding.weight"  # the name of its tensor, as in the official checkpoints
+
 
 class Reconstruction(NamedTuple):
     """What the first stage makes of a batch: images (B, 3, H, W), codes (B, h, w), two scalars of Eq. 14."""

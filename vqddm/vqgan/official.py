@@ -16,7 +16,7 @@ from vqddm.artifacts import UserError, sha256, write_checkpoint
 from vqddm.settings import to_json
 from vqddm.vqgan.codec import DISCRIMINATOR, FIRST_STAGE
 from vqddm.vqgan.model import Discriminator, FirstStage
-from vqddm.vqgan.settings import VQGANParams
+from vqddm.vqgan.settings import OFFICIAL_GROUPS, VQGANParams
 
 INSIDE_TRANSFORMER = "first_stage_model."
 LEGACY = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)  # how files of torch before 1.6 begin
@@ -44,8 +44,13 @@ def import_official(
         trust_pickle: unpickle it without restrictions, which lets it run any code.
 
     Raises:
-        UserError: missing or damaged, or tensors that are missing or of the wrong shape; each is named.
+        UserError: missing or damaged, or tensors that are missing or of the wrong shape; each is named. Or networks
+            with other groups of GroupNorm, which no shape would show.
     """
+    if params.autoencoder.groups != OFFICIAL_GROUPS:
+        raise UserError(
+            f"vqgan.autoencoder.groups: {params.autoencoder.groups}, but official checkpoints need {OFFICIAL_GROUPS}"
+        )
     state = read_tensors(checkpoint, trust_pickle, _trusting(checkpoint, params, codebook_size, out))
     if any(name.startswith(INSIDE_TRANSFORMER) for name in state):
         state = {k.removeprefix(INSIDE_TRANSFORMER): v for k, v in state.items() if k.startswith(INSIDE_TRANSFORMER)}

@@ -4,9 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vqddm.settings import PositiveInt, Section, TrainedParams
+from vqddm.settings import OptimizerParams, PositiveInt, Section, TrainedParams
 
 VQGANName = Annotated[str, Field(pattern=r"^vqgan_k\d+$")]
+OFFICIAL_GROUPS = 32  # of GroupNorm in the paper (Table 3, note 3) and the official releases
 
 
 class AutoencoderParams(Section):
@@ -16,6 +17,7 @@ class AutoencoderParams(Section):
     patch: PositiveInt = Field(description="pixels folded into channels before the first convolution; paper: 1")
     width: PositiveInt = Field(description="channels at the first level")
     multipliers: tuple[PositiveInt, ...] = Field(min_length=1, description="channel multiplier of each level")
+    groups: PositiveInt = Field(default=OFFICIAL_GROUPS, description="groups of GroupNorm, which divide the width")
     blocks: PositiveInt = Field(description="residual blocks per encoder level; the decoder has one more")
     attention: tuple[PositiveInt, ...] = Field(description="feature map sizes with self-attention")
     z_channels: PositiveInt = Field(description="channels at the end of the encoder")
@@ -30,14 +32,18 @@ class AutoencoderParams(Section):
     def _divisible(self) -> Self:
         if self.resolution % self.downsampling:
             raise ValueError(f"resolution {self.resolution} is not a multiple of f = {self.downsampling}")
-        if self.width % 32:
-            raise ValueError(f"width {self.width} must be a multiple of 32, the groups of GroupNorm")
+        if self.width % self.groups:
+            raise ValueError(f"width {self.width} must be a multiple of {self.groups}, the groups of GroupNorm")
         return self
 
 
 class AdversarialParams(Section):
-    """Weights of the first stage's loss (Eq. 14 and VQ-GAN's perceptual and adversarial terms)."""
+    """Weights of the first stage's loss (Eq. 14 and VQ-GAN's perceptual and adversarial terms).
 
+    The absolute error has the weight 1.
+    """
+
+    squared_weight: float = Field(ge=0, description="of the squared error, which Eq. 14 prints; VQ-GAN's code: 0")
     commitment: float = Field(ge=0, description="beta of Eq. 14")
     perceptual: Literal["efficientnet_lite0", "lpips_vgg"]
     perceptual_weight: float = Field(ge=0)
@@ -56,8 +62,18 @@ class VQGANParams(TrainedParams):
     autoencoder: AutoencoderParams
     loss: AdversarialParams
     learning_rate: float = Field(gt=0, description="Adam's learning rate (for the whole batch)")
+    discriminator_learning_rate: float | None = Field(
+        default=None, gt=0, description="the discriminator's, if it is not the same"
+    )
+    optimizer: OptimizerParams
 
     def fits(self, section: str, resolution: int, side: int) -> None:
         """The autoencoder is made for the dataset's resolution."""
         if resolution != self.autoencoder.resolution:
             raise ValueError(f"data.resolution and {section}.autoencoder.resolution differ")
+
+    @model_validator(mode="after")
+    def _official_checkpoints_fit(self) -> Self:
+        if self.pretrained and self.autoencoder.groups != OFFICIAL_GROUPS:
+            raise ValueError(f"pretrained: official checkpoints need autoencoder.groups: {OFFICIAL_GROUPS}")
+        return self

@@ -1,6 +1,7 @@
 """Training of the first stage: Eq. 14 with VQ-GAN's perceptual and adversarial terms.
 
-As in VQ-GAN, the absolute error stands beside the perceptual distance, where Eq. 14 prints the squared one.
+As in VQ-GAN, the absolute error stands beside the perceptual distance, where Eq. 14 prints the squared one; that may
+be added with a weight.
 
 ReFiT fine-tunes with the same recipe; it only trains fewer parameters (`vqddm/refit/finetune.py`).
 """
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from vqddm.artifacts import fingerprint
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.recipe import Recipe
+from vqddm.recipe import Recipe, averaged, scheduled
+from vqddm.settings import OptimizerParams
 from vqddm.training import Training, trains
 from vqddm.vqgan.codec import DISCRIMINATOR, FIRST_STAGE
 from vqddm.vqgan.model import Discriminator, FirstStage
@@ -46,6 +48,11 @@ class FirstStageRecipe(Recipe):
     """One step trains the first stage on a batch, then the discriminator on the same reconstructions.
 
     Of the first stage those parameters are trained that require gradients.
+
+    Args:
+        optimizer: for both networks; the average of the weights is the first stage's alone.
+        steps: of the whole training, for the learning rates' schedule.
+        device: where the averaged weights live.
     """
 
     def __init__(
@@ -53,24 +60,32 @@ class FirstStageRecipe(Recipe):
         model: FirstStage,
         discriminator: Discriminator,
         loss: AdversarialParams,
+        optimizer: OptimizerParams,
         *,
+        steps: int,
         learning_rate: float,
         discriminator_learning_rate: float,
+        device: torch.device | None = None,
     ) -> None:
-        self.loss = loss
+        self.loss, self.optimizer, self.steps = loss, optimizer, steps
         self.trained = [p for p in model.parameters() if p.requires_grad]
         self.perceptual = perceptual_distance(loss.perceptual)
         self.modules = {
             "model": model.to(memory_format=torch.channels_last),
             "discriminator": discriminator.to(memory_format=torch.channels_last),
         }
-        adam = partial(torch.optim.Adam, betas=(0.5, 0.9), fused=torch.cuda.is_available() or None)
+        adam = partial(torch.optim.Adam, betas=optimizer.betas, fused=torch.cuda.is_available() or None)
         self.optimizers = {
             "model": adam(self.trained, learning_rate),
             "discriminator": adam(discriminator.parameters(), discriminator_learning_rate),
         }
-        self.stateful = {}
+        self.average = averaged(model, optimizer.ema_decay, device)
+        self.stateful = {} if self.average is None else {"average": self.average}
         self.last_layer = model.decoder.conv_out.weight
+
+    def learning_rate_factor(self, step: int) -> float:
+        """As the settings of the optimiser say."""
+        return scheduled(self.optimizer, step, self.steps)
 
     def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
         """One update of the first stage and, from `discriminator_start` on, of the discriminator."""
@@ -78,12 +93,13 @@ class FirstStageRecipe(Recipe):
         self.perceptual.to(images.device)
         discriminator = self.modules["discriminator"]
         made = self.modules["model"](images)
-        reconstruction = (images - made.images).abs().mean()
+        reconstruction, squared = (images - made.images).abs().mean(), F.mse_loss(made.images, images)
         perceptual = self.perceptual(images, made.images).mean()
-        image_loss = reconstruction + self.loss.perceptual_weight * perceptual
+        image_loss = reconstruction + self.loss.squared_weight * squared + self.loss.perceptual_weight * perceptual
         total = image_loss + made.codebook_loss + self.loss.commitment * made.commitment_loss
         losses = {
             "reconstruction": reconstruction,
+            "squared": squared,
             "perceptual": perceptual,
             "codebook": made.codebook_loss,
             "commitment": made.commitment_loss,
@@ -99,6 +115,8 @@ class FirstStageRecipe(Recipe):
         self.optimizers["model"].zero_grad()
         accelerator.backward(total, inputs=self.trained)
         self.optimizers["model"].step()
+        if self.average is not None:
+            self.average.update_parameters(self.modules["model"])
 
         if adversarial:
             discriminator_loss = hinge_loss(discriminator(images), discriminator(made.images.detach()))
@@ -109,9 +127,10 @@ class FirstStageRecipe(Recipe):
         return {name: value.detach() for name, value in losses.items()}
 
     def checkpoint(self) -> Mapping[str, Tensor]:
-        """The first stage, and the discriminator, which ReFiT goes on with."""
+        """The first stage, averaged where it is, and the discriminator as it is, which ReFiT goes on with."""
+        model = self.modules["model"] if self.average is None else self.average.module
         discriminator = self.modules["discriminator"].state_dict()
-        return self.modules["model"].state_dict() | {DISCRIMINATOR + k: v for k, v in discriminator.items()}
+        return model.state_dict() | {DISCRIMINATOR + k: v for k, v in discriminator.items()}
 
 
 @trains
@@ -127,7 +146,15 @@ def train_vqgan(*, data: Path, params: VQGANParams, codebook_size: int) -> Train
     def make(device: torch.device) -> FirstStageRecipe:
         model = FirstStage(params.autoencoder, codebook_size)
         discriminator = Discriminator(params.loss.discriminator_width, params.loss.discriminator_layers)
-        rate = params.learning_rate
-        return FirstStageRecipe(model, discriminator, params.loss, learning_rate=rate, discriminator_learning_rate=rate)
+        return FirstStageRecipe(
+            model,
+            discriminator,
+            params.loss,
+            params.optimizer,
+            steps=params.training.steps,
+            learning_rate=params.learning_rate,
+            discriminator_learning_rate=params.discriminator_learning_rate or params.learning_rate,
+            device=device,
+        )
 
     return Training(make, load_split(data), params.training, {"kind": FIRST_STAGE, **identity}, identity)

@@ -7,11 +7,13 @@ from pathlib import Path
 from shlex import quote
 
 from vqddm.asked import written_for
+from vqddm.data.settings import SPLITS
 from vqddm.data.sources import SOURCES
 from vqddm.data.weights import WEIGHTS
 from vqddm.first_stages import (
     FIRST_STAGES,
     NAMES,
+    begins_with,
     codebook_size,
     kind_of,
     sampled_features,
@@ -32,8 +34,7 @@ from vqddm.params import (
 from vqddm.settings import to_json
 from vqddm.slurm import check_slurm, load_site, tell_orphans
 
-# A rule's shell finds the `vqddm` of the environment that runs Snakemake, activated or not.
-# Braces in a path are no wildcards.
+# A rule's shell finds the `vqddm` of the environment that runs Snakemake. Braces in a path are no wildcards.
 plain = lambda path: str(path).replace("{", "{{").replace("}", "}}")
 TOOLS = quote(plain(Path(sys.executable).parent))
 shell.prefix(f'set -euo pipefail; export PATH={TOOLS}:"$PATH"; ')

@@ -17,10 +17,7 @@ rule prepare_data:
     input:
         lambda wildcards: code("data.prepare", source(wildcards).open),
     output:
-        train=f"{DATA}/train.npy",
-        test=f"{DATA}/test.npy",
-        train_manifest=f"{DATA}/train.json",
-        test_manifest=f"{DATA}/test.json",
+        [f"{DATA}/{split}.{kind}" for kind in ("npy", "json") for split in SPLITS],
     log:
         logs("data/{dataset}"),
     benchmark:

@@ -1,7 +1,4 @@
-"""Step `paper`: every table, figure and claim, and the page that shows them.
-
-Each artefact has a target of its own: `snakemake --cores all table1`, `… figure5`, `… claims`.
-"""
+"""Step `paper`: each table, figure and claim, with a target of its own (`table1`, `claims`), and the page of all."""
 
 from vqddm.paper.claims import claims_inputs
 from vqddm.paper.figures import FIGURES, inputs as figure_inputs

@@ -1,22 +1,24 @@
 """Step `refit`: rebuilt codebooks, fine-tuned first stages, code maps."""
 
-REFIT = "models/{dataset}/refit_k{k}_p{p}"
-REFIT_SOURCE = lambda wildcards: MODEL.format(
-    dataset=wildcards.dataset, first_stage=in_dataset(wildcards, "refit.source")
-)
+# A first stage that is made from another one, and the checkpoint of that.
+FINE_TUNED = [about.pattern for about in FIRST_STAGES.values() if about.fine_tunes]
+checkpoint_of = f"{MODEL}/first_stage.safetensors".format
 
 
 rule rebuild_codebook:
     input:
         code("refit.rebuild"),
-        source=lambda wildcards: f"{REFIT_SOURCE(wildcards)}/first_stage.safetensors",
+        source=lambda wildcards: checkpoint_of(
+            dataset=wildcards.dataset,
+            first_stage=in_dataset(wildcards, "refit.source"),
+        ),
         data=f"{DATA}/train.npy",
     output:
-        f"{REFIT}/centres.npy",
+        "models/{dataset}/rebuilt_k{k}_p{p}/first_stage.safetensors",
     log:
-        logs("refit/{dataset}_refit_k{k}_p{p}_rebuild"),
+        logs("refit/{dataset}_rebuilt_k{k}_p{p}"),
     benchmark:
-        benchmarks("refit/{dataset}_refit_k{k}_p{p}_rebuild")
+        benchmarks("refit/{dataset}_rebuilt_k{k}_p{p}")
     priority: 40
     conda:
         ENV
@@ -33,16 +35,19 @@ rule finetune_first_stage:
     input:
         code("refit.finetune"),
         perceptual_weights("refit"),
-        source=lambda wildcards: f"{REFIT_SOURCE(wildcards)}/first_stage.safetensors",
-        centres=f"{REFIT}/centres.npy",
+        source=lambda wildcards: checkpoint_of(
+            dataset=wildcards.dataset, first_stage=begins_with(wildcards.first_stage)
+        ),
         data=f"{DATA}/train.npy",
     output:
-        checkpoint=f"{REFIT}/first_stage.safetensors",
-        curve=f"{REFIT}/first_stage.csv",
+        checkpoint=f"{MODEL}/first_stage.safetensors",
+        curve=f"{MODEL}/first_stage.csv",
     log:
-        logs("refit/{dataset}_refit_k{k}_p{p}_finetune"),
+        logs("refit/{dataset}_{first_stage}_finetune"),
     benchmark:
-        benchmarks("refit/{dataset}_refit_k{k}_p{p}_finetune")
+        benchmarks("refit/{dataset}_{first_stage}_finetune")
+    wildcard_constraints:
+        first_stage="|".join(FINE_TUNED),
     priority: 40
     retries: RETRIES
     conda:
@@ -53,9 +58,9 @@ rule finetune_first_stage:
         refit=section("refit"),
     shell:
         "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
-        " refit finetune --source {input.source:q} --centres {input.centres:q} --data {input.data:q}"
-        " --params {params.refit:q} --state state/{wildcards.dataset:q}/refit_k{wildcards.k:q}_p{wildcards.p:q}"
-        " --out {output.checkpoint:q} --curve {output.curve:q} --threads {threads} > {log:q} 2>&1"
+        " refit finetune --source {input.source:q} --data {input.data:q} --params {params.refit:q}"
+        " --state state/{wildcards.dataset:q}/{wildcards.first_stage:q} --out {output.checkpoint:q}"
+        " --curve {output.curve:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule encode_codes:

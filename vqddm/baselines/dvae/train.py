@@ -10,7 +10,7 @@ from vqddm.artifacts import fingerprint
 from vqddm.baselines.dvae.model import DVAE
 from vqddm.baselines.dvae.settings import DVAEParams
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.recipe import NetworkRecipe, whole_batch
+from vqddm.recipe import NetworkRecipe, scheduled, whole_batch
 from vqddm.training import Training, trains
 from vqddm.vqgan.settings import AutoencoderParams
 
@@ -20,9 +20,11 @@ COLDEST = 1 / 16  # DALL-E's last temperature
 class DVAERecipe(NetworkRecipe):
     """One step of the discrete VAE's training: absolute error and KL to the uniform codes."""
 
-    def __init__(self, model: DVAE, params: DVAEParams) -> None:
-        adam = torch.optim.Adam(model.parameters(), params.learning_rate, fused=True)
-        super().__init__(model.to(memory_format=torch.channels_last), adam)
+    def __init__(self, model: DVAE, params: DVAEParams, device: torch.device) -> None:
+        given = params.optimizer
+        model = model.to(memory_format=torch.channels_last)
+        adam = torch.optim.Adam(model.parameters(), params.learning_rate, given.betas, fused=True)
+        super().__init__(model, adam, ema_decay=given.ema_decay, device=device)
         self.params = params
         side = model.params.resolution // model.params.downsampling
         self.noise_shape = (model.codebook_size, side, side)
@@ -30,6 +32,10 @@ class DVAERecipe(NetworkRecipe):
     def temperature(self, step: int) -> float:
         """From 1 down to 1/16, geometrically, over the first three quarters of the training."""
         return float(COLDEST ** min(1.0, step / (0.75 * self.params.training.steps)))
+
+    def learning_rate_factor(self, step: int) -> float:
+        """As its settings say."""
+        return scheduled(self.params.optimizer, step, self.params.training.steps)
 
     def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
         """One update on images uint8 (B, H, W, 3)."""
@@ -56,5 +62,8 @@ def train_dvae(*, data: Path, autoencoder: AutoencoderParams, params: DVAEParams
         "inputs": {data.name: fingerprint(data)},
     }
     return Training(
-        lambda device: DVAERecipe(DVAE(autoencoder, codebook_size), params), load_split(data), params.training, about
+        lambda device: DVAERecipe(DVAE(autoencoder, codebook_size), params, device),
+        load_split(data),
+        params.training,
+        about,
     )

@@ -1,5 +1,7 @@
 """VQ-VAE-2 (Razavi et al., 2019): two levels of codes, the bottom one knowing the top one (Table 1)."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,10 +22,11 @@ class VQVAE2(nn.Module):
         super().__init__()
         self.params, self.codebook_size = params, codebook_size
         channels, dim, width = params.z_channels, params.embed_dim, params.width * params.multipliers[-1]
+        refine = partial(ResidualBlock, width, width, params.groups)
         self.encoder = Encoder(params)
-        self.encoder_top = nn.Sequential(nn.Conv2d(channels, width, 1), Downsample(width), ResidualBlock(width, width))
+        self.encoder_top = nn.Sequential(nn.Conv2d(channels, width, 1), Downsample(width), refine())
         self.quant_top, self.quantize_top = nn.Conv2d(width, dim, 1), Quantiser(codebook_size, dim)
-        self.decoder_top = nn.Sequential(nn.Conv2d(dim, width, 1), ResidualBlock(width, width), Upsample(width))
+        self.decoder_top = nn.Sequential(nn.Conv2d(dim, width, 1), refine(), Upsample(width))
         self.quant_bottom = nn.Conv2d(channels + width, dim, 1)
         self.quantize_bottom = Quantiser(codebook_size, dim)
         self.post_quant = nn.Conv2d(dim + width, channels, 1)

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from vqddm.settings import TrainedParams
+from vqddm.settings import OptimizerParams, TrainedParams
 
 
 class VQVAE2Params(TrainedParams):
@@ -10,6 +10,7 @@ class VQVAE2Params(TrainedParams):
 
     commitment: float = Field(ge=0, description="beta of Eq. 14")
     learning_rate: float = Field(gt=0, description="Adam's learning rate")
+    optimizer: OptimizerParams
 
     def fits(self, section: str, resolution: int, side: int) -> None:
         """The code map can be halved for the top level."""

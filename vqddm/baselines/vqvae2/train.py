@@ -11,7 +11,7 @@ from vqddm.artifacts import fingerprint
 from vqddm.baselines.vqvae2.model import VQVAE2
 from vqddm.baselines.vqvae2.settings import VQVAE2Params
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.recipe import NetworkRecipe
+from vqddm.recipe import NetworkRecipe, scheduled
 from vqddm.training import Training, trains
 from vqddm.vqgan.settings import AutoencoderParams
 
@@ -19,10 +19,16 @@ from vqddm.vqgan.settings import AutoencoderParams
 class VQVAE2Recipe(NetworkRecipe):
     """One step of VQ-VAE-2's training: squared error, codebook and commitment loss (Eq. 14)."""
 
-    def __init__(self, model: VQVAE2, params: VQVAE2Params) -> None:
-        adam = torch.optim.Adam(model.parameters(), params.learning_rate, fused=True)
-        super().__init__(model.to(memory_format=torch.channels_last), adam)
+    def __init__(self, model: VQVAE2, params: VQVAE2Params, device: torch.device) -> None:
+        given = params.optimizer
+        model = model.to(memory_format=torch.channels_last)
+        adam = torch.optim.Adam(model.parameters(), params.learning_rate, given.betas, fused=True)
+        super().__init__(model, adam, ema_decay=given.ema_decay, device=device)
         self.params = params
+
+    def learning_rate_factor(self, step: int) -> float:
+        """As its settings say."""
+        return scheduled(self.params.optimizer, step, self.params.training.steps)
 
     def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
         """One update on images uint8 (B, H, W, 3)."""
@@ -47,7 +53,7 @@ def train_vqvae2(*, data: Path, autoencoder: AutoencoderParams, params: VQVAE2Pa
         "inputs": {data.name: fingerprint(data)},
     }
     return Training(
-        lambda device: VQVAE2Recipe(VQVAE2(autoencoder, codebook_size), params),
+        lambda device: VQVAE2Recipe(VQVAE2(autoencoder, codebook_size), params, device),
         load_split(data),
         params.training,
         about,

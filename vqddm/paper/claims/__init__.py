@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from vqddm.paper.claims import controls
 from vqddm.paper.claims.evidence import ONE_TRAINING, Claim
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import Plan
@@ -23,10 +24,15 @@ MODULES = (
 CLAIMS: Registry[Claim] = Registry("claim", [claim for module in MODULES for claim in record_in(module, "CLAIMS")])
 
 
+def judged_of(plan: Plan) -> list[Claim]:
+    """The paper's claims; behind them, where the suite trains controls, what these are asked."""
+    return [*CLAIMS.values(), *(controls.CLAIMS if controls.has_controls(plan) else ())]
+
+
 def claims_inputs(plan: Plan) -> list[str]:
     """The metric files that the claims read, relative to the suite's results folder."""
     metrics = Metrics(plan)
-    for claim in CLAIMS.values():
+    for claim in judged_of(plan):
         claim.judge(metrics)
     for dataset in plan.datasets:
         metrics.read("floor", dataset)  # told only beside distances that were measured
@@ -43,7 +49,7 @@ def judge(plan: Plan, root: Path) -> pd.DataFrame:
         UserError: a metric file is damaged.
     """
     rows = []
-    for claim in CLAIMS.values():
+    for claim in judged_of(plan):
         metrics = Metrics(plan, root)
         found = claim.judge(metrics)
         rows.append(

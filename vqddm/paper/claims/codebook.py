@@ -24,8 +24,9 @@ def _usage_ratio(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
 
 
 def _usages(metrics: Metrics, dataset: str, refit: bool) -> dict[str, float | None]:
-    """Usage of every ReFiT, or of every other first stage, by name; None where it was not measured."""
-    names = [name for name in metrics.plan.datasets[dataset].first_stages if (kind_of(name).name == "refit") == refit]
+    """Usage of every ReFiT, or of every other method's first stage, by name; None where it was not measured."""
+    methods = [name for name in metrics.plan.datasets[dataset].first_stages if not kind_of(name).control]
+    names = [name for name in methods if (kind_of(name).name == "refit") == refit]
     read = {name: metrics.read("reconstruction", dataset, name) for name in names}
     return {name: found["usage"]["train"]["seen"] if found else None for name, found in read.items()}
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from vqddm.first_stages import kind_of
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import ROLE_TITLES, Role, paper_rows
 from vqddm.paper.render import known, noted, percent, spreads, whole
@@ -48,7 +49,7 @@ def _row(
         "role": role,
         "dataset": dataset,
         "id": paper["id"] if paper else stage,
-        "model": paper["model"] if paper else "not in the paper",
+        "model": paper["model"] if paper else _unreported(stage),
         "reported_latent_size": paper["latent_size"] if paper else None,
         "reported_capacity": paper["capacity"] if paper else None,
         **told(usage=usage, fid=fid),
@@ -63,6 +64,12 @@ def _row(
     else:
         row["why"] = paper["why"] if paper and dataset else "no dataset plays this role in the suite"
     return row
+
+
+def _unreported(stage: str | None) -> str:
+    """What a row is called that the paper does not have; a control's says what was left out."""
+    kind = kind_of(stage) if stage else None
+    return f"{kind.title} (not in the paper)" if kind and kind.control else "not in the paper"
 
 
 def _measured(found: dict[str, Any] | None, floor: dict[str, Any] | None) -> dict[str, Any]:

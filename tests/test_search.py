@@ -1,0 +1,146 @@
+"""The search for recipes, in a folder of its own with the tiny suite's settings."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from vqddm.evaluate.measure import psnr, usage
+from vqddm.vqgan.codec import decode_codes, encode_images, load_codec
+
+ROOT = Path(__file__).parents[1]
+PLAIN = {"vqgan": {"training": {"steps": 6}}, "refit": {"training": {"steps": 4}}}
+ASKED = {
+    "suite": "tiny",
+    "datasets": ["tinyfaces"],
+    "first_stages": ["vqgan_k16", "refit_k16_p100"],
+    "base": PLAIN,
+    "trials": {"plain": {}, "averaged": {"vqgan": {"optimizer": {"ema_decay": 0.5}}}},
+    "chosen": {"tinyfaces": ["averaged"]},
+}
+
+
+def laid(folder: Path, asked: dict[str, Any]) -> Path:
+    """The script beside these trials, in a project with the tiny suite's params.yaml."""
+    (folder / "search").mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "search/search.py", folder / "search/search.py")
+    (folder / "search/trials.yaml").write_text(yaml.safe_dump(asked, sort_keys=False))
+    values = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
+    values["datasets"]["tinyfaces"]["data"]["validation"] = 30
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+    return folder
+
+
+def searched(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "search/search.py", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def module_in(folder: Path) -> ModuleType:
+    """The copy of the script in a folder, as a module."""
+    spec = importlib.util.spec_from_file_location("search_copy", folder / "search/search.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_projects_own_trials_are_valid_and_few() -> None:
+    spec = importlib.util.spec_from_file_location("search_script", ROOT / "search/search.py")
+    assert spec and spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    trials, _ = script.planned()
+    tried = Counter((trial.dataset, trial.first_stages) for trial in trials)
+    assert max(tried.values()) <= 10
+    for trial in trials:
+        assert trial.resolved.data.validation >= trial.evaluate.reconstructions
+        assert trial.settings["evaluate"] == script.measuring(trial.evaluate)
+
+
+def test_a_trial_is_the_base_with_its_changes(tmp_path: Path) -> None:
+    plain, averaged = module_in(laid(tmp_path, ASKED)).planned()[0]
+    assert plain.settings["vqgan"]["training"]["steps"] == averaged.settings["vqgan"]["training"]["steps"] == 6
+    decays = [trial.settings["vqgan"]["optimizer"]["ema_decay"] for trial in (plain, averaged)]
+    assert decays == [0.8, 0.5]
+    assert averaged.settings["refit"]["optimizer"]["ema_decay"] == 0.5, "ReFiT inherits the optimiser"
+
+
+def test_what_a_result_depends_on_is_what_its_first_stages_take(tmp_path: Path) -> None:
+    script = module_in(laid(tmp_path, ASKED | {"first_stages": ["vqvae2_k16"]}))
+    plain = script.planned()[0][0]
+    assert plain.settings.keys() == {"first_stages", "evaluate", "data", "vqvae2", "vqgan.autoencoder"}
+    resolved = plain.resolved
+    assert script.sections_of("dvae_k16", resolved) == {"dvae", "vqgan.autoencoder"}
+    assert script.sections_of("finetuned_k16", resolved) == script.sections_of("refit_k16_p100", resolved)
+    assert [
+        script.made_from(name, resolved) for name in ("refit_k8_p9", "rebuilt_k8_p9", "finetuned_k8", "dvae_k8")
+    ] == [*("rebuilt_k8_p9", "vqgan_k16", "vqgan_k8", None)]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"base": {"vqgan": {"loss": {"squred_weight": 1}}}}, "squred_weight.*allowed here"),
+        ({"chosen": {"tinyfaces": ["nobody"]}}, "chosen: nobody is no trial"),
+    ],
+)
+def test_a_wrong_trial_ends_with_one_sentence(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    from vqddm.artifacts import UserError
+
+    with pytest.raises(UserError, match=words):
+        module_in(laid(tmp_path, ASKED | change)).planned()
+
+
+@pytest.mark.slow
+def test_trials_are_measured_on_validation_pictures_and_never_made_twice(tmp_path: Path) -> None:
+    broken = {"vqgan": {"learning_rate": 1.0e30, "optimizer": {"warmup_steps": 0}}}
+    others = {"broken": broken, "cascade": {"first_stages": ["vqvae2_k16"]}}
+    folder = laid(tmp_path, ASKED | {"trials": ASKED["trials"] | others})  # type: ignore[operator]
+    done = searched(folder, "--jobs", "2")
+    assert done.returncode == 0, done.stderr[-2000:]
+    with (folder / "docs/search.csv").open() as file:
+        rows = {(row["trial"], row["first_stage"]): row for row in csv.DictReader(file)}
+    both = ("vqgan_k16", "refit_k16_p100")
+    assert list(rows) == [
+        *((trial, name) for trial in ("plain", "averaged") for name in both),
+        *(("broken", both[0]), ("cascade", "vqvae2_k16")),
+    ]
+    assert [name for name, row in rows.items() if row["chosen"] == "True"] == [("averaged", name) for name in both]
+    assert "not finite" in rows["broken", both[0]]["failed"]
+    words = (folder / "docs/search.md").read_text()
+    assert "**averaged**" in words and "| plain | vqgan_k16 |" in words and "failed:" in words
+    assert float(rows["plain", both[1]]["cpu_minutes"]) > float(rows["plain", both[0]]["cpu_minutes"]) > 0
+    check_numbers(folder, rows["plain", both[0]])
+    results = list((folder / "search/state").rglob("result.json"))
+    before = {path: path.stat().st_mtime_ns for path in results}
+    assert len(before) == 4
+    again = searched(folder, "--jobs", "2")
+    assert again.returncode == 0 and {path: path.stat().st_mtime_ns for path in results} == before
+
+
+def check_numbers(folder: Path, row: dict[str, str]) -> None:
+    """PSNR and usage of the VQ-GAN by hand, from its checkpoint and the validation pictures; test pictures gone."""
+    state, data = folder / "search/state/tinyfaces/plain", folder / "search/state/data/tinyfaces"
+    pictures = np.load(data / "validation.npy")
+    model, _ = load_codec(state / "vqgan_k16.safetensors")
+    codes = encode_images(model, pictures)
+    assert float(row["usage"]) == pytest.approx(usage(codes, 16), abs=1e-4)
+    shown = pictures[:24]
+    expected = psnr(shown, decode_codes(model, codes[:24])).mean()
+    assert float(row["psnr"]) == pytest.approx(expected, abs=1e-3)
+    assert json.loads((state / "settings.json").read_text())["vqgan"]["training"]["steps"] == 6
