@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import socket
@@ -20,7 +21,7 @@ from PIL import Image, ImageCms
 
 from vqddm.artifacts import UserError
 from vqddm.data.decode import decode
-from vqddm.data.pictures import find_pictures, read_picture, require_original
+from vqddm.data.pictures import ORIGINALS, find_pictures, read_picture, require_original
 from vqddm.data.prepare import prepare
 from vqddm.data.settings import DataParams
 from vqddm.data.walk import Picture
@@ -58,9 +59,27 @@ def params(path: Path, **other: int) -> DataParams:
 FOREIGN = [
     *(".DS_Store/a.png", "._a.png", "d/.ipynb_checkpoints/a.png", ".thumbnails/normal/a.png", "__MACOSX/d/a.png"),
     *("d/@eaDir/a.png/SYNOPHOTO_THUMB_XL.jpg", "d/.@__thumb/a.png", "@Recycle/a.png", "#recycle/a.png"),
-    *("lost+found/a.png", "$RECYCLE.BIN/a.png", "System Volume Information/a.png", "d/.a/b/c.png", "d/Thumbs.db"),
+    *("FOUND.000/a.png", "@SynoResource/a.png", "@snapshot/a.png", "@sharesnap/a.png", "$WinREAgent/a.png"),
+    *(
+        "RECYCLER/a.png",
+        "~snapshot/a.png",
+        "lost+found/a.png",
+        "$RECYCLE.BIN/a.png",
+        "System Volume Information/a.png",
+        "d/.a/b/c.png",
+        "d/Thumbs.db",
+    ),
 ]
-TAKEN = ["A.PNG", "a.png", "d/@alice/a.png", "d/thumbnails/a.jpeg", "d/x.png/inner.webp", "line\nbreak.png"]
+TAKEN = [
+    "A.PNG",
+    "Recycled/a.png",
+    "foundry/a.png",
+    "a.png",
+    "d/@alice/a.png",
+    "d/thumbnails/a.jpeg",
+    "d/x.png/inner.webp",
+    "line\nbreak.png",
+]
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -262,7 +281,7 @@ TWO = {"a.png": encoded(), "b.png": encoded()}
         (lambda p: p.write_bytes(zip_with(p, TWO).read_bytes().replace(b"PK\1\2", b"PK\1\1")), "not a whole zip"),
         (lambda p: p.write_bytes(b""), "not a whole zip archive"),
         (lambda p: zip_with(p, TWO | {link_entry("n01"): b"/elsewhere/n01"}), r"n01: a link to /elsewhere/n01"),
-        (lambda p: zip_with(p, TWO | {link_entry("c.png"): b"readme.txt", "readme.txt": b""}), r"c\.png: a link to"),
+        (lambda p: zip_with(p, TWO | {link_entry("c.png"): b"../a.png"}), r"c\.png: a link to"),
     ],
 )
 def test_an_archive_that_cannot_be_read_is_told_before_any_job(
@@ -287,9 +306,107 @@ def test_odd_archives_are_read(tmp_path: Path) -> None:
             file.write(encoded())
     (tmp_path / "link.zip").symlink_to(place)
     found = find_pictures(tmp_path / "link.zip", 6)
-    assert [p.key for p in found] == sorted([*pictures, "abs/d.png", "big.png"])
-    reds = {p.key: int(read_picture(p, 16)[0, 0, 0]) for p in found if p.key in pictures}
-    assert reds == {"a.png": 99, "A.png": 1, "/abs/b.png": 2, "w\\c.png": 3}  # the last of one name counts
+    assert [p.key for p in found] == ["A.png", "a.png", "abs/b.png", "abs/d.png", "big.png", "w/c.png"]
+    reds = {p.key: int(read_picture(p, 16)[0, 0, 0]) for p in found if p.key not in ("abs/d.png", "big.png")}
+    assert reds == {"a.png": 99, "A.png": 1, "abs/b.png": 2, "w/c.png": 3}  # the last of one name counts
+
+
+def packed(root: Path, place: Path) -> Path:
+    """A zip of a folder with its links, as `zip --symlinks` makes it."""
+    with zipfile.ZipFile(place, "w") as archive:
+        for path in sorted(root.rglob("*")):
+            name = str(path.relative_to(root))
+            if path.is_symlink():
+                archive.writestr(link_entry(name), str(path.readlink()))
+            else:
+                archive.write(path, name)
+    return place
+
+
+def test_links_in_a_zip_follow_the_folders_rule(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    put(root, "a.png", "d/b.png", ".store/x.png", ".store/deep/y.png", ".store/blob", ".store/.no/z.png", "photos")
+    for link, goal in {
+        *(("d/e", ".."), ("d/self", "."), ("up", "d/../d")),  # loops, and one that is walked already
+        *(("stored", ".store"), ("again", "stored/deep"), ("c.png", ".store/blob"), ("e.png", "c.png")),
+        *(("f.png", "a.png"), ("g.png", "d/../.store/x.png"), ("n.png", "photos"), ("notes", "photos")),
+        ("h.png", "stored/deep/../blob"),
+    }:
+        (root / link).symlink_to(goal)
+    found = names(root)
+    assert found == ["a.png", "again/y.png", "c.png", "d/b.png", "n.png", "stored/x.png"]
+    place = packed(root, tmp_path / "own.zip")
+    assert names(place) == found
+    for picture in find_pictures(place, 6):
+        np.testing.assert_array_equal(read_picture(picture, 16), read_picture(Picture(root / str(picture.key)), 16))
+    nowhere = {"i": "i", "j": "k", "k": "j", "l.png": "gone", "m": "a.png/../a.png", "o": "gone.txt"}
+    for link, goal in nowhere.items():
+        (root / link).symlink_to(goal)
+    for where in (root, packed(root, tmp_path / "bad.zip")):
+        with pytest.raises(UserError) as caught:
+            find_pictures(where, 1)
+        lines = str(caught.value).split("\n  ")
+        assert lines[0] == f"{len(nowhere)} entries of {where} cannot be read:"
+        for line, (link, goal) in zip(lines[1:], nowhere.items(), strict=True):
+            assert line.startswith((f"{where}/{link}: a link to {goal}, ", f"{where}: {link}: a link to {goal}, "))
+
+
+def test_backslashes_in_a_zip_are_folders(tmp_path: Path) -> None:
+    """As some programs for Windows write it: masks are then found beside the pictures, and left out."""
+    inside = {f"X\\{name}": encoded() for name in ("CelebA-HQ-img\\0.jpg", "mask\\0.png", ".a\\1.png")}
+    place = zip_with(tmp_path / "own.zip", {"C:\\b.png": encoded()} | inside)
+    assert names(place) == ["C:/b.png", "X/CelebA-HQ-img/0.jpg", "X/mask/0.png"]
+    assert [p.key for p in find_pictures(place, 1, ORIGINALS["celebahq"])] == ["X/CelebA-HQ-img/0.jpg"]
+
+
+def test_files_that_do_not_count_are_told_by_their_suffixes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "own", "a.png", "b.TIF", "c/d.tif", "e.gif", "readme", ".f.gif")
+    for place in (tmp_path / "own", packed(tmp_path / "own", tmp_path / "own.zip")):
+        find_pictures(place, 1)
+        said = capfd.readouterr().err
+        assert f"{place}: 4 files do not count, by suffix (.tif 2, .gif 1, none 1); pictures are .bmp" in said
+        assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (encoded(), "one PNG picture and no folder of pictures; let `data.path` name the folder"),
+        (encoded(kind="jpeg"), "one JPEG picture"),
+        (b"7z\xbc\xaf'\x1c" + bytes(60), "a 7z archive; unpack it"),
+        (b"Rar!\x1a\x07\1\0", "a RAR archive; unpack it"),
+        (gzip.compress(bytes(999), mtime=0)[:5], "a gzip archive; unpack it"),
+        (gzip.compress(bytes(999), mtime=0), "a gzip archive; unpack it"),
+        (bytes(257) + b"ustar\0" + bytes(999), "a tar archive; unpack it"),
+        (b"\n<!DOCTYPE html><html>" + b"x" * 999, "a web page, saved instead of the archive"),
+        ("Grüße\n".encode(), "a text file; let `data.path` name"),
+        (bytes(99), "no zip archive, it begins with b'"),
+        (b"PK\3\4" + bytes(99), "not a whole zip archive .*does not end as one: .*; fetch it again, or unpack it"),
+    ],
+)
+def test_a_file_that_is_no_zip_is_told_by_its_first_bytes(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "own\n").write_bytes(content)
+    with pytest.raises(UserError, match=words) as caught:
+        find_pictures(tmp_path / "own\n", 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_zip_with_something_behind_it_is_explained(tmp_path: Path) -> None:
+    place = zip_with(tmp_path / "own.zip", TWO)
+    whole = place.read_bytes()
+    for behind, words in ((60_000, None), (70_000, r"something else stands behind it\); fetch it again, or")):
+        other = tmp_path / f"{behind}.zip"
+        other.write_bytes(whole + bytes(behind))
+        if words is None:
+            assert names(other) == ["a.png", "b.png"]
+        else:
+            with pytest.raises(UserError, match=words):
+                names(other)
+
+
+def test_an_lmdbs_own_file_is_told(database: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.mdb: the file of an LMDB; let `data\.path` name its folder"):
+        find_pictures(database / "data.mdb", 1)
 
 
 def test_a_damaged_entry_is_told_by_its_checksum(tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ class UserError(Exception):
     """Something that the user can mend. The message says what is wrong, where, and what to do."""
 
 
+def shown(name: str | Path) -> str:
+    """A name in one line that can be printed: line breaks and bytes that are no text are escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(name))
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; rename it into place when the block ends without error.
