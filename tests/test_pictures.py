@@ -206,20 +206,22 @@ def test_all_bad_pictures_are_named_with_their_true_reasons(tmp_path: Path, work
         "bad4.png": (encoded().replace(b"IHDR", b"IHDX"), "not a whole picture (broken PNG file"),
         "bad5.png": (encoded(Image.new("RGB", (40, 9))), "40 x 9 pixels are fewer than the resolution 16"),
         "bad6.png": (huge_png(), "too large, more than 178,956,970 pixels"),
-        "bad7.png": (png_of((0, 10, 8, 2), b""), "not a whole picture ("),
+        "bad7.png": (png_of((0, 10, 8, 2), b""), "not a whole picture (its width or height is 0)"),
+        "bad8.png": (png_of((16, 1, 8, 3), bytes(17)), "not a whole picture (its colours are numbers of a palette, w"),
+        "bad9.png": (b"\xff\xd8\xff", "not a whole picture (it ends within its header)"),
     }
     for name, (content, _) in bad.items():
         (place / name).write_bytes(content)
     with pytest.raises(UserError) as caught:
         prepare(params(place, train=20), tmp_path / "out", workers=workers)
     first, *lines = str(caught.value).split("\n  ")
-    assert first == "8 of 38 pictures are bad (nothing was written):"
+    assert first == "10 of 40 pictures are bad (nothing was written):"
     for line, (name, (_, words)) in zip(lines, bad.items(), strict=True):
         assert line.startswith(f"{place}/{name}: {words}") and "; replace or remove it" in line and "0x" not in line
     assert not list((tmp_path / "out").glob("*.npy"))
     for number in range(20):
         (place / f"worse{number}.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"^28 of 58 pictures (?s:.*)\n  and 8 more$"):
+    with pytest.raises(UserError, match=r"^30 of 60 pictures (?s:.*)\n  and 10 more$"):
         prepare(params(place, train=20), tmp_path / "out", workers=workers)
 
 
@@ -621,16 +623,17 @@ def test_a_transparent_value_is_laid_on_white_at_every_depth(tmp_path: Path) -> 
     shows(tmp_path, png_rows(colours, 16, 2, chunks[0]), wanted)
     shows(tmp_path, png_rows(colours, 16, 2, *chunks), wanted)  # read again, without the broken profile
     bytes_ = PIXELS[..., 0].copy()
-    shows(tmp_path, png_rows(bytes_, 8, 0, chunk(b"tRNS", bytes([0, 5]))), np.where(bytes_ == 5, 255, bytes_))
+    for high in (0, 7):
+        shows(tmp_path, png_rows(bytes_, 8, 0, chunk(b"tRNS", bytes([high, 5]))), np.where(bytes_ == 5, 255, bytes_))
     for bits in (1, 2, 4):
         top = (1 << bits) - 1
         few = RNG.integers(0, top + 1, (8, 16))
         unpacked = few[..., None] >> np.arange(bits)[::-1] & 1
         rows = np.packbits(unpacked.reshape(8, -1).astype(np.uint8), axis=1)
-        content = png_of(
-            (16, 8, bits, 0), b"".join(b"\0" + row.tobytes() for row in rows), chunk(b"tRNS", bytes([0, 0]))
-        )
-        shows(tmp_path, content, np.where(few == 0, 255, few * 255 // top))
+        for high in (0, 1 << bits, 0xFF00):  # only as many bits count as a pixel has
+            clear = chunk(b"tRNS", struct.pack(">H", high))
+            content = png_of((16, 8, bits, 0), b"".join(b"\0" + row.tobytes() for row in rows), clear)
+            shows(tmp_path, content, np.where(few == 0, 255, few * 255 // top))
 
 
 @pytest.mark.parametrize("alphas", [b"\xff\xff\0", b"\x80\0\xff\x40"])

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,7 +130,7 @@ class Unpacked(Walk):
         """The entry behind a path, links followed."""
         return self.entries[self.real(name)]
 
-    def listing(self, folder: str) -> list[InZip]:
+    def listing(self, folder: str) -> Sequence[InZip]:
         real = self.real(folder)
         paths = {name: posixpath.join(real, name) for name in sorted(self.below[real])}
         return [InZip(name, posixpath.join(folder, name), self._kind(path)) for name, path in paths.items()]

@@ -147,7 +147,7 @@ class Walk:
             elif entry.is_file(follow_symlinks=False) or self._is_file(entry.path, self.mode(entry.path)):
                 yield entry.path
 
-    def listing(self, folder: str) -> list[Entry]:
+    def listing(self, folder: str) -> Sequence[Entry]:
         """What is right in a folder, in the order of names; what keeps it from being read is a problem."""
         try:
             with os.scandir(folder) as found:
