@@ -30,6 +30,7 @@ from vqddm.artifacts import (
     write_checkpoint,
     write_json,
 )
+from vqddm.data.arrays import load_split
 from vqddm.ledger import dvc as dvc_module
 from vqddm.ledger.dvc import clean_stages, recorded_checksums
 from vqddm.paper.page import page
@@ -328,13 +329,50 @@ def test_pixels_are_held_against_their_manifest(tmp_path):
     write_json(tmp_path / "train.json", {"count": 2, "resolution": 4, "sha256": fingerprint(path)})
     assert fingerprint(path) == read_json(tmp_path / "train.json")["sha256"]
     read_array(path)
+    assert len(load_split(path)) == 2
     flip(path, -1)
-    with pytest.raises(UserError, match="not the manifest's"):
+    with pytest.raises(UserError, match=r"train\.npy and its manifest train\.json do not belong together .* either"):
         read_array(path)
     for text, words in (("[]", "not the manifest"), ("{}", "lacks `sha256`"), ('{"sha', "not JSON"), ("", "not JSON")):
         (tmp_path / "train.json").write_text(text)
         with pytest.raises(UserError, match=words):
             fingerprint(path)
+
+
+def test_a_split_under_the_others_name_or_without_its_checksum_is_refused(tmp_path):
+    path, manifest = tmp_path / "train.npy", tmp_path / "train.json"
+    np.save(path, np.zeros((2, 4, 4, 3), np.uint8))
+    about = {"count": 2, "resolution": 4, "sha256": fingerprint(path), "split": "train"}
+    write_json(manifest, about)
+    load_split(path)
+    for changed, words in (
+        ({"split": "test"}, "its manifest says that it is the split `test`; put both files back"),
+        ({"sha256": None}, r"train\.json: its `sha256` is no checksum"),
+    ):
+        write_json(manifest, about | changed)
+        with pytest.raises(UserError, match=words):
+            load_split(path)
+    write_json(manifest, {key: value for key, value in about.items() if key != "sha256"})
+    with pytest.raises(UserError, match=r"train\.json: lacks `sha256`"):
+        load_split(path)
+
+
+def test_what_is_no_file_hangs_no_reader(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    readers = (read_array, read_arrays, read_json, describe_checkpoint, load_split, load_sampler)
+    for read in readers:
+        with pytest.raises(UserError, match=r"pipe: cannot be read \(a pipe, a socket or a device and no file\)"):
+            read(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a pipe"):
+        fingerprint(tmp_path / "pipe")
+
+
+def test_nobody_is_told_to_delete_a_picture_of_their_own(tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
+    for read, kind in ((describe_checkpoint, "safetensors"), (read_array, "npy"), (read_json, "json")):
+        with pytest.raises(UserError, match=rf"photo\.png: not .*; give a file \.{kind} of this project$"):
+            read(path)
 
 
 @pytest.mark.parametrize("how", ["zeros", "random", "empty", "cut", "missing", "folder"])
