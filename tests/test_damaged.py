@@ -227,6 +227,38 @@ def test_what_a_kill_in_the_last_moment_leaves_goes_away_and_the_training_is_tak
     assert {path.name for path in (folder / "state").iterdir()} == {"lock", "finished"}
 
 
+@pytest.mark.parametrize(
+    ("place", "make", "words"),
+    [
+        (".", Path.touch, "a file and no folder"),
+        (".", lambda p: p.symlink_to("nowhere/else"), "a link that leads nowhere and no folder"),
+        ("..", Path.touch, "a file and no folder"),
+        ("lock", Path.mkdir, "a folder and no file"),
+        ("lock", lambda p: p.symlink_to("nowhere/else"), "a link that leads nowhere and no file"),
+        ("lock", os.mkfifo, "a pipe, a socket or a device and no file"),
+        ("finished", lambda p: p.symlink_to("nowhere"), "a link that leads nowhere and no folder"),
+        ("finished", Path.touch, "a file and no folder"),
+        ("finishing", lambda p: p.symlink_to("nowhere"), "a link that leads nowhere and no folder"),
+        ("saving", lambda p: p.symlink_to("nowhere"), "a link that leads nowhere and no folder"),
+    ],
+)
+def test_what_stands_in_the_way_of_a_state_is_told_before_the_first_step(tmp_path, place, make, words):
+    folder = tmp_path / "above" / "state"
+    wrong = Path(os.path.normpath(folder / place))
+    wrong.parent.mkdir(parents=True, exist_ok=True)
+    make(wrong)
+    with pytest.raises(UserError, match=rf"{wrong}: {words}; move it away"):
+        StateFolder(folder, {}, 0)
+    assert os.path.lexists(wrong)
+
+
+def test_a_state_folder_may_be_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "state").symlink_to("real")
+    with StateFolder(tmp_path / "state", {}, 0):
+        assert (tmp_path / "real/lock").exists()
+
+
 # ---- checkpoints, arrays, JSON
 
 

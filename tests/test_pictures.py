@@ -21,7 +21,7 @@ from PIL import Image, ImageCms
 
 from vqddm.artifacts import UserError
 from vqddm.data.decode import decode
-from vqddm.data.pictures import ORIGINALS, find_pictures, read_picture, require_original
+from vqddm.data.pictures import ORIGINALS, check_folder, find_pictures, read_picture, require_original
 from vqddm.data.prepare import prepare
 from vqddm.data.settings import DataParams
 from vqddm.data.walk import Picture
@@ -169,6 +169,14 @@ def test_a_pipe_as_the_place_itself_is_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "lsun/data.mdb")
     with pytest.raises(UserError, match="0 pictures"):
         require_original("lsun_church", tmp_path / "lsun")
+
+
+def test_a_user_that_there_is_not_is_told() -> None:
+    asked = params(Path("~nosuchuser/pictures"))
+    with pytest.raises(UserError, match=r"^data\.path: ~nosuchuser/pictures: there is no user ~nosuchuser; write"):
+        check_folder(asked)
+    with pytest.raises(UserError, match="there is no user ~nosuchuser"):
+        prepare(asked, Path("nowhere"))
 
 
 def test_names_that_are_no_text_are_read_and_told_in_one_line(tmp_path: Path) -> None:
