@@ -45,6 +45,11 @@ def shown(name: str | Path) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(name))
 
 
+def sentence(error: UserError) -> str:
+    """What is printed of an error; nothing in it can write elsewhere on a terminal."""
+    return "vqddm: " + "\n".join(map(shown, str(error).split("\n")))
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; rename it into place when the block ends without error.

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vqddm.artifacts import UserError
+from vqddm.artifacts import UserError, sentence
 from vqddm.settings import nearest
 from vqddm.yaml_file import Written
 
@@ -25,7 +25,7 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        sys.exit(f"vqddm: {error}")
+        sys.exit(sentence(error))
 
 
 def arguments() -> Any:
