@@ -293,6 +293,8 @@ def test_a_sites_file_that_leads_nowhere_is_not_passed_over(tmp_path):
         (["figure13"], "no target `figure13` (did you mean `figure3`?); there are all, table1, table2"),
         (["tabel1"], "(did you mean `table1`?)"),
         (["-R", "nosuch"], "no target `nosuch`"),
+        (["--omit-from", "nosuch"], "no target `nosuch`"),
+        ([""], "an empty text is no target; there are all, table1"),
         (["results/mini/tables/tabel1.csv"], "(did you mean `results/mini/tables/table1.csv`?)"),
         (["results/paper/index.html"], "add `--config suite=paper`"),
         (["prepare_data"], "`prepare_data` makes many files"),

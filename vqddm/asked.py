@@ -82,9 +82,12 @@ def check_targets(workflow: Any, targets: Collection[str] = ()) -> None:
     params, given = workflow.globals["PARAMS"], arguments()
     if given is not None:
         targets = given.targets
-    forced = [*(given.forcerun or ()), *(given.until or ())] if given else []
+    options = ("forcerun", "until", "omit_from", "prioritize")
+    forced = [target for option in options for target in getattr(given, option, None) or ()]
     plain = [rule for rule in workflow.rules if not rule.has_wildcards()]
     for target in (*targets, *forced):
+        if not target:
+            raise UserError(f"an empty text is no target; there are {_there_are(plain)}")
         path = target if Path(target).is_absolute() else os.path.relpath(target)
         other = re.match(r"(?:results|evaluation)/([^/]+)/", path)
         if workflow.is_rule(target):
