@@ -287,6 +287,8 @@ TWO = {"a.png": encoded(), "b.png": encoded()}
         (lambda p: changed(zip_with(p, TWO), 8, 9), r"a\.png: compressed by a method .*number 9\); unpack it"),
         (lambda p: zip_with(p, TWO | {"../c.png": b""}), r"\.\./c\.png: its name leads out of the archive"),
         (lambda p: zip_with(p, TWO | {"d\\..\\..\\c.png": b""}), r"c\.png: its name leads out of the archive"),
+        (lambda p: zip_with(p, TWO | {"a.png/b.png": b""}), r"a\.png: both a file or link and a folder; unpack it"),
+        (lambda p: zip_with(p, TWO | {link_entry("d"): b".", "d/b.png": b""}), r"d: both a file or link and a folder"),
         (lambda p: p.write_bytes(zip_with(p, TWO).read_bytes()[:-80]), "not a whole zip archive"),
         (lambda p: p.write_bytes(zip_with(p, TWO).read_bytes().replace(b"PK\1\2", b"PK\1\1")), "not a whole zip"),
         (lambda p: p.write_bytes(b""), "not a whole zip archive"),

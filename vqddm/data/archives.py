@@ -67,7 +67,7 @@ def in_zip(path: Path) -> list[Picture]:
         what = f"a zip of an LMDB ({shown('/'.join(nested))})"
         raise UserError(f"{shown(path)}: {what}; unpack it, and put or link the folder here instead")
     taken = list(walk.pictures(""))
-    problems = [*walk.outside, *walk.problems]
+    problems = [*walk.odd, *walk.problems]
     problems += [f"{Picture(path, name)}: {why}" for name in taken if (why := _unreadable(walk.entry(name)))]
     if problems:
         raise UserError(listed(f"entries of {shown(path)} cannot be read:", [f"{why}; {UNPACK}" for why in problems]))
@@ -99,20 +99,23 @@ class Unpacked(Walk):
         super().__init__()
         self.path = path
         self.entries: dict[str, zipfile.ZipInfo] = {}
-        self.outside: list[str] = []  # pictures that would lie elsewhere: problems
+        self.odd: list[str] = []  # what cannot be unpacked: problems
         self.below: dict[str, dict[str, None]] = {"": {}}  # each folder's names
         for entry in open_zip(path).infolist():
             name = entry.filename.replace("\\", "/")  # as some programs for Windows write it
             parts = [part for part in name.split("/") if part not in ("", ".")]
             if ".." in parts:
                 if is_picture(name) and not passed_over(part for part in parts if part != ".."):
-                    self.outside.append(f"{Picture(path, entry.filename)}: its name leads out of the archive")
+                    self.odd.append(f"{Picture(path, entry.filename)}: its name leads out of the archive")
                 continue
             if not name.endswith("/") and parts:
                 self.entries["/".join(parts)] = entry
             self._put(parts, name.endswith("/"))
         is_link = {name: stat.S_ISLNK(entry.external_attr >> 16) for name, entry in self.entries.items()}
         self.links = {name: _goal(path, entry) for name, entry in self.entries.items() if is_link[name]}
+        for name in self.entries.keys() & self.below.keys():  # one of the two would be lost
+            if (is_link[name] or is_picture(name)) and not passed_over(name.split("/")):
+                self.odd.append(f"{Picture(path, name)}: both a file or link and a folder")
 
     def _put(self, parts: list[str], is_folder: bool) -> None:
         """Put an entry into its folder, and that into its own, up to the first that is known."""
