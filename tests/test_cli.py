@@ -49,7 +49,7 @@ data prepare
     --params:json --out:path --workers:int=
 vqgan train
     --data:path --params:json --codebook-size:int --state:path --out:path --curve:path
-    --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --threads:int=≥1
+    --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 vqgan import
     checkpoint:path --params:json --codebook-size:int --out:path --trust-pickle:flag
 vqgan weights
@@ -58,12 +58,12 @@ refit rebuild
     --source:path --data:path --params:json --codebook-size:int --features:int --out:path --threads:int=≥1
 refit finetune
     --source:path --data:path --params:json --state:path --out:path --curve:path
-    --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --threads:int=≥1
+    --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 refit encode
     --first-stage:path --data:path* --out:path* --threads:int=≥1
 prior train
     --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path
-    --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --micro-batch:int=≥1$VQDDM_MICRO_BATCH --threads:int=≥1
+    --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --micro-batch:int=≥1$VQDDM_MICRO_BATCH --threads:int=≥1
 prior sample
     --prior:path --first-stage:path= --steps:int= --state:path --codes:path= --out:path --eta:float=0.0
     --count:int=64≥1 --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
@@ -72,13 +72,13 @@ prior inpaint
     --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
 baselines train-vqvae2
     --data:path --autoencoder:json --params:json --codebook-size:int --state:path --out:path --curve:path
-    --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --threads:int=≥1
+    --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines train-dvae
     --data:path --autoencoder:json --params:json --codebook-size:int --state:path --out:path --curve:path
-    --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --threads:int=≥1
+    --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines train-transformer
     --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path
-    --save-seconds:float=60.0$VQDDM_SAVE_SECONDS --threads:int=≥1
+    --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines sample-transformer
     --transformer:path --first-stage:path= --steps:int= --state:path --codes:path= --out:path --eta:float=0.0
     --count:int=64≥1 --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
@@ -86,7 +86,7 @@ baselines inpaint-transformer
     --transformer:path --first-stage:path --data:path --out:path --count:int=8≥1 --encode:masked|full=masked
     --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
 baselines train-ddpm
-    --data:path --params:json --state:path --out:path --curve:path --save-seconds:float=60.0$VQDDM_SAVE_SECONDS
+    --data:path --params:json --state:path --out:path --curve:path --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS
     --threads:int=≥1
 baselines sample-ddpm
     --ddpm:path --first-stage:path= --codes:path= --temperature:float=1.0 --steps:int= --state:path --out:path
@@ -219,6 +219,16 @@ FEATURES = ["evaluate", "features", "--data", "x.npy", "--out", "y.npy"]
         (FEATURES, " evaluate features: --count is missing"),
         ([*FEATURES, "--count", "1.5"], " evaluate features: Invalid value for --count: '1.5' is no whole number"),
         ([*FEATURES, "--count", "0"], ' evaluate features: Invalid value "0" for --count. Must be >= 1.'),
+        ([*FEATURES[:-1], "", "--count", "3"], " evaluate features: Invalid value for --out: an empty text is no path"),
+        (["show", ""], " show: an empty text is no path"),
+        (
+            ["refit", "encode", "--data", "", "--first-stage=x", "--out=y"],
+            " refit encode: Invalid value for --data: an empty text is no path",
+        ),
+        (
+            ["prior", "sample", "--prior=x", "--out=y", "--eta=nan"],
+            " prior sample: Invalid value for --eta: 'nan' is no finite number",
+        ),
         (["show", "x", "--no-tensors"], " show: Unknown option: --no-tensors. Did you mean --tensors?"),
         (["launch", "--processes", "0", "check"], ' launch: Invalid value "0" for --processes. Must be >= 1.'),
     ],
@@ -312,8 +322,19 @@ def test_a_variable_stands_for_an_option_and_an_empty_one_for_nothing(toys, monk
     monkeypatch.setenv("VQDDM_SAVE_SECONDS", "3")
     assert " 3.0 " in toys()[1]
     assert " 4.0 " in toys("--save-seconds", "4")[1]
-    monkeypatch.setenv("VQDDM_SAVE_SECONDS", "soon")
-    assert toys()[0] == 2 and "VQDDM_SAVE_SECONDS" in toys()[2]
+    for wrong in ("soon", "nan", "inf", "-1"):
+        monkeypatch.setenv("VQDDM_SAVE_SECONDS", wrong)
+        assert toys()[0] == 2 and "VQDDM_SAVE_SECONDS" in toys()[2]
+
+
+def test_a_key_twice_in_json_is_refused(capsys, tmp_path):
+    twice = '{"source": "faces", "source": "fashion"}'
+    told = said(capsys, "data", "prepare", "--out", str(tmp_path), "--params", twice)
+    assert told == (1, "", "vqddm: --params: the key `source` stands twice; keep one of them\n")
+
+
+def test_what_is_printed_moves_no_cursor(capsys):
+    assert said(capsys, "check", "a\x1b[2J\n.yaml")[2].startswith(r"vqddm: a\x1b[2J\n.yaml: no such file")
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,14 @@ def test_what_the_cluster_has_not_is_named(asked, site, words):
         slurm.check_slurm(slurm.Site(**site))
 
 
+def test_a_batch_is_shared_at_once_by_the_largest_site():
+    site = slurm.Site(nodes=10_000, gpus=64)
+    began = time.monotonic()
+    nodes, gpus = site.share(720)
+    assert nodes * gpus == 720
+    assert time.monotonic() - began < 1
+
+
 def test_without_slurm_one_sentence_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="Slurm does not answer on this machine"):

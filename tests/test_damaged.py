@@ -30,6 +30,7 @@ from vqddm.artifacts import (
     write_checkpoint,
     write_json,
 )
+from vqddm.data.arrays import load_split
 from vqddm.ledger import dvc as dvc_module
 from vqddm.ledger.dvc import clean_stages, recorded_checksums
 from vqddm.paper.page import page
@@ -226,6 +227,38 @@ def test_what_a_kill_in_the_last_moment_leaves_goes_away_and_the_training_is_tak
     assert {path.name for path in (folder / "state").iterdir()} == {"lock", "finished"}
 
 
+@pytest.mark.parametrize(
+    ("place", "make", "words"),
+    [
+        (".", Path.touch, "a file and no folder"),
+        (".", lambda p: p.symlink_to("nowhere/else"), "a link that leads nowhere and no folder"),
+        ("..", Path.touch, "a file and no folder"),
+        ("lock", Path.mkdir, "a folder and no file"),
+        ("lock", lambda p: p.symlink_to("nowhere/else"), "a link that leads nowhere and no file"),
+        ("lock", os.mkfifo, "a pipe, a socket or a device and no file"),
+        ("finished", lambda p: p.symlink_to("nowhere"), "a link that leads nowhere and no folder"),
+        ("finished", Path.touch, "a file and no folder"),
+        ("finishing", lambda p: p.symlink_to("nowhere"), "a link that leads nowhere and no folder"),
+        ("saving", lambda p: p.symlink_to("nowhere"), "a link that leads nowhere and no folder"),
+    ],
+)
+def test_what_stands_in_the_way_of_a_state_is_told_before_the_first_step(tmp_path, place, make, words):
+    folder = tmp_path / "above" / "state"
+    wrong = Path(os.path.normpath(folder / place))
+    wrong.parent.mkdir(parents=True, exist_ok=True)
+    make(wrong)
+    with pytest.raises(UserError, match=rf"{wrong}: {words}; move it away"):
+        StateFolder(folder, {}, 0)
+    assert os.path.lexists(wrong)
+
+
+def test_a_state_folder_may_be_a_link(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "state").symlink_to("real")
+    with StateFolder(tmp_path / "state", {}, 0):
+        assert (tmp_path / "real/lock").exists()
+
+
 # ---- checkpoints, arrays, JSON
 
 
@@ -328,13 +361,50 @@ def test_pixels_are_held_against_their_manifest(tmp_path):
     write_json(tmp_path / "train.json", {"count": 2, "resolution": 4, "sha256": fingerprint(path)})
     assert fingerprint(path) == read_json(tmp_path / "train.json")["sha256"]
     read_array(path)
+    assert len(load_split(path)) == 2
     flip(path, -1)
-    with pytest.raises(UserError, match="not the manifest's"):
+    with pytest.raises(UserError, match=r"train\.npy and its manifest train\.json do not belong together .* either"):
         read_array(path)
     for text, words in (("[]", "not the manifest"), ("{}", "lacks `sha256`"), ('{"sha', "not JSON"), ("", "not JSON")):
         (tmp_path / "train.json").write_text(text)
         with pytest.raises(UserError, match=words):
             fingerprint(path)
+
+
+def test_a_split_under_the_others_name_or_without_its_checksum_is_refused(tmp_path):
+    path, manifest = tmp_path / "train.npy", tmp_path / "train.json"
+    np.save(path, np.zeros((2, 4, 4, 3), np.uint8))
+    about = {"count": 2, "resolution": 4, "sha256": fingerprint(path), "split": "train"}
+    write_json(manifest, about)
+    load_split(path)
+    for changed, words in (
+        ({"split": "test"}, "its manifest says that it is the split `test`; put both files back"),
+        ({"sha256": None}, r"train\.json: its `sha256` is no checksum"),
+    ):
+        write_json(manifest, about | changed)
+        with pytest.raises(UserError, match=words):
+            load_split(path)
+    write_json(manifest, {key: value for key, value in about.items() if key != "sha256"})
+    with pytest.raises(UserError, match=r"train\.json: lacks `sha256`"):
+        load_split(path)
+
+
+def test_what_is_no_file_hangs_no_reader(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    readers = (read_array, read_arrays, read_json, describe_checkpoint, load_split, load_sampler)
+    for read in readers:
+        with pytest.raises(UserError, match=r"pipe: cannot be read \(a pipe, a socket or a device and no file\)"):
+            read(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a pipe"):
+        fingerprint(tmp_path / "pipe")
+
+
+def test_nobody_is_told_to_delete_a_picture_of_their_own(tmp_path):
+    path = tmp_path / "photo.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
+    for read, kind in ((describe_checkpoint, "safetensors"), (read_array, "npy"), (read_json, "json")):
+        with pytest.raises(UserError, match=rf"photo\.png: not .*; give a file \.{kind} of this project$"):
+            read(path)
 
 
 @pytest.mark.parametrize("how", ["zeros", "random", "empty", "cut", "missing", "folder"])

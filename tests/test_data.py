@@ -548,7 +548,7 @@ def tars_of_classes(pictures: Path, place: Path) -> None:
             tars_of_classes,
             r"0 pictures .*; unpack there first n00000000\.tar, .* and 2 more; expected: the training images'",
         ),
-        ("celebahq", lambda pictures, place: place.write_text("<html>"), "not a whole zip archive"),
+        ("celebahq", lambda pictures, place: place.write_text("<html>"), "a web page, saved instead"),
         (
             "celebahq",
             lambda pictures, place: save_all(place, "notes/.hidden.png"),

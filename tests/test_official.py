@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import types
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,29 @@ def test_every_missing_or_wrong_tensor_is_named(params, official, tmp_path):
     assert "encoder.conv_in.bias: missing" in str(error.value)
     assert "quantize.embedding.weight: (16, 16), expected (24, 16)" in str(error.value)
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_damaged_tensor_is_found_by_the_archives_checksums(params, official, tmp_path):
+    """torch loads it without a word."""
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": official}, path)
+    with zipfile.ZipFile(path) as archive:
+        entry = max(archive.infolist(), key=lambda entry: entry.file_size)
+    content = bytearray(path.read_bytes())
+    middle = entry.header_offset + 200 + entry.file_size // 2
+    content[middle : middle + 64] = bytes(64)
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)
+    for trusted in (False, True):
+        with pytest.raises(UserError, match=rf"last\.ckpt: damaged \({entry.filename}\); fetch it again"):
+            import_official(path, params, K, tmp_path / "out.safetensors", trusted)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_pipe_is_no_checkpoint(params, tmp_path):
+    os.mkfifo(tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match="a pipe, a socket or a device"):
+        import_official(tmp_path / "last.ckpt", params, K, tmp_path / "out.safetensors")
 
 
 @pytest.mark.parametrize(("width", "layers"), [(8, 2), (16, 3), (8, 4)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import socket
@@ -20,7 +21,7 @@ from PIL import Image, ImageCms
 
 from vqddm.artifacts import UserError
 from vqddm.data.decode import decode
-from vqddm.data.pictures import find_pictures, read_picture, require_original
+from vqddm.data.pictures import ORIGINALS, check_folder, find_pictures, read_picture, require_original
 from vqddm.data.prepare import prepare
 from vqddm.data.settings import DataParams
 from vqddm.data.walk import Picture
@@ -58,9 +59,27 @@ def params(path: Path, **other: int) -> DataParams:
 FOREIGN = [
     *(".DS_Store/a.png", "._a.png", "d/.ipynb_checkpoints/a.png", ".thumbnails/normal/a.png", "__MACOSX/d/a.png"),
     *("d/@eaDir/a.png/SYNOPHOTO_THUMB_XL.jpg", "d/.@__thumb/a.png", "@Recycle/a.png", "#recycle/a.png"),
-    *("lost+found/a.png", "$RECYCLE.BIN/a.png", "System Volume Information/a.png", "d/.a/b/c.png", "d/Thumbs.db"),
+    *("FOUND.000/a.png", "@SynoResource/a.png", "@snapshot/a.png", "@sharesnap/a.png", "$WinREAgent/a.png"),
+    *(
+        "RECYCLER/a.png",
+        "~snapshot/a.png",
+        "lost+found/a.png",
+        "$RECYCLE.BIN/a.png",
+        "System Volume Information/a.png",
+        "d/.a/b/c.png",
+        "d/Thumbs.db",
+    ),
 ]
-TAKEN = ["A.PNG", "a.png", "d/@alice/a.png", "d/thumbnails/a.jpeg", "d/x.png/inner.webp", "line\nbreak.png"]
+TAKEN = [
+    "A.PNG",
+    "Recycled/a.png",
+    "foundry/a.png",
+    "a.png",
+    "d/@alice/a.png",
+    "d/thumbnails/a.jpeg",
+    "d/x.png/inner.webp",
+    "line\nbreak.png",
+]
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -152,6 +171,14 @@ def test_a_pipe_as_the_place_itself_is_told(tmp_path: Path) -> None:
         require_original("lsun_church", tmp_path / "lsun")
 
 
+def test_a_user_that_there_is_not_is_told() -> None:
+    asked = params(Path("~nosuchuser/pictures"))
+    with pytest.raises(UserError, match=r"^data\.path: ~nosuchuser/pictures: there is no user ~nosuchuser; write"):
+        check_folder(asked)
+    with pytest.raises(UserError, match="there is no user ~nosuchuser"):
+        prepare(asked, Path("nowhere"))
+
+
 def test_names_that_are_no_text_are_read_and_told_in_one_line(tmp_path: Path) -> None:
     put(tmp_path / "own", "a.png", "b.png")
     name = os.fsencode(tmp_path / "own") + b"/\xff\n.png"
@@ -187,20 +214,22 @@ def test_all_bad_pictures_are_named_with_their_true_reasons(tmp_path: Path, work
         "bad4.png": (encoded().replace(b"IHDR", b"IHDX"), "not a whole picture (broken PNG file"),
         "bad5.png": (encoded(Image.new("RGB", (40, 9))), "40 x 9 pixels are fewer than the resolution 16"),
         "bad6.png": (huge_png(), "too large, more than 178,956,970 pixels"),
-        "bad7.png": (png_of((0, 10, 8, 2), b""), "not a whole picture ("),
+        "bad7.png": (png_of((0, 10, 8, 2), b""), "not a whole picture (its width or height is 0)"),
+        "bad8.png": (png_of((16, 1, 8, 3), bytes(17)), "not a whole picture (its colours are numbers of a palette, w"),
+        "bad9.png": (b"\xff\xd8\xff", "not a whole picture (it ends within its header)"),
     }
     for name, (content, _) in bad.items():
         (place / name).write_bytes(content)
     with pytest.raises(UserError) as caught:
         prepare(params(place, train=20), tmp_path / "out", workers=workers)
     first, *lines = str(caught.value).split("\n  ")
-    assert first == "8 of 38 pictures are bad (nothing was written):"
+    assert first == "10 of 40 pictures are bad (nothing was written):"
     for line, (name, (_, words)) in zip(lines, bad.items(), strict=True):
         assert line.startswith(f"{place}/{name}: {words}") and "; replace or remove it" in line and "0x" not in line
     assert not list((tmp_path / "out").glob("*.npy"))
     for number in range(20):
         (place / f"worse{number}.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"^28 of 58 pictures (?s:.*)\n  and 8 more$"):
+    with pytest.raises(UserError, match=r"^30 of 60 pictures (?s:.*)\n  and 10 more$"):
         prepare(params(place, train=20), tmp_path / "out", workers=workers)
 
 
@@ -258,11 +287,13 @@ TWO = {"a.png": encoded(), "b.png": encoded()}
         (lambda p: changed(zip_with(p, TWO), 8, 9), r"a\.png: compressed by a method .*number 9\); unpack it"),
         (lambda p: zip_with(p, TWO | {"../c.png": b""}), r"\.\./c\.png: its name leads out of the archive"),
         (lambda p: zip_with(p, TWO | {"d\\..\\..\\c.png": b""}), r"c\.png: its name leads out of the archive"),
+        (lambda p: zip_with(p, TWO | {"a.png/b.png": b""}), r"a\.png: both a file or link and a folder; unpack it"),
+        (lambda p: zip_with(p, TWO | {link_entry("d"): b".", "d/b.png": b""}), r"d: both a file or link and a folder"),
         (lambda p: p.write_bytes(zip_with(p, TWO).read_bytes()[:-80]), "not a whole zip archive"),
         (lambda p: p.write_bytes(zip_with(p, TWO).read_bytes().replace(b"PK\1\2", b"PK\1\1")), "not a whole zip"),
         (lambda p: p.write_bytes(b""), "not a whole zip archive"),
         (lambda p: zip_with(p, TWO | {link_entry("n01"): b"/elsewhere/n01"}), r"n01: a link to /elsewhere/n01"),
-        (lambda p: zip_with(p, TWO | {link_entry("c.png"): b"readme.txt", "readme.txt": b""}), r"c\.png: a link to"),
+        (lambda p: zip_with(p, TWO | {link_entry("c.png"): b"../a.png"}), r"c\.png: a link to"),
     ],
 )
 def test_an_archive_that_cannot_be_read_is_told_before_any_job(
@@ -287,9 +318,107 @@ def test_odd_archives_are_read(tmp_path: Path) -> None:
             file.write(encoded())
     (tmp_path / "link.zip").symlink_to(place)
     found = find_pictures(tmp_path / "link.zip", 6)
-    assert [p.key for p in found] == sorted([*pictures, "abs/d.png", "big.png"])
-    reds = {p.key: int(read_picture(p, 16)[0, 0, 0]) for p in found if p.key in pictures}
-    assert reds == {"a.png": 99, "A.png": 1, "/abs/b.png": 2, "w\\c.png": 3}  # the last of one name counts
+    assert [p.key for p in found] == ["A.png", "a.png", "abs/b.png", "abs/d.png", "big.png", "w/c.png"]
+    reds = {p.key: int(read_picture(p, 16)[0, 0, 0]) for p in found if p.key not in ("abs/d.png", "big.png")}
+    assert reds == {"a.png": 99, "A.png": 1, "abs/b.png": 2, "w/c.png": 3}  # the last of one name counts
+
+
+def packed(root: Path, place: Path) -> Path:
+    """A zip of a folder with its links, as `zip --symlinks` makes it."""
+    with zipfile.ZipFile(place, "w") as archive:
+        for path in sorted(root.rglob("*")):
+            name = str(path.relative_to(root))
+            if path.is_symlink():
+                archive.writestr(link_entry(name), str(path.readlink()))
+            else:
+                archive.write(path, name)
+    return place
+
+
+def test_links_in_a_zip_follow_the_folders_rule(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    put(root, "a.png", "d/b.png", ".store/x.png", ".store/deep/y.png", ".store/blob", ".store/.no/z.png", "photos")
+    for link, goal in {
+        *(("d/e", ".."), ("d/self", "."), ("up", "d/../d")),  # loops, and one that is walked already
+        *(("stored", ".store"), ("again", "stored/deep"), ("c.png", ".store/blob"), ("e.png", "c.png")),
+        *(("f.png", "a.png"), ("g.png", "d/../.store/x.png"), ("n.png", "photos"), ("notes", "photos")),
+        ("h.png", "stored/deep/../blob"),
+    }:
+        (root / link).symlink_to(goal)
+    found = names(root)
+    assert found == ["a.png", "again/y.png", "c.png", "d/b.png", "n.png", "stored/x.png"]
+    place = packed(root, tmp_path / "own.zip")
+    assert names(place) == found
+    for picture in find_pictures(place, 6):
+        np.testing.assert_array_equal(read_picture(picture, 16), read_picture(Picture(root / str(picture.key)), 16))
+    nowhere = {"i": "i", "j": "k", "k": "j", "l.png": "gone", "m": "a.png/../a.png", "o": "gone.txt"}
+    for link, goal in nowhere.items():
+        (root / link).symlink_to(goal)
+    for where in (root, packed(root, tmp_path / "bad.zip")):
+        with pytest.raises(UserError) as caught:
+            find_pictures(where, 1)
+        lines = str(caught.value).split("\n  ")
+        assert lines[0] == f"{len(nowhere)} entries of {where} cannot be read:"
+        for line, (link, goal) in zip(lines[1:], nowhere.items(), strict=True):
+            assert line.startswith((f"{where}/{link}: a link to {goal}, ", f"{where}: {link}: a link to {goal}, "))
+
+
+def test_backslashes_in_a_zip_are_folders(tmp_path: Path) -> None:
+    """As some programs for Windows write it: masks are then found beside the pictures, and left out."""
+    inside = {f"X\\{name}": encoded() for name in ("CelebA-HQ-img\\0.jpg", "mask\\0.png", ".a\\1.png")}
+    place = zip_with(tmp_path / "own.zip", {"C:\\b.png": encoded()} | inside)
+    assert names(place) == ["C:/b.png", "X/CelebA-HQ-img/0.jpg", "X/mask/0.png"]
+    assert [p.key for p in find_pictures(place, 1, ORIGINALS["celebahq"])] == ["X/CelebA-HQ-img/0.jpg"]
+
+
+def test_files_that_do_not_count_are_told_by_their_suffixes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    put(tmp_path / "own", "a.png", "b.TIF", "c/d.tif", "e.gif", "readme", ".f.gif")
+    for place in (tmp_path / "own", packed(tmp_path / "own", tmp_path / "own.zip")):
+        find_pictures(place, 1)
+        said = capfd.readouterr().err
+        assert f"{place}: 4 files do not count, by suffix (.tif 2, .gif 1, none 1); pictures are .bmp" in said
+        assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (encoded(), "one PNG picture and no folder of pictures; let `data.path` name the folder"),
+        (encoded(kind="jpeg"), "one JPEG picture"),
+        (b"7z\xbc\xaf'\x1c" + bytes(60), "a 7z archive; unpack it"),
+        (b"Rar!\x1a\x07\1\0", "a RAR archive; unpack it"),
+        (gzip.compress(bytes(999), mtime=0)[:5], "a gzip archive; unpack it"),
+        (gzip.compress(bytes(999), mtime=0), "a gzip archive; unpack it"),
+        (bytes(257) + b"ustar\0" + bytes(999), "a tar archive; unpack it"),
+        (b"\n<!DOCTYPE html><html>" + b"x" * 999, "a web page, saved instead of the archive"),
+        ("Grüße\n".encode(), "a text file; let `data.path` name"),
+        (bytes(99), "no zip archive, it begins with b'"),
+        (b"PK\3\4" + bytes(99), "not a whole zip archive .*does not end as one: .*; fetch it again, or unpack it"),
+    ],
+)
+def test_a_file_that_is_no_zip_is_told_by_its_first_bytes(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "own\n").write_bytes(content)
+    with pytest.raises(UserError, match=words) as caught:
+        find_pictures(tmp_path / "own\n", 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_zip_with_something_behind_it_is_explained(tmp_path: Path) -> None:
+    place = zip_with(tmp_path / "own.zip", TWO)
+    whole = place.read_bytes()
+    for behind, words in ((60_000, None), (70_000, r"something else stands behind it\); fetch it again, or")):
+        other = tmp_path / f"{behind}.zip"
+        other.write_bytes(whole + bytes(behind))
+        if words is None:
+            assert names(other) == ["a.png", "b.png"]
+        else:
+            with pytest.raises(UserError, match=words):
+                names(other)
+
+
+def test_an_lmdbs_own_file_is_told(database: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.mdb: the file of an LMDB; let `data\.path` name its folder"):
+        find_pictures(database / "data.mdb", 1)
 
 
 def test_a_damaged_entry_is_told_by_its_checksum(tmp_path: Path) -> None:
@@ -504,16 +633,17 @@ def test_a_transparent_value_is_laid_on_white_at_every_depth(tmp_path: Path) -> 
     shows(tmp_path, png_rows(colours, 16, 2, chunks[0]), wanted)
     shows(tmp_path, png_rows(colours, 16, 2, *chunks), wanted)  # read again, without the broken profile
     bytes_ = PIXELS[..., 0].copy()
-    shows(tmp_path, png_rows(bytes_, 8, 0, chunk(b"tRNS", bytes([0, 5]))), np.where(bytes_ == 5, 255, bytes_))
+    for high in (0, 7):
+        shows(tmp_path, png_rows(bytes_, 8, 0, chunk(b"tRNS", bytes([high, 5]))), np.where(bytes_ == 5, 255, bytes_))
     for bits in (1, 2, 4):
         top = (1 << bits) - 1
         few = RNG.integers(0, top + 1, (8, 16))
         unpacked = few[..., None] >> np.arange(bits)[::-1] & 1
         rows = np.packbits(unpacked.reshape(8, -1).astype(np.uint8), axis=1)
-        content = png_of(
-            (16, 8, bits, 0), b"".join(b"\0" + row.tobytes() for row in rows), chunk(b"tRNS", bytes([0, 0]))
-        )
-        shows(tmp_path, content, np.where(few == 0, 255, few * 255 // top))
+        for high in (0, 1 << bits, 0xFF00):  # only as many bits count as a pixel has
+            clear = chunk(b"tRNS", struct.pack(">H", high))
+            content = png_of((16, 8, bits, 0), b"".join(b"\0" + row.tobytes() for row in rows), clear)
+            shows(tmp_path, content, np.where(few == 0, 255, few * 255 // top))
 
 
 @pytest.mark.parametrize("alphas", [b"\xff\xff\0", b"\x80\0\xff\x40"])

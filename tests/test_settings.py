@@ -71,6 +71,16 @@ def told(folder: Path, old: str, new: str) -> str:
         ("      draws: 3", "      draws:\t3", "not YAML", "a tab stands in `draws"),
         ("preset: laptop32", "preset: laptop23", "datasets.faces.preset", "did you mean `laptop32`?"),
         ("      temperature: 1.0", "      temperatur: 1.0", "evaluate.temperatur", "did you mean `temperature`?"),
+        ("      draws: 3", "      draws: 3\u00a0", "evaluate.draws", "U+00A0 (no-break space) stands in it"),
+        ("      draws: 3", "      draws:\u00a03", "not YAML", "U+00A0 (no-break space) stands in `draws:"),
+        ("      draws: 3", "     \u00a0draws: 3", "not YAML", "U+00A0 (no-break space) stands in `draws:"),
+        ("suites:\n", "\ufeffsuites:\n", "(whole)", "U+FEFF (zero width no-break space) stands in the key"),
+        ("suite: mini", "suite\u200b: mini", "(whole)", "U+200B (zero width space) stands in the key"),
+        ("title: Faces\n", "title: Fa\u2028ces\n", "U+2028 (line separator)", "take it out"),
+        ("title: Faces\n", 'title: "Fa\\0ces"\n', "datasets.faces.title", r"one line of text; take '\x00' out"),
+        ("title: Faces\n", 'title: "Fa\\nces"\n', "datasets.faces.title", "a title is one line of text"),
+        ("steps: 1500,", "steps: 1e400,", "training.steps", "text in YAML; at most 9e+18 is meant"),
+        ("learning_rate: 0.001", "learning_rate: 1e400", "learning_rate", "no such number can be computed with"),
         ("presets:\n", "presetz:\n", "presetz", "(did you mean `presets`?); there are suite, suites, presets"),
         ("suite: mini #", "suite: minni #", "suite", "did you mean `mini`?"),
         ("  mini: #", '  "my pics": #', "suites.my pics", "`my_pics` would do"),
@@ -99,6 +109,31 @@ def test_what_nobody_can_have_meant_is_refused_with_its_line_and_key(tmp_path, o
 )
 def test_a_key_twice_is_named_with_both_lines(tmp_path, old, new, key, lines):
     assert f"`{key}` stands twice, lines {lines[0]} and {lines[1]}" in told(tmp_path, old, new)
+
+
+def test_a_name_that_stands_wrong_in_several_places_is_told_once(tmp_path):
+    text = SOURCE.replace("  faces: # drawn", "  Faces: # drawn").replace("celebahq: faces\n", "celebahq: Faces\n")
+    assert text.count("Faces\n") >= 2
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError) as raised:
+        params.load(tmp_path / "params.yaml")
+    said = str(raised.value)
+    assert "1 wrong setting(s)" in said and said.count("String should match") == 1 == said.count("`faces` would do")
+    assert re.search(r"suites\.mini\.datasets\.celebahq: .*; also .*line \d+: datasets\.Faces$", said, re.MULTILINE)
+
+
+def test_the_papers_own_networks_must_stay(tmp_path):
+    """Every suite's tables have their counts."""
+    written = params.read([ROOT / "params.yaml"]).values
+    used = {name for name, about in written["datasets"].items() if about.get("preset") == params.PAPER}
+    own = {
+        **written,
+        "presets": {name: preset for name, preset in written["presets"].items() if name != params.PAPER},
+        "datasets": {name: about for name, about in written["datasets"].items() if name not in used},
+        "suites": {"mini": written["suites"]["mini"]},
+    }
+    with pytest.raises(UserError, match=r"^params\.yaml: presets\.paper256 lacks vqgan\.autoencoder, .*put the"):
+        params.resolve(own)
 
 
 def test_a_key_twice_in_one_line_and_in_what_is_merged_is_named(tmp_path):
@@ -132,6 +167,8 @@ def told_of(folder: Path, text: str | bytes) -> object:
         ("? [a]\n: b\n", "a word is meant"),
         ("a: !x b\n", "the tag `!x` means nothing here"),
         ("a: !!set {b, c}\n", "the tag"),
+        ('{"a"\n: 1, "a": 2}', "`a` stands twice, lines 1 and 2"),
+        ("a:\u00a01\n", "U+00A0 (no-break space) stands in it, where a space may be meant"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_settings_is_named(tmp_path, text, words):
@@ -152,6 +189,9 @@ def test_a_file_that_is_no_settings_is_named(tmp_path, text, words):
         ('a: !!str 12\nb: "12:00:00"\nc: "1"\n', {"a": "12", "b": "12:00:00", "c": "1"}),
         ('{\n\t"a": 1e5,\n\t"b": ["x\\ty", true, null]\n}', {"a": 1e5, "b": ["x\ty", True, None]}),
         ("a: |\n  b\tc\n", {"a": "b\tc\n"}),
+        ('{"a"\n\t:\n {"b" : [1e5, -1]}}', {"a": {"b": [1e5, -1]}}),
+        ('{"c": "\x7f\u2028\u00a0: \\" :"}', {"c": '\x7f\u2028\u00a0: " :'}),
+        ("a: Chats\u00a0! # \u00a0\n", {"a": "Chats\u00a0!"}),  # as French has it
     ],
 )  # fmt: skip
 def test_what_was_read_rightly_still_is(tmp_path, text, values):
@@ -221,6 +261,9 @@ def test_a_gpu_type_that_the_executor_takes_is_taken(tmp_path, kind):
         ("gpus: 1\ngpus: 2\n", "`gpus` stands twice, lines 1 and 2"),
         ("hours: 12:00:00\n", "line 1: hours: `12:00:00` is a number to base 60"),
         ("gpus: yes\n", "`yes` is a truth value"),
+        ("gpus: 65\n", "line 1: gpus: Input should be less than or equal to 64"),
+        ("nodes: 60000\n", "line 1: nodes: Input should be less than or equal to 10000"),
+        ("hours: 1.0e+308\n", "line 1: hours: Input should be less than or equal to 8760"),
         ("hours: '12'\n", "text in YAML; write 12"),
         ("account: 12\n", 'write "12" in quotes'),
         ("partition: a b\n", "should match pattern"),
@@ -250,6 +293,8 @@ def test_a_sites_file_that_leads_nowhere_is_not_passed_over(tmp_path):
         (["figure13"], "no target `figure13` (did you mean `figure3`?); there are all, table1, table2"),
         (["tabel1"], "(did you mean `table1`?)"),
         (["-R", "nosuch"], "no target `nosuch`"),
+        (["--omit-from", "nosuch"], "no target `nosuch`"),
+        ([""], "an empty text is no target; there are all, table1"),
         (["results/mini/tables/tabel1.csv"], "(did you mean `results/mini/tables/table1.csv`?)"),
         (["results/paper/index.html"], "add `--config suite=paper`"),
         (["prepare_data"], "`prepare_data` makes many files"),

@@ -22,7 +22,7 @@ from vqddm.artifacts import UserError
 from vqddm.recipe import Recipe
 from vqddm.settings import TrainingParams
 from vqddm.state import StateFolder
-from vqddm.training import Interrupted, LossCurve, batch_indices, train
+from vqddm.training import Interrupted, LossCurve, batch_indices, train, trains
 
 PARAMS = TrainingParams(steps=12, batch_size=4, precision="no", seed=3)
 DATA = torch.randn(10, 5, generator=torch.Generator().manual_seed(0))
@@ -317,3 +317,12 @@ def test_the_curve_is_short_and_reaches_the_last_step(steps):
         curve.add(step, {"loss": torch.tensor(float(step))})
     assert len(curve.rows) <= 500
     assert curve.rows[-1]["step"] == steps
+
+
+def test_a_compiler_that_there_is_not_is_told_before_anything_is_made(monkeypatch, tmp_path):
+    command = trains(lambda: pytest.fail("too late"))
+    out = {name: tmp_path / name for name in ("state", "out", "curve")}
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "nope")
+    with pytest.raises(UserError, match=r"^ACCELERATE_DYNAMO_BACKEND: 'nope' compiles nothing; there are no, e.*"):
+        command(**out)
+    assert not list(tmp_path.iterdir())

@@ -16,10 +16,13 @@ import os
 import platform
 import re
 import shlex
+import stat
 import subprocess
+import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -35,6 +38,16 @@ PLACE = re.sub(r"\W", "-", platform.node())  # in the names of half-written file
 
 class UserError(Exception):
     """Something that the user can mend. The message says what is wrong, where, and what to do."""
+
+
+def shown(name: str | Path) -> str:
+    """A name in one line that can be printed: line breaks and bytes that are no text are escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(name))
+
+
+def sentence(error: UserError) -> str:
+    """What is printed of an error; nothing in it can write elsewhere on a terminal."""
+    return "vqddm: " + "\n".join(map(shown, str(error).split("\n")))
 
 
 @contextlib.contextmanager
@@ -78,23 +91,36 @@ def _clear_halves(path: Path) -> None:
                 half.unlink()
 
 
+def open_file(path: Path) -> BufferedReader:
+    """Open a file to be read. A pipe would never end.
+
+    Raises:
+        OSError: it is missing, may not be read, or is no file.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # `open` tells of a folder
+        raise OSError(errno.EINVAL, "a pipe, a socket or a device and no file", str(path))
+    return path.open("rb")
+
+
 @contextlib.contextmanager
-def reading(path: Path, otherwise: str) -> Iterator[BinaryIO]:
+def reading(path: Path, otherwise: str, suffix: str = "") -> Iterator[BinaryIO]:
     """Open a file of ours; whatever is wrong with it ends in one sentence.
 
     Args:
         otherwise: what to call it when the block fails, such as `not JSON`.
+        suffix: of such files of ours; nobody is told to delete another file.
 
     Raises:
         UserError: it is missing, cannot be opened, or what is done in the block raises anything.
     """
     again = f"`snakemake --cores all {shlex.quote(str(path))}`"
     try:
-        handle = path.open("rb")
+        handle = open_file(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; build it with {again}") from None
+        raise UserError(f"{shown(path)}: no such file; build it with {again}") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(f"{shown(path)}: cannot be read ({error.strerror})") from None
     with handle:
         try:
             yield handle
@@ -102,7 +128,9 @@ def reading(path: Path, otherwise: str) -> Iterator[BinaryIO]:
             raise
         except Exception as error:  # a damaged file can make its reader raise anything
             words = " ".join(str(error).split())[:300] or type(error).__name__
-            raise UserError(f"{path}: {otherwise} ({words}); delete it and build it again") from None
+            ours = path.name.endswith(suffix)
+            advice = "delete it and build it again" if ours else f"give a file {suffix} of this project"
+            raise UserError(f"{shown(path)}: {otherwise} ({words}); {advice}") from None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -133,7 +161,7 @@ def read_json(path: Path) -> Any:
     def refuse(word: str) -> None:
         raise ValueError(f"{word} is no number")
 
-    with reading(path, "not JSON") as handle:
+    with reading(path, "not JSON", ".json") as handle:
         return json.loads(handle.read().decode("utf-8"), object_hook=Entries, parse_constant=refuse)
 
 
@@ -179,7 +207,7 @@ def read_array(path: Path, dtype: str | None = None, axes: int | None = None) ->
     """
     import numpy as np
 
-    with reading(path, "not a whole .npy file") as handle:
+    with reading(path, "not a whole .npy file", ".npy") as handle:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         end = array.offset + array.nbytes
         handle.seek(end)
@@ -191,7 +219,10 @@ def read_array(path: Path, dtype: str | None = None, axes: int | None = None) ->
                 raise ValueError("its checksum is another")
             recorded = (_manifest(path) or {}).get("sha256")
             if recorded and recorded != sha256(path):
-                raise ValueError("its checksum is not the manifest's")
+                raise UserError(
+                    f"{path} and its manifest {path.with_suffix('.json').name} do not belong together (the SHA-256 is "
+                    "another); either can be at fault: delete both and prepare the dataset again"
+                )
     if (dtype and array.dtype != dtype) or axes not in (None, array.ndim):
         expected = " ".join([dtype or "", f"with {axes} axes" if axes is not None else ""]).strip()
         raise UserError(f"{path}: {array.dtype} {array.shape}, but expected {expected}; give or build the right file")
@@ -206,7 +237,7 @@ def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
     """
     import numpy as np
 
-    with reading(path, "not a whole .npz file") as handle, np.load(handle, allow_pickle=False) as file:
+    with reading(path, "not a whole .npz file", ".npz") as handle, np.load(handle, allow_pickle=False) as file:
         if lacking := [name for name in names if name not in file]:
             raise UserError(f"{path}: lacks an array ({', '.join(lacking)}); delete it and build it again")
         return {name: file[name] for name in names}
@@ -214,17 +245,23 @@ def read_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's content, as hexadecimal text."""
-    with path.open("rb") as handle:
+    with open_file(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def checksum(path: Path, end: int | None = None) -> int:
     """The CRC-32 of a file's content, or of that before `end`: for damage, not malice, twice as fast as SHA-256."""
     found, left = 0, path.stat().st_size if end is None else end
-    with path.open("rb") as handle:
+    with open_file(path) as handle:
         while piece := handle.read(min(2**20, left)):
             found, left = zlib.crc32(piece, found), left - len(piece)
     return found
+
+
+def damaged_entry(path: Path) -> str | None:
+    """The first entry of a zip, such as `torch.save` writes, that is not what was written; torch does not look."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
 
 
 def json_sum(value: Any) -> int:
@@ -235,7 +272,12 @@ def json_sum(value: Any) -> int:
 def fingerprint(path: Path) -> str:
     """A file's SHA-256; for a prepared data array the one that its manifest records (arrays can be huge)."""
     manifest = _manifest(path)
-    return sha256(path) if manifest is None else str(manifest["sha256"])
+    if manifest is None:
+        return sha256(path)
+    if not isinstance(manifest["sha256"], str):
+        what = "its `sha256` is no checksum; delete it and prepare the dataset again"
+        raise UserError(f"{path.with_suffix('.json')}: {what}")
+    return manifest["sha256"]
 
 
 def _manifest(path: Path) -> dict[str, Any] | None:
@@ -347,7 +389,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
     """The tensors and the header's `about` (empty: it has none) of a whole file; one without checksum is believed."""
     from safetensors import safe_open
 
-    with reading(path, "not a whole safetensors file"):
+    with reading(path, "not a whole safetensors file", ".safetensors"):
         with safe_open(path, framework="pt") as file:
             about = dict(json.loads((file.metadata() or {}).get("about", "{}")))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)

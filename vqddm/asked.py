@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vqddm.artifacts import UserError
+from vqddm.artifacts import UserError, sentence
 from vqddm.settings import nearest
 from vqddm.yaml_file import Written
 
@@ -25,7 +25,7 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        sys.exit(f"vqddm: {error}")
+        sys.exit(sentence(error))
 
 
 def arguments() -> Any:
@@ -82,9 +82,12 @@ def check_targets(workflow: Any, targets: Collection[str] = ()) -> None:
     params, given = workflow.globals["PARAMS"], arguments()
     if given is not None:
         targets = given.targets
-    forced = [*(given.forcerun or ()), *(given.until or ())] if given else []
+    options = ("forcerun", "until", "omit_from", "prioritize")
+    forced = [target for option in options for target in getattr(given, option, None) or ()]
     plain = [rule for rule in workflow.rules if not rule.has_wildcards()]
     for target in (*targets, *forced):
+        if not target:
+            raise UserError(f"an empty text is no target; there are {_there_are(plain)}")
         path = target if Path(target).is_absolute() else os.path.relpath(target)
         other = re.match(r"(?:results|evaluation)/([^/]+)/", path)
         if workflow.is_rule(target):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, UnusedCliTokensError
 
-from vqddm.artifacts import UserError
+from vqddm.artifacts import UserError, sentence
 from vqddm.options import application, with_options
 from vqddm.registry import imported
 
@@ -217,7 +217,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except UserError as error:
-        sys.exit(f"vqddm: {error}")
+        sys.exit(sentence(error))
     except ModuleNotFoundError as error:
         if (error.name or "vqddm").split(".")[0] == "vqddm":
             raise

@@ -5,9 +5,11 @@ An option's own help is what `Args:` says of the parameter, else that of its nam
 """
 
 import inspect
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 from cyclopts import App, Parameter, Token
@@ -17,7 +19,7 @@ from vqddm.settings import Section, parse
 
 # What holds for a parameter of that name in every command.
 ONE = ("count", "draws", "images", "micro_batch", "neighbours", "nodes", "processes", "threads")
-LEAST = {**dict.fromkeys(ONE, 1), "image": 0, "seed": 0}
+LEAST = {**dict.fromkeys(ONE, 1), "image": 0, "save_seconds": 0, "seed": 0}
 SHORT = {"count": "-n", "out": "-o"}
 ENVIRONMENT = {"save_seconds": "VQDDM_SAVE_SECONDS", "micro_batch": "VQDDM_MICRO_BATCH"}
 HELP = {
@@ -113,6 +115,10 @@ def option(parameter: inspect.Parameter, name: str | None, told: bool) -> Parame
         given |= {"converter": _section(section, f"--{own}"), "accepts_keys": False, "n_tokens": 1, "metavar": "JSON"}
     elif int in types:
         given["converter"] = _whole
+    elif float in types:
+        given["converter"] = _number
+    elif Path in (*types, *get_args(annotation)):
+        given["converter"] = _path
     elif bool in types:
         given["show_default"] = False
     if not told:
@@ -129,3 +135,19 @@ def _whole(_: Any, tokens: Sequence[Token]) -> int:
         return int(tokens[0].value)
     except ValueError:
         raise ValueError(f"'{tokens[0].value}' is no whole number") from None
+
+
+def _number(_: Any, tokens: Sequence[Token]) -> float:
+    try:
+        if math.isfinite(number := float(tokens[0].value)):
+            return number
+    except ValueError:
+        pass
+    raise ValueError(f"'{tokens[0].value}' is no finite number")
+
+
+def _path(kind: Any, tokens: Sequence[Token]) -> Path | list[Path]:
+    if not all(token.value for token in tokens):
+        raise ValueError("an empty text is no path")
+    paths = [Path(token.value) for token in tokens]
+    return paths if get_origin(kind) in (list, Sequence) else paths[0]

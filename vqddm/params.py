@@ -7,6 +7,7 @@ schema.
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,13 @@ def _free(name: str) -> str:
     return name
 
 
+def _one_line(title: str) -> str:
+    if odd := [letter for letter in title if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")]:
+        raise ValueError(f"a title is one line of text; take {odd[0]!a} out")
+    return title
+
+
+Title = Annotated[str, AfterValidator(_one_line)]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$", max_length=100), AfterValidator(_free)]
 # The kinds of first stages that have a section of their own, by its name.
 SECTIONS = {kind.section: kind for kind in FIRST_STAGES.values() if kind.section == kind.name}
@@ -94,7 +102,7 @@ class DatasetLists(Section):
 
         def __getattr__(self, section: str) -> Any: ...
 
-    title: str = Field(description="name in tables and captions")
+    title: Title = Field(description="name in tables and captions")
     first_stages: tuple[FirstStageName, ...] = Field(description="rows of Table 1", min_length=1)
     priors: tuple[FirstStageName, ...] = Field(
         description="first stages that get a prior (rows of Table 2); the first is the one that figures show",
@@ -209,7 +217,7 @@ class Roles(Section):
 class Suite(Section):
     """A list of datasets and the sizes of its evaluation."""
 
-    title: str
+    title: Title
     datasets: Roles
     evaluate: EvaluateParams
 
@@ -334,7 +342,8 @@ def paper_networks(values: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = {name: _at(values, f"presets.{PAPER}.{name}") for name in PAPER_NETWORKS}
     if missing := [name for name, settings in found.items() if settings is None]:
-        raise UserError(f"presets.{PAPER} lacks {', '.join(missing)}: the networks that are counted as the paper's")
+        what = "which every suite counts as the paper's own networks; put the preset back as the project has it"
+        raise UserError(f"presets.{PAPER} lacks {', '.join(missing)}, {what}")
     return {name.split(".")[-1]: settings for name, settings in found.items()}
 
 
@@ -357,7 +366,12 @@ def resolve(values: Mapping[str, Any], where: str = "params.yaml", places: Place
     presets = parse(Presets, {"presets": values.get("presets") or {}}, where, places).presets
     for name, preset in presets.items():
         _check_preset(name, preset, where, places)
-    return parse(Params, with_presets(values, places), where, places)
+    loaded = parse(Params, with_presets(values, places), where, places)
+    try:
+        paper_networks(values)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return loaded
 
 
 def _check_preset(name: str, preset: dict[str, Any], where: str, places: Places) -> None:

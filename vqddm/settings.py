@@ -1,8 +1,11 @@
 """What all sections of `params.yaml` share: validation, one sentence for each wrong value, sorted JSON."""
 
+import contextlib
 import difflib
 import json
+import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
@@ -117,12 +120,40 @@ def parse(
     Raises:
         UserError: names every wrong key or value and what is allowed there.
     """
+    if isinstance(values, str):
+        refuse_doubles(values, where)
     try:
         if isinstance(values, str):
             return section.model_validate_json(values)
         return section.model_validate(values)
     except ValidationError as error:
         raise UserError(explained(section, error.errors(), where, places=places)) from None
+
+
+def refuse_doubles(text: str, where: str) -> None:
+    """Refuse JSON in which a key stands twice: whoever reads it would take the last without a word.
+
+    Raises:
+        UserError: names the first such key.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(found := dict(pairs)) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in found if names.count(name) > 1)
+            raise UserError(f"{where}: the key `{twice}` stands twice; keep one of them")
+        return found
+
+    with contextlib.suppress(ValueError, RecursionError):  # no JSON: for those who read it to tell
+        json.loads(text, object_pairs_hook=once)
+
+
+def invisible(text: str) -> str | None:
+    """The first character in a text that looks like a space, or like nothing, and is another one; None: none is."""
+    for letter in text:
+        if letter == "\x85" or (letter != " " and unicodedata.category(letter) in ("Zs", "Zl", "Zp", "Cf")):
+            return f"U+{ord(letter):04X} ({unicodedata.name(letter, 'NEXT LINE').lower()})"
+    return None
 
 
 def explained(
@@ -136,7 +167,8 @@ def explained(
 
     `where` is the file; `above` stands before each key.
     """
-    lines = [f"{where}: {len(problems)} wrong setting(s)"]
+    lines: list[str] = []
+    names: dict[str, int] = {}  # the line of each name that is none; the others only say where it also stands
     for problem in problems:
         keys = [*above, *(part for part in problem["loc"] if part != "[key]")]
         message = problem["msg"].removeprefix("Value error, ")
@@ -146,8 +178,12 @@ def explained(
         own = re.match(r"([\w.-]+): ", message) if problem["type"] == "value_error" else None
         place = places([*keys, *own[1].split(".")] if own else keys)
         what = f"{message}{_given(problem, place)}{_allowed(section, problem)}"
-        lines.append("  " + ": ".join(filter(None, [str(place or ""), ".".join(map(str, keys)), what])))
-    return "\n".join(lines)
+        told = ": ".join(filter(None, [str(place or ""), ".".join(map(str, keys))]))
+        if problem["type"] == "string_pattern_mismatch" and (first := names.setdefault(what, len(lines))) < len(lines):
+            lines[first] += f"; also {told}"
+        else:
+            lines.append(f"  {told}: {what}" if told else f"  {what}")
+    return "\n".join([f"{where}: {len(lines)} wrong setting(s)", *lines])
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -171,6 +207,8 @@ def _given(problem: ErrorDetails, place: Place | None) -> str:
         return f'; `{text}` is {what} in YAML; write "{text}" in quotes if text is meant'
     if kind in ("int_type", "float_type") and isinstance(value, bool):
         return f"; `{text or str(value).lower()}` is a truth value in YAML"
+    if isinstance(value, str) and (letter := invisible(value)):
+        return f" (given: {value!r}); the character {letter} stands in it, which nobody sees: take it out"
     if kind in ("int_type", "float_type", "bool_type") and isinstance(value, str):
         return f"; `{text or repr(value)}` is text in YAML{_rewritten(kind, value)}"
     if kind == "bool_type":
@@ -185,6 +223,10 @@ def _rewritten(kind: str, text: str) -> str:
     parts = re.fullmatch(r"([-+]?\d+)(\.\d*)?[eE]([-+]?)(\d+)", text.strip())
     if parts:
         whole, fraction, sign, power = parts.groups()
+        if abs(float(text)) > LARGEST and kind == "int_type":
+            return f"; at most {LARGEST:.0e} is meant"
+        if not math.isfinite(float(text)):
+            return "; no such number can be computed with"
         return f"; write {whole}{fraction or '.0'}e{sign or '+'}{power}"
     try:
         number = int(text, 0)

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from vqddm.artifacts import UserError
-from vqddm.settings import PositiveInt, Section, parse
+from vqddm.settings import Section, parse
 from vqddm.yaml_file import read_file
 
 EXAMPLE = "slurm/site.example.yaml"
@@ -46,11 +46,13 @@ class Site(Section):
     gpu_type: Annotated[str, AfterValidator(_taken)] | None = Field(
         default=None, description="as `sinfo -o %G` names it"
     )
-    gpus: PositiveInt = Field(default=1, description="GPUs of one node that a training uses at most")
-    nodes: PositiveInt = Field(default=1, description="nodes that a training uses at most")
-    cpus_per_gpu: PositiveInt = Field(default=4, description="CPU cores beside each GPU")
-    hours: float = Field(default=24, gt=0, description="time limit of one job; a training goes on in the next try")
-    tries: PositiveInt = Field(default=4, description="how often a training may be submitted in all")
+    gpus: int = Field(default=1, gt=0, le=64, description="GPUs of one node that a training uses at most")
+    nodes: int = Field(default=1, gt=0, le=10_000, description="nodes that a training uses at most")
+    cpus_per_gpu: int = Field(default=4, gt=0, le=1024, description="CPU cores beside each GPU")
+    hours: float = Field(
+        default=24, gt=0, le=24 * 365, description="time limit of one job; a training goes on in the next try"
+    )
+    tries: int = Field(default=4, gt=0, le=1000, description="how often a training may be submitted in all")
     constraint: str | None = Field(default=None, description="sbatch's --constraint")
     qos: Word | None = Field(default=None, description="sbatch's --qos")
 
@@ -74,8 +76,8 @@ class Site(Section):
 
     def share(self, batch_size: int) -> tuple[int, int]:
         """Nodes and GPUs of each that a training uses: as many of the site's as its batch can be split evenly over."""
-        nodes, gpus = range(1, self.nodes + 1), range(1, self.gpus + 1)
-        even = [(n, g) for n in nodes for g in gpus if batch_size % (n * g) == 0]
+        nodes = [n for n in range(1, self.nodes + 1) if batch_size % n == 0]
+        even = [(n, g) for n in nodes for g in range(1, self.gpus + 1) if batch_size % (n * g) == 0]
         return max(even, key=lambda pair: (pair[0] * pair[1], pair[1]))
 
 

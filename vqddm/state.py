@@ -22,7 +22,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
-from vqddm.artifacts import UserError, checksum, json_sum, made_with, read_json, replacing, write_json
+from vqddm.artifacts import UserError, checksum, json_sum, made_with, read_json, replacing, shown, write_json
 from vqddm.slurm import deadline
 
 IDENTITY = "identity.json"
@@ -100,11 +100,12 @@ def alone_in(folder: Path) -> IO[bytes]:
     The folder is made. The lock is the system's: it goes with its process, however that ends.
 
     Raises:
-        UserError: the file system has no locks.
+        UserError: the file system has no locks, or something else stands in the place of the folder or its lock.
     """
     path, told = folder / "lock", False
     job = f", Slurm job {os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else ""
     while True:
+        _check_places(folder, path)
         folder.mkdir(parents=True, exist_ok=True)
         lock = path.open("ab+", buffering=0)
         if _locked(lock, folder):
@@ -120,6 +121,22 @@ def alone_in(folder: Path) -> IO[bytes]:
             told = True
         lock.close()  # held by another, or deleted by the one who held it
         time.sleep(0.5)
+
+
+def _check_places(folder: Path, lock: Path) -> None:
+    """Raise UserError where what is no folder, or what is no file, keeps a folder or its lock from being made."""
+    for place in (*reversed(folder.parents), folder):
+        if os.path.lexists(place) and not place.is_dir():
+            raise UserError(f"{shown(place)}: {_what(place)} and no folder; move it away and run the same again")
+    if os.path.lexists(lock) and not lock.is_file() and os.path.lexists(lock):  # it may just have been deleted
+        raise UserError(f"{shown(lock)}: {_what(lock)} and no file; move it away and run the same again")
+
+
+def _what(place: Path) -> str:
+    """What stands in the place of something else, in words."""
+    if place.is_symlink() and not place.exists():
+        return "a link that leads nowhere"
+    return "a folder" if place.is_dir() else "a file" if place.is_file() else "a pipe, a socket or a device"
 
 
 def _locked(lock: IO[bytes], folder: Path) -> bool:
@@ -176,6 +193,9 @@ class StateFolder:
 
     def _claim(self) -> None:
         """Clear away what a killed training left half done, refuse a state of others, set damaged ones aside."""
+        for path in (self.folder / name for name in ("saving", "finishing", "finished")):
+            if os.path.lexists(path) and not path.is_dir():  # told now, not after the last step
+                raise UserError(f"{shown(path)}: {_what(path)} and no folder; move it away and run the same again")
         self._drop([path for path in self.folder.iterdir() if HALF.fullmatch(path.name)])
         damaged: dict[Path, str] = {}
         for state in self.newest_first():

@@ -8,6 +8,7 @@ Where the state is kept: `vqddm/state.py`.
 
 import csv
 import inspect
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.utils import DynamoBackend
 from torch import Tensor
 
 from vqddm.artifacts import UserError, replacing, write_checkpoint
@@ -166,6 +168,7 @@ def trains(prepare: Callable[..., Training]) -> Callable[..., None]:
         *, state: Path, out: Path, curve: Path, save_seconds: float = 60.0, threads: int | None = None, **own: Any
     ) -> None:
         limit_threads(threads)
+        _check_compiler()
         device = join_processes().device
         make, examples, params, about, identity = prepare(**own)
         with torch.random.fork_rng(devices=[]):
@@ -241,6 +244,13 @@ def train(
     recipe.modules = {
         name: accelerator.unwrap_model(module, keep_torch_compile=False) for name, module in recipe.modules.items()
     }
+
+
+def _check_compiler() -> None:
+    """Raise UserError where accelerate would not know what is to compile the networks."""
+    known = [backend.value.lower() for backend in DynamoBackend]
+    if (asked := os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no")).lower() not in known:
+        raise UserError(f"ACCELERATE_DYNAMO_BACKEND: '{asked}' compiles nothing; there are {', '.join(known)}")
 
 
 def _accelerator(count: int, params: TrainingParams) -> Accelerator:

@@ -15,13 +15,16 @@ from typing import Any, NamedTuple
 import yaml
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
-from vqddm.artifacts import UserError
-from vqddm.settings import nearest
+from vqddm.artifacts import UserError, shown
+from vqddm.settings import invisible, nearest
 
 Location = tuple[str | int, ...]
 LARGEST = 100_000  # values of a file, what aliases repeat counted each time
 BASE_60 = re.compile(r"[-+]?\d+(:\d+)+(\.\d*)?")
 LEADING_ZERO = re.compile(r"[-+]?0\d+")
+JSON = re.compile(r'("(?:[^"\\]|\\.)*")|(\s+):')  # a string, or space before a colon
+ODD = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # letters that JSON takes as they are and YAML does not
+BREAKS = re.compile("[\x85\u2028\u2029]")  # lines end at them in YAML 1.1 alone
 ENCODINGS = {
     b"\xef\xbb\xbf": "UTF-8 with a byte order mark (BOM)",
     b"\xff\xfe": "UTF-16 or UTF-32",
@@ -69,9 +72,15 @@ def read_file(path: Path) -> Written:
     try:
         json.loads(text)
     except (ValueError, RecursionError):
-        return _Reading(str(path), text).whole()
+        return _Reading(shown(path), text).whole()
     # Between the tokens of JSON a tab is a space, and 1e5 is a number.
-    return _Reading(str(path), text.replace("\t", " "), is_json=True).whole()
+    return _Reading(shown(path), JSON.sub(_as_yaml, text.replace("\t", " ")), is_json=True).whole()
+
+
+def _as_yaml(part: re.Match[str]) -> str:
+    """A part of JSON as YAML has it, with as many lines: a colon stands right behind its key."""
+    string, space = part.groups()
+    return ODD.sub(lambda letter: f"\\u{ord(letter[0]):04x}", string) if string else f":{space}"
 
 
 def read_entries(entries: Iterable[str], where: str = "--config") -> Written:
@@ -101,26 +110,26 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file{_beside(path)}") from None
+        raise UserError(f"{shown(path)}: no such file{_beside(path)}") from None
     except IsADirectoryError:
-        raise UserError(f"{path}: this is a folder; a file of settings is meant") from None
+        raise UserError(f"{shown(path)}: this is a folder; a file of settings is meant") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise UserError(f"{shown(path)}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     for mark, encoding in ENCODINGS.items():
         if data.startswith(mark):
-            raise UserError(f"{path}, line 1: the file is {encoding}; save it as plain UTF-8")
+            raise UserError(f"{shown(path)}, line 1: the file is {encoding}; save it as plain UTF-8")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        shown = data.split(b"\n")[line - 1].decode("latin-1").strip()
-        raise UserError(f"{path}, line {line}: `{shown}` is not UTF-8; save the file as UTF-8") from None
+        bad = data.split(b"\n")[line - 1].decode("latin-1").strip()
+        raise UserError(f"{shown(path)}, line {line}: `{bad}` is not UTF-8; save the file as UTF-8") from None
 
 
 def _beside(path: Path) -> str:
     """What there is in the place of a file that is missing."""
     if not path.parent.is_dir():
-        return f"; there is no folder {path.parent}"
+        return f"; there is no folder {shown(path.parent)}"
     names = sorted(p.name for p in path.parent.iterdir() if p.suffix in (".yaml", ".yml", ".json"))
     listed = f"; {path.parent if path.parent != Path() else 'this folder'} has {', '.join(names) or 'no such files'}"
     return nearest(path.name, names) + listed
@@ -139,10 +148,16 @@ class _Reading:
     def whole(self) -> Written:
         value, places = self.value()
         if not isinstance(value, dict | None):
-            raise UserError(f"{self.file}: must be keys with values")
+            letter = invisible(self.text)
+            odd = f"; the character {letter} stands in it, where a space may be meant" if letter else ""
+            raise UserError(f"{self.file}: must be keys with values{odd}")
         return Written(value or {}, places)
 
     def value(self) -> tuple[Any, dict[Location, Place]]:
+        if odd := BREAKS.search(self.text):
+            line = self.text.count("\n", 0, odd.start()) + 1
+            letter = invisible(odd[0])
+            raise UserError(f"{self._at(line)}: the character {letter} ends a line for some readers only; take it out")
         try:
             self.loader = yaml.SafeLoader(self.text)
             node = self.loader.get_single_node()
@@ -170,10 +185,15 @@ class _Reading:
             return f"{self.file}: not YAML ({error.problem})"
         if error.context == "expected a single document in the stream":
             return f"{self._at(mark.line + 1)}: a second YAML document begins with `---`; one is meant"
-        shown = (self.text.splitlines() or [""])[min(mark.line, len(self.text.splitlines()) - 1)]
+        lines = self.text.splitlines() or [""]
+        line = lines[min(mark.line, len(lines) - 1)].strip()
+        for number in range(error.context_mark.line if error.context_mark else mark.line, mark.line + 1):
+            if letter := invisible("".join(lines[number : number + 1])):
+                what = f"not YAML: the character {letter} stands in `{lines[number].strip()}`; only spaces are allowed"
+                return f"{self._at(number + 1)}: {what}"
         if self.text[mark.index : mark.index + 1] == "\t":
-            return f"{self._at(mark.line + 1)}: not YAML: a tab stands in `{shown.strip()}`; only spaces are allowed"
-        return f"{self._at(mark.line + 1)}: not YAML: {error.problem}, in `{shown.strip()}`"
+            return f"{self._at(mark.line + 1)}: not YAML: a tab stands in `{line}`; only spaces are allowed"
+        return f"{self._at(mark.line + 1)}: not YAML: {error.problem}, in `{line}`"
 
     def _refuse(self, node: Node, keys: Location, what: str) -> UserError:
         return UserError(f"{self._at(node.start_mark.line + 1)}: {in_words(keys) or '(whole)'}: {what}")
@@ -209,14 +229,16 @@ class _Reading:
         if kind not in ("str", "merge"):
             what = f"is {KINDS[kind]} in YAML; write it in quotes" if kind in KINDS else "is no text"
             raise self._refuse(node, keys, f"the key `{node.value}` {what}")
+        if letter := invisible(node.value):
+            raise self._refuse(node, keys, f"the character {letter} stands in the key {node.value!r}; take it out")
         return str(node.value)
 
     def _made(self, node: Node, keys: Location, at: Node) -> Any:
         """The value of a node, and the places of all in it. `at` is the node that stands first in its line: its key."""
-        shown = None
+        text = None
         if isinstance(node, ScalarNode):
-            shown = node.value if node.style is None else f'"{node.value}"'
-        self.places[keys] = Place(self.file, at.start_mark.line + 1 if self.lines else None, shown)
+            text = node.value if node.style is None else f'"{node.value}"'
+        self.places[keys] = Place(self.file, at.start_mark.line + 1 if self.lines else None, text)
         if isinstance(node, ScalarNode):
             return self._scalar(node, keys)
         if node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
@@ -232,7 +254,9 @@ class _Reading:
         if self.is_json:
             return json.loads(json.dumps(text) if node.style else text)
         if kind in ("int", "float") and BASE_60.fullmatch(text):
-            raise self._refuse(node, keys, f"`{text}` is a number to base 60 in YAML; write a plain one, or {quoted}")
+            raise self._refuse(
+                node, keys, f"`{text}` is a number to base 60 in YAML; write a plain number, or {quoted}"
+            )
         if kind == "int" and LEADING_ZERO.fullmatch(text):
             raise self._refuse(node, keys, f"`{text}` is a number to base 8 in YAML; write {int(text)}, or {quoted}")
         if kind == "timestamp":
@@ -246,8 +270,8 @@ class _Reading:
         try:
             return construct(node)
         except (ValueError, KeyError):  # what a tag such as !!int does not fit, or more digits than Python reads
-            shown = text if len(text) < 50 else f"{text[:40]}…"
-            raise self._refuse(node, keys, f"`{shown}` cannot be read as {KINDS[kind]}") from None
+            start = text if len(text) < 50 else f"{text[:40]}…"
+            raise self._refuse(node, keys, f"`{start}` cannot be read as {KINDS[kind]}") from None
 
 
 def _is_float_of_python(text: str) -> bool:

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqddm.artifacts import UserError, read_array, read_json
+from vqddm.artifacts import UserError, fingerprint, read_array, read_json
+
+SPLITS = ("train", "validation", "test")
 
 
 def load_split(path: Path) -> np.ndarray:
@@ -17,6 +19,13 @@ def load_split(path: Path) -> np.ndarray:
     """
     images = read_array(path)
     manifest = read_json(path.with_suffix(".json"))
+    fingerprint(path)  # without its checksum nobody would know what the array was
+    told = manifest.get("split") if isinstance(manifest, dict) else None
+    if path.stem in SPLITS and told in SPLITS and told != path.stem:
+        raise UserError(
+            f"{path}: its manifest says that it is the split `{told}`; put both files back under the name `{told}`, "
+            "or delete them and prepare the dataset again"
+        )
     try:
         expected = (manifest["count"], manifest["resolution"], manifest["resolution"], 3)
     except (KeyError, TypeError):

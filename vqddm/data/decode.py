@@ -1,8 +1,10 @@
 """From a picture's bytes to 8-bit RGB, as a viewer shows it. The pixels decide: other contents refuse no picture."""
 
 import io
+import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ UPRIGHT = {
 }
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 GREY_LEVELS = {"L;2": 85, "L;4": 17}  # PNG's greys of 2 and 4 bits: steps between them in 8 bits
+GREY_BITS = {"1": 1, "L;2": 2, "L;4": 4}
 
 
 def decode(picture: Picture) -> Image.Image:
@@ -44,7 +47,7 @@ def decode(picture: Picture) -> Image.Image:
         try:
             return _upright(source)
         except Exception:
-            whole = content(picture)
+            whole = content(picture) if isinstance(source, Path) else source.getvalue()
             pixels = without_metadata(whole)
             if pixels == whole:
                 raise
@@ -57,20 +60,30 @@ def reason(picture: Picture, error: Exception) -> str:
         return f"cannot be read ({error.strerror})"
     if isinstance(error, Image.DecompressionBombError):
         return f"too large, more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
-    return f"not a whole picture ({_true_error(picture) if isinstance(error, Image.UnidentifiedImageError) else error})"
+    if isinstance(error, Image.UnidentifiedImageError | AssertionError | IndexError):
+        return f"not a whole picture ({_true_error(picture)})"
+    return f"not a whole picture ({str(error) or type(error).__name__})"
 
 
 def _true_error(picture: Picture) -> str:
-    """Why no decoder takes a file; Pillow keeps its own decoders' answers to itself."""
-    start = content(picture)
+    """Why no decoder takes a file; Pillow keeps its own decoders' answers to itself, or has no words for them."""
+    whole = content(picture)
+    if whole.startswith(PNG):
+        chunks = dict(_png_chunks(whole))
+        size, palette = chunks.get(b"IHDR", b"")[8:16], chunks.get(b"IHDR", b"")[17:18] == b"\3"
+        if len(size) == 8 and not (any(size[:4]) and any(size[4:])):
+            return "its width or height is 0"
+        if palette and b"PLTE" not in chunks:
+            return "its colours are numbers of a palette, which is missing"
     try:
-        if start.startswith(PNG):
-            PngImagePlugin.PngImageFile(io.BytesIO(start))
-        if start.startswith(JPEG):
-            JpegImagePlugin.JpegImageFile(io.BytesIO(start))
+        if whole.startswith(PNG):
+            PngImagePlugin.PngImageFile(io.BytesIO(whole))
+        elif whole.startswith(JPEG):
+            JpegImagePlugin.JpegImageFile(io.BytesIO(whole))
     except Exception as error:
-        return str(error) or type(error).__name__
-    return f"of no known kind, it begins with {start[:8]!r}" if start else "an empty file"
+        cut = isinstance(error.__cause__ or error, IndexError | struct.error) or "not identified" in str(error)
+        return "it ends within its header" if cut else str(error) or type(error).__name__
+    return f"of no known kind, it begins with {whole[:8]!r}" if whole else "an empty file"
 
 
 def _as_rows(array: Any) -> np.ndarray:
@@ -87,12 +100,25 @@ def _upright(source: Path | io.BytesIO) -> Image.Image:
     with Image.open(source) as image:
         stored = image.tile[0].args if image.tile else None  # how a PNG's pixels lie in the file, such as `L;4`
         image.load()
+        if isinstance(stored, str) and "transparency" in image.info:
+            image.info["transparency"] = _clear(source, image.info["transparency"], stored)
         if stored == "RGB;16B" and "transparency" in image.info:
             rgb = _deep_on_white(source, image)
         else:
             rgb = _to_rgb(image, GREY_LEVELS.get(stored, 1) if isinstance(stored, str) else 1)
         turn = UPRIGHT.get(_orientation(image))
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def _clear(source: Path | io.BytesIO, told: Any, stored: str) -> Any:
+    """The transparent value of a picture, of which only as many bits count as a pixel has."""
+    if stored == "1":  # Pillow tells 0 or 255 by all bits
+        whole = source.read_bytes() if isinstance(source, Path) else source.getvalue()
+        chunk = dict(_png_chunks(whole)).get(b"tRNS", b"") if whole.startswith(PNG) else b""
+        return 255 * (chunk[9] & 1) if len(chunk) > 9 else told
+    if isinstance(told, int) and stored in ("L", *GREY_BITS):
+        return told & ((1 << GREY_BITS.get(stored, 8)) - 1)
+    return tuple(value & 255 for value in told) if isinstance(told, tuple) and stored == "RGB" else told
 
 
 def _orientation(image: Image.Image) -> Any:
@@ -148,17 +174,22 @@ def without_metadata(whole: bytes) -> bytes:
     return _plain_jpeg(whole) if whole.startswith(JPEG) else whole
 
 
-def _plain_png(whole: bytes) -> bytes:
-    kept, at = [PNG], len(PNG)
+def _png_chunks(whole: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks of a PNG by their kinds, each with its length, kind and checksum."""
+    at = len(PNG)
     while at < len(whole):
         end = at + 12 + int.from_bytes(whole[at : at + 4], "big")  # length, kind, data, checksum
-        chunk = whole[at:end]
-        kind, checksum = chunk[4:8], int.from_bytes(chunk[-4:], "big")
+        yield whole[at + 4 : at + 8], whole[at:end]
+        at = end
+
+
+def _plain_png(whole: bytes) -> bytes:
+    kept = [PNG]
+    for kind, chunk in _png_chunks(whole):
         if kind in (b"IHDR", b"PLTE", b"IDAT", b"IEND") or (
-            kind in (b"tRNS", b"eXIf") and zlib.crc32(chunk[4:-4]) == checksum
+            kind in (b"tRNS", b"eXIf") and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
         ):
             kept.append(chunk)
-        at = end
     return b"".join(kept)
 
 

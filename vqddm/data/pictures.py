@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from vqddm.artifacts import UserError
+from vqddm.artifacts import UserError, shown
 from vqddm.data.archives import in_lmdb, in_zip
 from vqddm.data.decode import decode, reason
 from vqddm.data.pool import map_in_pool
 from vqddm.data.progress import progress
 from vqddm.data.settings import SPLITS, DataParams
 from vqddm.data.sources import Pictures
-from vqddm.data.walk import SUFFIXES, Picture, listed, passed_over, pictures_in, shown
+from vqddm.data.walk import SUFFIXES, Picture, listed, passed_over, pictures_in
 
 NOTE = "a seeded order of all pictures; the central square of each; a picture equal to an earlier one is left out"
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
@@ -76,11 +76,11 @@ def require_original(source: str, path: Path) -> None:
     with _readable():
         if not (path.is_file() or (path.is_dir() and any(path.iterdir()))):
             raise UserError(
-                f"{path}: {known.title} is not here (nothing was started). Put or link there {known.expected}; "
+                f"{shown(path)}: {known.title} is not here (nothing was started). Put or link there {known.expected}; "
                 f"{known.origin}. Another place: the dataset's `data.path` in params.yaml"
             )
         if next(_pictures_in(path, known), None) is None:
-            raise UserError(f"{path}: 0 pictures (nothing was started){_advice(path, known)}")
+            raise UserError(f"{shown(path)}: 0 pictures (nothing was started){_advice(path, known)}")
 
 
 def find_pictures(path: Path, needed: int, known: Original | None = None) -> list[Picture]:
@@ -99,12 +99,12 @@ def find_pictures(path: Path, needed: int, known: Original | None = None) -> lis
         found = [picture for picture in found if known.only in _name(path, picture).split("/")] or found
     if len(found) < needed:
         raise UserError(
-            f"{path}: {len(found)} pictures ({', '.join(sorted(SUFFIXES))}) are fewer than {' + '.join(SPLITS)} = "
+            f"{shown(path)}: {len(found)} pictures ({', '.join(sorted(SUFFIXES))}) are fewer than {' + '.join(SPLITS)} = "
             f"{needed}; add pictures or lower `data.train` or another of them{_advice(path, known)}"
         )
     if known and len(found) > known.number:
         raise UserError(
-            f"{path}: {len(found):,} pictures are more than the {known.number:,} of {known.title} "
+            f"{shown(path)}: {len(found):,} pictures are more than the {known.number:,} of {known.title} "
             f"({_counts(path, found)}); take the others away, or let the dataset's `data.path` in params.yaml name "
             f"the folder that holds only {known.layout}"
         )
@@ -117,7 +117,7 @@ def _pictures_in(path: Path, known: Original | None) -> Iterator[Picture]:
         return iter(in_zip(path))
     if not path.is_dir():
         what = "neither a folder nor a file" if path.exists() else "no such folder"
-        raise UserError(f"{path}: {what}; let the dataset's `data.path` name a folder of pictures")
+        raise UserError(f"{shown(path)}: {what}; let the dataset's `data.path` name a folder of pictures")
     database = _lmdb_folder(path, known)
     return iter(in_lmdb(database)) if database else pictures_in(path)
 
@@ -166,8 +166,10 @@ def _lmdb_folder(path: Path, known: Original | None) -> Path | None:
     nested = [folder for folder in folders if (folder / "data.mdb").is_file()]
     nested = [folder for folder in nested if "train" in folder.name] or nested
     if len(nested) > 1:
-        several = _first([folder.name for folder in nested])
-        raise UserError(f"{path}: {len(nested)} LMDBs ({several}); let the dataset's `data.path` name one of them")
+        several = _first([shown(folder.name) for folder in nested])
+        raise UserError(
+            f"{shown(path)}: {len(nested)} LMDBs ({several}); let the dataset's `data.path` name one of them"
+        )
     return nested[0] if nested else None
 
 

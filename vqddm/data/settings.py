@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from vqddm.artifacts import UserError, shown
 from vqddm.data.sources import SOURCES
 from vqddm.registry import choice
 from vqddm.settings import LARGEST, PositiveInt, Section
@@ -40,7 +41,13 @@ class DataParams(Section):
     @property
     def place(self) -> Path | None:
         """Where the original pictures lie, if they are not drawn or fetched."""
-        return Path(self.path).expanduser() if self.path else SOURCES[self.source].place
+        try:
+            return Path(self.path).expanduser() if self.path else SOURCES[self.source].place
+        except RuntimeError:  # Python knows no home of that user
+            user = shown(Path(str(self.path)).parts[0])
+            raise UserError(
+                f"data.path: {shown(str(self.path))}: there is no user {user}; write the whole path"
+            ) from None
 
     @model_validator(mode="after")
     def _path_is_named(self) -> Self:

@@ -2,31 +2,40 @@
 
 import os
 import stat
-from collections import deque
+import sys
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from vqddm.artifacts import UserError
+from vqddm.artifacts import UserError, shown
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".npy"}
 NAMED = 20  # bad pictures that a message names
 
-# Folders that systems and NAS keep for themselves, for thumbnails, deleted files and the like.
+# Folders that systems and NAS keep for themselves, for thumbnails, deleted files, snapshots and the like. (Not
+# `Recycled`, of the time before Windows NT: a class of pictures may well be called so.)
 FOREIGN = {
+    *(f"found.{number:03d}" for number in range(1000)),
     "__macosx",
     "@__thumb",
     "@eadir",
     "@recently-snapshot",
     "@recycle",
+    "@sharesnap",
+    "@snapshot",
+    "@synoresource",
     "@tmp",
     "#recycle",
     "#snapshot",
     "$recycle.bin",
+    "$winreagent",
     "lost+found",
     "network trash folder",
+    "recycler",
     "system volume information",
     "temporary items",
+    "~snapshot",
 }
 
 
@@ -39,11 +48,6 @@ class Picture(NamedTuple):
     def __str__(self) -> str:
         key = self.key.decode(errors="replace") if isinstance(self.key, bytes) else self.key
         return shown(str(self.place) if key is None else f"{self.place}: {key}")
-
-
-def shown(name: str) -> str:
-    """A name in one line that can be printed: line breaks and bytes that are no text are escaped."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
 
 
 def listed(what: str, problems: Sequence[str]) -> str:
@@ -75,70 +79,94 @@ def pictures_in(folder: Path) -> Iterator[Picture]:
         UserError: at the end, naming all links that lead nowhere, folders that cannot be read, and what is named like
             a picture and is no file (a pipe would never end).
     """
-    walk = _Walk()
-    yield from walk.pictures(folder)
+    walk = Walk()
+    for path in walk.pictures(str(folder)):
+        yield Picture(Path(path))
     if walk.problems:
-        raise UserError(listed(f"entries of {shown(str(folder))} cannot be read:", walk.problems))
+        raise UserError(listed(f"entries of {shown(folder)} cannot be read:", walk.problems))
+    walk.tell_others(folder)
 
 
-class _Walk:
-    """What one walk has seen."""
+class Entry(Protocol):
+    """What a folder holds under a name, as `os.scandir` tells it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    def is_symlink(self) -> bool: ...
+    def is_dir(self, *, follow_symlinks: bool) -> bool: ...
+    def is_file(self, *, follow_symlinks: bool) -> bool: ...
+
+
+class Walk:
+    """What one walk has seen. `listing`, `real` and `mode` are the file system's; a zip has its own."""
 
     def __init__(self) -> None:
         self.folders: set[str] = set()  # all by their real paths
         self.problems: list[str] = []
+        self.others: Counter[str] = Counter()  # files that are not taken, by their suffixes
 
-    def pictures(self, folder: Path) -> Iterator[Picture]:
+    def pictures(self, folder: str) -> Iterator[str]:
         """The pictures below `folder`: first what is there, then what links add, folders before files."""
-        waiting = deque([(str(folder), os.path.realpath(folder))])
+        waiting = deque([(folder, self.real(folder))])
         links: deque[str] = deque()
         files: dict[str, str] = {}  # a link for each real path
         while waiting or links:
             if waiting:
-                yield from self._listing(*waiting.popleft(), waiting, links)
+                yield from self._pictures_right_in(*waiting.popleft(), waiting, links)
                 continue
             link = links.popleft()
-            real, mode = os.path.realpath(link), self._mode(link)
+            real, mode = self.real(link), self.mode(link)
             if stat.S_ISDIR(mode):
-                if not Path(os.path.realpath(Path(link).parent)).is_relative_to(real):
+                if not Path(self.real(os.path.split(link)[0])).is_relative_to(real):
                     waiting.append((link, real))
             elif mode and is_picture(link) and self._is_file(link, mode):
                 files.setdefault(real, link)
         for real, link in files.items():
             above, name = os.path.split(real)
             if not (above in self.folders and is_picture(name) and not passed_over([name])):
-                yield Picture(Path(link))
+                yield link
 
-    def _listing(self, folder: str, real: str, waiting: deque[tuple[str, str]], links: deque[str]) -> Iterator[Picture]:
+    def _pictures_right_in(
+        self, folder: str, real: str, waiting: deque[tuple[str, str]], links: deque[str]
+    ) -> Iterator[str]:
         """The pictures right in a folder; what is to be walked and followed later goes into the queues."""
         if real in self.folders:
             return
         self.folders.add(real)
-        try:
-            with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
-        except OSError as error:
-            self.problems.append(f"{shown(folder)}: cannot be read ({error.strerror}); make it readable or remove it")
-            return
-        for entry in entries:
+        for entry in self.listing(folder):
             if passed_over([entry.name]):
                 continue
             if entry.is_symlink():
                 links.append(entry.path)
             elif entry.is_dir(follow_symlinks=False):
-                waiting.append((entry.path, f"{real.rstrip('/')}/{entry.name}"))
-            elif is_picture(entry.name) and (
-                entry.is_file(follow_symlinks=False) or self._is_file(entry.path, entry.stat().st_mode)
-            ):
-                yield Picture(Path(entry.path))
+                waiting.append((entry.path, os.path.join(real, entry.name)))  # noqa: PTH118 (as above)
+            elif not is_picture(entry.name):
+                self.others[os.path.splitext(entry.name)[1].lower()] += 1  # noqa: PTH122 (as above)
+            elif entry.is_file(follow_symlinks=False) or self._is_file(entry.path, self.mode(entry.path)):
+                yield entry.path
 
-    def _mode(self, link: str) -> int:
-        """The mode of what a link leads to; 0 where it leads nowhere, which is then a problem."""
+    def listing(self, folder: str) -> Sequence[Entry]:
+        """What is right in a folder, in the order of names; what keeps it from being read is a problem."""
         try:
-            return Path(link).stat().st_mode
+            with os.scandir(folder) as found:
+                return sorted(found, key=lambda entry: entry.name)
         except OSError as error:
-            goal = shown(str(Path(link).readlink()))
-            self.problems.append(f"{shown(link)}: a link to {goal}, which fails ({error.strerror}); mend or remove it")
+            self.problems.append(f"{shown(folder)}: cannot be read ({error.strerror}); make it readable or remove it")
+            return []
+
+    def real(self, path: str) -> str:
+        """A path without links."""
+        return os.path.realpath(path)
+
+    def mode(self, path: str) -> int:
+        """The mode of what is there; 0 where a link leads nowhere, which is then a problem."""
+        try:
+            return Path(path).stat().st_mode
+        except OSError as error:
+            goal = shown(Path(path).readlink())
+            self.problems.append(f"{shown(path)}: a link to {goal}, which fails ({error.strerror}); mend or remove it")
             return 0
 
     def _is_file(self, path: str, mode: int) -> bool:
@@ -146,3 +174,13 @@ class _Walk:
         if not stat.S_ISREG(mode):
             self.problems.append(f"{shown(path)}: a pipe, a socket or a device and no picture; remove it")
         return stat.S_ISREG(mode)
+
+    def tell_others(self, place: Path) -> None:
+        """Say how many files were passed over for their names alone."""
+        if not self.others:
+            return
+        count = self.others.total()
+        kinds = [f"{shown(suffix) or 'none'} {number:,}" for suffix, number in self.others.most_common(8)]
+        more = ", …" if len(self.others) > 8 else ""
+        what = f"{count:,} file{'s do' if count > 1 else ' does'} not count, by suffix ({', '.join(kinds)}{more})"
+        print(f"vqddm: {shown(place)}: {what}; pictures are {', '.join(sorted(SUFFIXES))}", file=sys.stderr)

