@@ -99,8 +99,8 @@ def find_pictures(path: Path, needed: int, known: Original | None = None) -> lis
         found = [picture for picture in found if known.only in _name(path, picture).split("/")] or found
     if len(found) < needed:
         raise UserError(
-            f"{shown(path)}: {len(found)} pictures ({', '.join(sorted(SUFFIXES))}) are fewer than {' + '.join(SPLITS)} = "
-            f"{needed}; add pictures or lower `data.train` or another of them{_advice(path, known)}"
+            f"{shown(path)}: {len(found)} pictures ({', '.join(sorted(SUFFIXES))}) are fewer than "
+            f"{' + '.join(SPLITS)} = {needed}; add pictures or lower `data.train` or another of them{_advice(path, known)}"
         )
     if known and len(found) > known.number:
         raise UserError(
