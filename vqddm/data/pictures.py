@@ -100,7 +100,8 @@ def find_pictures(path: Path, needed: int, known: Original | None = None) -> lis
     if len(found) < needed:
         raise UserError(
             f"{shown(path)}: {len(found)} pictures ({', '.join(sorted(SUFFIXES))}) are fewer than "
-            f"{' + '.join(SPLITS)} = {needed}; add pictures or lower `data.train` or another of them{_advice(path, known)}"
+            f"{' + '.join(SPLITS)} = {needed}; add pictures or lower `data.train` or another of them"
+            f"{_advice(path, known)}"
         )
     if known and len(found) > known.number:
         raise UserError(
