@@ -114,6 +114,7 @@ EDITS: dict[str, Any] = {
     "presets.laptop32.transformer.layers": 5,
     "presets.laptop32.ddpm.learning_rate": 0.5,
     "presets.laptop32.vqgan.loss.commitment": 0.5,
+    "presets.laptop32.vqgan.optimizer.schedule": "cosine",
     "presets.paper256.prior.unet.width": 64,
     "presets.paper256.ddpm.widths": [32],
     "presets.paper256.transformer.layers": 2,

@@ -137,7 +137,8 @@ def test_the_papers_own_networks_must_stay(tmp_path):
 
 
 def test_a_key_twice_in_one_line_and_in_what_is_merged_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"`datasets\.faces\.data\.source` stands twice in line 219"):
+    line = SOURCE[: SOURCE.index("{source: faces")].count("\n") + 1
+    with pytest.raises(UserError, match=rf"`datasets\.faces\.data\.source` stands twice in line {line};"):
         told_of(tmp_path, SOURCE.replace("{source: faces", "{source: a, source: faces", 1))
     with pytest.raises(UserError, match=r"`a\.<<\.b` stands twice, lines 3 and 4"):
         told_of(tmp_path, "a:\n  <<:\n    b: 1\n    b: 2\n")
