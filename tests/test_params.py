@@ -245,3 +245,15 @@ def test_a_word_that_yaml_1_1_reads_as_false_is_still_the_word():
     assert TrainingParams.model_validate(section).precision == "no"
     with pytest.raises(ValidationError, match="precision"):
         TrainingParams.model_validate(section | {"precision": True})
+
+
+def test_settings_of_before_these_were_there_mean_what_they_meant(root):
+    """Adam at a fixed rate, no squared error, no average: as the default suite's settings say in words."""
+    for dataset in ("faces", "celebahq"):
+        older = written(root)
+        preset = older["presets"][older["datasets"][dataset]["preset"]]
+        for section in ("vqgan", "refit", "vqvae2", "dvae"):
+            preset.get(section, {}).pop("optimizer", None)
+        del preset["vqgan"]["loss"]["squared_weight"], preset["vqgan"]["autoencoder"]["groups"]
+        whole, again = (params.resolve(values).datasets[dataset] for values in (written(root), older))
+        assert again.model_dump(mode="json") == whole.model_dump(mode="json")

@@ -73,6 +73,11 @@ class OptimizerParams(Section):
     ema_decay: Decay = Field(description="of the weights' exponential moving average, which is kept; 0: none")
 
 
+def fixed_rate(betas: tuple[float, float]) -> OptimizerParams:
+    """Adam at one learning rate, without averages: what is meant where nothing is said."""
+    return OptimizerParams(betas=betas, schedule="constant", warmup_steps=0, ema_decay=0.0)
+
+
 class TrainedParams(Section):
     """Settings of something that is trained on a dataset."""
 

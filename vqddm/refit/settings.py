@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from vqddm.settings import OptimizerParams, PositiveInt, TrainedParams
+from vqddm.settings import OptimizerParams, PositiveInt, TrainedParams, fixed_rate
 from vqddm.vqgan.settings import AdversarialParams
 
 
@@ -16,4 +16,4 @@ class RefitParams(TrainedParams):
     loss: AdversarialParams
     decoder_learning_rate: float = Field(gt=0)
     discriminator_learning_rate: float = Field(gt=0)
-    optimizer: OptimizerParams
+    optimizer: OptimizerParams = fixed_rate((0.5, 0.9))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vqddm.settings import OptimizerParams, PositiveInt, Section, TrainedParams
+from vqddm.settings import OptimizerParams, PositiveInt, Section, TrainedParams, fixed_rate
 
 VQGANName = Annotated[str, Field(pattern=r"^vqgan_k\d+$")]
 OFFICIAL_GROUPS = 32  # of GroupNorm in the paper (Table 3, note 3) and the official releases
@@ -43,7 +43,9 @@ class AdversarialParams(Section):
     The absolute error has the weight 1.
     """
 
-    squared_weight: float = Field(ge=0, description="of the squared error, which Eq. 14 prints; VQ-GAN's code: 0")
+    squared_weight: float = Field(
+        default=0.0, ge=0, description="of the squared error, which Eq. 14 prints; VQ-GAN's code: 0"
+    )
     commitment: float = Field(ge=0, description="beta of Eq. 14")
     perceptual: Literal["efficientnet_lite0", "lpips_vgg"]
     perceptual_weight: float = Field(ge=0)
@@ -65,7 +67,7 @@ class VQGANParams(TrainedParams):
     discriminator_learning_rate: float | None = Field(
         default=None, gt=0, description="the discriminator's, if it is not the same"
     )
-    optimizer: OptimizerParams
+    optimizer: OptimizerParams = fixed_rate((0.5, 0.9))
 
     def fits(self, section: str, resolution: int, side: int) -> None:
         """The autoencoder is made for the dataset's resolution."""

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from vqddm.settings import OptimizerParams, TrainedParams
+from vqddm.settings import OptimizerParams, TrainedParams, fixed_rate
 
 
 class DVAEParams(TrainedParams):
@@ -10,4 +10,4 @@ class DVAEParams(TrainedParams):
 
     kl_weight: float = Field(ge=0, description="weight of the KL to uniform codes, in nats per code")
     learning_rate: float = Field(gt=0, description="Adam's learning rate")
-    optimizer: OptimizerParams
+    optimizer: OptimizerParams = fixed_rate((0.9, 0.999))

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from vqddm.settings import OptimizerParams, TrainedParams
+from vqddm.settings import OptimizerParams, TrainedParams, fixed_rate
 
 
 class VQVAE2Params(TrainedParams):
@@ -10,7 +10,7 @@ class VQVAE2Params(TrainedParams):
 
     commitment: float = Field(ge=0, description="beta of Eq. 14")
     learning_rate: float = Field(gt=0, description="Adam's learning rate")
-    optimizer: OptimizerParams
+    optimizer: OptimizerParams = fixed_rate((0.9, 0.999))
 
     def fits(self, section: str, resolution: int, side: int) -> None:
         """The code map can be halved for the top level."""
