@@ -13,7 +13,6 @@ from vqddm.ledger.commands import record
 from vqddm.ledger.dag import read_dag
 from vqddm.ledger.dvc import dvc
 from vqddm.ledger.stages import write_stages
-from vqddm.params import PAPER
 
 
 def run(folder: Path, *command: str, check: bool = True) -> str:
@@ -58,8 +57,6 @@ def clone(project: Path, target: Path) -> Path:
 def recorded_project(folder: Path) -> None:
     """Make a copy in which the tiny suite was built a git repository, recorded, and pushed to a folder beside it."""
     tiny = yaml.safe_load((folder / "tests/tiny.yaml").read_text())
-    presets = yaml.safe_load((folder / "params.yaml").read_text())["presets"]
-    tiny["presets"][PAPER] = presets[PAPER]  # no more: DVC reads the file once for each stage
     (folder / "params.yaml").write_text(yaml.safe_dump(tiny, sort_keys=False))
     (folder / "dvc.lock").unlink()  # of the default suite
     ignored = (folder / ".gitignore").read_text().replace("/results/tiny/\n", "")

@@ -257,3 +257,9 @@ def test_settings_of_before_these_were_there_mean_what_they_meant(root):
         del preset["vqgan"]["loss"]["squared_weight"], preset["vqgan"]["autoencoder"]["groups"]
         whole, again = (params.resolve(values).datasets[dataset] for values in (written(root), older))
         assert again.model_dump(mode="json") == whole.model_dump(mode="json")
+
+
+def test_the_tiny_suite_stands_alone_with_the_papers_networks(root):
+    alone, project = (yaml.safe_load((root / name).read_text()) for name in ("tests/tiny.yaml", "params.yaml"))
+    assert params.resolve(alone).suite == "tiny"
+    assert params.paper_networks(alone) == params.paper_networks(project)

@@ -19,7 +19,6 @@ import pytest
 import yaml
 
 from vqddm.evaluate.measure import psnr, usage
-from vqddm.params import PAPER
 from vqddm.vqgan.codec import decode_codes, encode_images, load_codec
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +39,6 @@ def laid(folder: Path, asked: dict[str, Any]) -> Path:
     shutil.copy(ROOT / "search/search.py", folder / "search/search.py")
     (folder / "search/trials.yaml").write_text(yaml.safe_dump(asked, sort_keys=False))
     values = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
-    values["presets"][PAPER] = yaml.safe_load((ROOT / "params.yaml").read_text())["presets"][PAPER]
     values["datasets"]["tinyfaces"]["data"]["validation"] = 30
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
     return folder
