@@ -199,7 +199,7 @@ def test_two_suites_on_one_dataset_do_not_overwrite_each_other(built: Path, tmp_
     ("old", "new", "words"),
     [
         ("commitment: 0.25", "comitment: 0.25", "presets.tiny.vqgan.loss.comitment"),
-        ("timesteps: 10", "timesteps: ten", "prior.diffusion.timesteps"),
+        ("timesteps: 10,", "timesteps: ten,", "prior.diffusion.timesteps"),
         ("celebahq: tinyfaces", "celebahq: nobody", "'nobody' is not one of"),
         ("schedule: cosine", "schedule: linear", "'linear' is no noise schedule; there are cosine, sqrt_cosine"),
     ],
