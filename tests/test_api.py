@@ -18,14 +18,14 @@ import vqddm
 from vqddm.api import folders, model, pictures
 from vqddm.api.export import export
 from vqddm.artifacts import UserError
-from vqddm.data.arrays import to_unit
+from vqddm.data.arrays import to_bytes, to_unit
 from vqddm.data.pictures import read_picture
 from vqddm.data.walk import Picture
 from vqddm.prior.masks import mask_pixels
 from vqddm.prior.reverse import inpaint_codes
 from vqddm.prior.sample import sample_images
 from vqddm.samplers import load_pair
-from vqddm.vqgan.codec import decode_codes, encode_images
+from vqddm.vqgan import codec as codecs
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_samples_are_those_of_the_pipeline(loaded: vqddm.Model, pair: Path, tmp_
 
 def test_large_numbers_are_drawn_in_batches(loaded: vqddm.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "BATCH", 4)
-    monkeypatch.setattr(model, "images_at_once", lambda params, device: 3)
+    monkeypatch.setattr(codecs, "images_at_once", lambda params, device: 3)
     made = loaded.sample(6, steps=2)
     torch.testing.assert_close(made.pixels[:4], loaded.sample(4, steps=2).pixels)
     assert len(made) == 6 and len(loaded.reconstruct(made)) == 6
@@ -145,11 +145,13 @@ def test_the_reverse_process_ends_with_the_sample(loaded: vqddm.Model) -> None:
 
 def test_codes_and_reconstructions_are_the_first_stages(loaded: vqddm.Model, pair: Path, pixels: np.ndarray) -> None:
     _, codec = load_pair(pair / "prior.safetensors", pair / "first_stage.safetensors")
-    codes = encode_images(codec, pixels)
-    np.testing.assert_array_equal(loaded.encode(pixels).numpy(), codes)
-    np.testing.assert_array_equal(loaded.reconstruct(pixels).pixels.numpy(), decode_codes(codec, codes))
+    with torch.no_grad():
+        codes = codec.encode(to_unit(pixels).contiguous(memory_format=torch.channels_last))
+        again = to_bytes(codec.decode(codes))
+    assert torch.equal(loaded.encode(pixels), codes)
+    np.testing.assert_array_equal(loaded.reconstruct(pixels).pixels.numpy(), again)
     generator = torch.Generator().manual_seed(4)
-    bits = loaded.sampler.bits_per_code(torch.from_numpy(codes.astype(np.int64)), generator).each
+    bits = loaded.sampler.bits_per_code(codes, generator).each
     assert torch.equal(loaded.bits_per_code(loaded.encode(pixels), seed=4), bits)
 
 
@@ -247,7 +249,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "not a number": (lambda m: m.encode(np.full((1, 3, 8, 8), np.nan)), "floats .* from 0 to 1"),
     "no file": (lambda m: m.encode("none.png"), r"none.png: cannot be read \(No such file"),
     "no image": (lambda m: m.encode([3]), "a int is no picture"),
-    "deep": (lambda m: m.encode(Image.new("I;16", (8, 8))), "mode I;16 has more than 8 bits"),
+    "too deep": (lambda m: m.encode(Image.new("I", (8, 8), 70000)), "greys from 70000 to 70000 where 0 to 65535"),
     "codes of another type": (lambda m: m.decode(CODES.int()), r"torch.int32 \(1, 8, 8\): no code maps"),
     "codes of another shape": (lambda m: m.decode(CODES[0]), r"give int64 \(n, 8, 8\)"),
     "no codes": (lambda m: m.decode(CODES[:0]), "no code maps"),
@@ -268,7 +270,16 @@ def test_what_cannot_be_is_said_in_one_sentence(loaded: vqddm.Model, name: str) 
     assert "\n" not in str(error.value)
 
 
+def test_a_deep_image_is_what_its_file_is(tmp_path: Path) -> None:
+    levels = Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1024)
+    levels.save(tmp_path / "deep.png")
+    ours, theirs = (pictures.to_pixels(pictures.upright(image), 8) for image in (levels, tmp_path / "deep.png"))
+    assert torch.equal(ours, theirs) and ours[0, :, :, 0].flatten().tolist() == list(range(0, 256, 4))
+
+
 def test_what_cannot_be_loaded_is_said(pair: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="~nobody-here/faces: there is no user ~nobody-here; write the whole path"):
+        vqddm.load("~nobody-here/faces")
     with pytest.raises(UserError, match=r"cats: neither a folder nor a model .* \(there are: faces\)"):
         vqddm.load("cats")
     with pytest.raises(UserError, match=r"holds no first_stage.safetensors and no prior.safetensors, nor the config"):

@@ -36,7 +36,8 @@ from vqddm.data.faces import BACKGROUNDS, draw_face
 from vqddm.data.pictures import ORIGINALS, Picture, find_pictures, read_picture, require_original
 from vqddm.data.pool import map_in_pool
 from vqddm.data.prepare import prepare
-from vqddm.data.settings import SPLITS, DataParams
+from vqddm.data.settings import DataParams
+from vqddm.settings import SPLITS
 
 NAMES = list(fashion.CONTENT)
 

@@ -135,7 +135,9 @@ def test_the_card_tells_what_made_the_model_and_what_was_measured(pair: Path, tm
     for words in (
         "# toy",
         "pictures of 32 x 32 pixels into maps of 8 x 8 codes out of 256",
-        "- First stage: a VQ-GAN trained from scratch, 2,600 steps of 32, seed 0\n- First stage: its ReFiT, 400 steps",
+        "- First stage: a VQ-GAN trained from scratch, 2,600 steps of 32, seed 0\n",
+        "- First stage: its codebook rebuilt by k-means of features (ReFiT's first half), 4,000 of them\n"
+        "- First stage: decoder and codebook fine-tuned, encoder frozen (ReFiT's second half), 400 steps of 32",
         "- Prior, 2,600 steps of 32, seed 0",
         "| reconstructions, FD (EfficientNet-Lite0) | 279.13 ± 6.82, 350 pictures a draw |",
         "| samples of 100 steps, FD (EfficientNet-Lite0) | 392.51 ± 0.35, 350 pictures a draw |",
@@ -368,5 +370,6 @@ def test_what_the_pipeline_trained_is_loaded_exported_and_described(built: Path,
     export(trained, out=tmp_path / "tiny", results=built / "results/tiny/metrics/tinyfaces/refit_k16_p100")
     assert vqddm.load("./tiny").sample(3).pixels.shape == drawn.pixels.shape
     text = (tmp_path / "tiny/README.md").read_text()
-    assert "- First stage: its ReFiT, 20 steps of 16, seed 1\n- Prior, 60 steps of 32, seed 0\n" in text
+    assert "(ReFiT's first half), 100 of them\n" in text
+    assert "(ReFiT's second half), 20 steps of 16, seed 1\n- Prior, 60 steps of 32, seed 0\n" in text
     assert "samples of 10 steps, FD (EfficientNet-Lite0)" in text and "of 4.00" in text

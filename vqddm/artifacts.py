@@ -45,6 +45,18 @@ def shown(name: str | Path) -> str:
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(name))
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with the home folder in the place of `~`.
+
+    Raises:
+        UserError: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # Python knows no home of that user
+        raise UserError(f"{shown(path)}: there is no user {shown(Path(path).parts[0])}; write the whole path") from None
+
+
 def sentence(error: UserError) -> str:
     """What is printed of an error; nothing in it can write elsewhere on a terminal."""
     return "vqddm: " + "\n".join(map(shown, str(error).split("\n")))

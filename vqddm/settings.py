@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from vqddm.artifacts import UserError
 
+SPLITS = ("train", "test", "validation")  # of a dataset, in the order in which they are taken from its pictures
 LARGEST = 2**63 - 1  # whole numbers that torch, numpy and JSON all take
 PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST)]

@@ -33,7 +33,9 @@ def random_pair(folder: Path, autoencoder: AutoencoderParams = AUTOENCODER, code
         _randomise(network)
     discriminator = {f"loss.discriminator.{k}": v for k, v in Discriminator(8, 1).state_dict().items()}
     made_by: dict[str, Any] = {"step": "vqgan", "params": {"training": TRAINING}}
-    made_by = {"step": "refit", "params": {"training": TRAINING | {"steps": 400}}, "source": made_by}
+    refit = {"params": {"training": TRAINING | {"steps": 400}}}  # of both halves, though the first trains nothing
+    made_by = {"step": "rebuild", "features": 4000, **refit, "source": made_by}
+    made_by = {"step": "finetune", **refit, "source": made_by}
     about = {"kind": "first stage", "codebook_size": codebook_size, "autoencoder": autoencoder.model_dump(mode="json")}
     write_checkpoint(
         folder / "first_stage.safetensors", stage.state_dict() | discriminator, about | {"made_by": made_by}

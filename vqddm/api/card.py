@@ -70,7 +70,12 @@ PRECISIONS = {
     "half": "The numbers are kept in half precision and computed with in float32.",
     "full": "The numbers are kept in float32.",
 }
-STEPS = {"vqgan": "a VQ-GAN trained from scratch", "import": "an imported official VQ-GAN", "refit": "its ReFiT"}
+STEPS = {
+    "vqgan": "a VQ-GAN trained from scratch",
+    "import": "an imported official VQ-GAN",
+    "rebuild": "its codebook rebuilt by k-means of features (ReFiT's first half)",
+    "finetune": "decoder and codebook fine-tuned, encoder frozen (ReFiT's second half)",
+}
 
 
 def card(name: str, config: Mapping[str, Any], results: Path | None, own_licence: bool, precision: str) -> str:
@@ -116,8 +121,8 @@ def _made(stage: Mapping[str, Any], prior: Mapping[str, Any]) -> Iterator[str]:
         steps.append(step)
         step = step.get("source")
     for each in reversed(steps):
-        what = STEPS.get(each["step"], each["step"])
-        yield f"First stage: {what}{_training(each.get('params', {}))}"
+        trained = f", {each['features']:,} of them" if "features" in each else _training(each.get("params", {}))
+        yield f"First stage: {STEPS.get(each['step'], each['step'])}{trained}"
     yield f"Prior{_training(prior.get('params', {}))}"
     for what, about in (("First stage", stage), ("prior", prior)):
         made = about.get("made_with", {})

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from vqddm.api.vqmodel import from_vqmodel
-from vqddm.artifacts import UserError, read_checkpoint, read_json, reading, sha256
+from vqddm.artifacts import UserError, expanded, read_checkpoint, read_json, reading, sha256
 from vqddm.compute import load_state
 from vqddm.samplers import CodeSampler, fills_codes, load_pair, load_sampler
 from vqddm.vqgan.codec import FIRST_STAGE, Codec
@@ -36,7 +36,7 @@ def find(name: str | Path) -> Path:
     """
     if name in names():
         return CHECKPOINTS / name
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if not folder.is_dir():
         known = ", ".join(names()) or "none in this installation"
         raise UserError(f"{name}: neither a folder nor a model that comes with vqddm (there are: {known})")
@@ -60,9 +60,12 @@ def _exported(folder: Path, device: str) -> tuple[CodeSampler, Codec]:
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE:
         raise UserError(f"{folder / CONFIG}: describes no model that `vqddm export` wrote")
+    sums = config["sha256"]
+    if not isinstance(sums, dict):
+        raise UserError(f"{folder / CONFIG}: `sha256` names no files; export the model again, or fetch it again")
     for name in (STAGE, PRIOR):
         path = folder / name
-        if not path.is_file() or sha256(path) != config["sha256"].get(name):
+        if not path.is_file() or sha256(path) != sums.get(name):
             what = "is not what was exported" if path.exists() else "is missing"
             raise UserError(f"{path}: {what}; export the model again, or fetch it again")
     sampler = load_sampler(folder / PRIOR, device)

@@ -8,7 +8,6 @@ Pictures go in as a PIL image or a path, as several of them, as uint8 (N, H, W, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -22,12 +21,12 @@ from vqddm.artifacts import UserError
 from vqddm.compute import at_once, mixed, step_generator
 from vqddm.data.arrays import to_bytes, to_unit
 from vqddm.prior.batches import BATCH, BATCH_ON_GPU
-from vqddm.prior.diffusion import strided_timesteps
 from vqddm.prior.masks import mask_pixels
-from vqddm.prior.reverse import denoise
+from vqddm.prior.reverse import reverse_process
 from vqddm.prior.sampler import PriorSampler
+from vqddm.prior.unet import Prior
 from vqddm.samplers import CodeSampler, Sampling, check_sampling
-from vqddm.vqgan.codec import Codec, images_at_once
+from vqddm.vqgan.codec import Codec, decode_codes, encode_images
 
 
 def load(name: str | Path, device: str | None = None) -> Model:
@@ -171,17 +170,13 @@ class Model:
         how = self._how(n, steps, temperature, seed)
         if not isinstance(self.sampler, PriorSampler):
             raise UserError(f"a {self.sampler.about['kind']} has no reverse process to watch")
-        return self._reverse(self.sampler, n, how, step_generator(seed, 0, self.device))
+        return self._watched(self.sampler.network, n, how, step_generator(seed, 0, self.device))
 
-    @torch.no_grad()
-    def _reverse(self, sampler: PriorSampler, n: int, how: Sampling, generator: torch.Generator) -> Iterator[Tensor]:
-        prior = sampler.network
-        last = prior.schedule.interval(0, self.timesteps)
-        codes = prior.transition.start((n, *self.shape), last, self.codebook_size, generator)
-        yield codes.cpu()
-        for t, s in pairwise([*strided_timesteps(self.timesteps, how.steps), 0]):
+    def _watched(self, prior: Prior, n: int, how: Sampling, generator: torch.Generator) -> Iterator[Tensor]:
+        process = reverse_process(prior, (n, *self.shape), how.steps, how.temperature, generator)
+        for _ in range(how.steps + 1):
             with mixed(prior):
-                codes = denoise(prior, codes, t, s, how.temperature, generator)
+                codes = next(process)
             yield codes.cpu()
 
     def reconstruct(self, images: Images) -> Pictures:
@@ -206,9 +201,8 @@ class Model:
         Raises:
             UserError: there is no picture, or one is none.
         """
-        return self._encoded(self._seen(images))
+        return self._encoded(to_pixels(upright(images), self.resolution))
 
-    @torch.no_grad()
     def decode(self, codes: Tensor) -> Pictures:
         """Pictures of code maps.
 
@@ -222,11 +216,7 @@ class Model:
         Raises:
             UserError: codes of another shape, or that the codebook has not.
         """
-        parts = []
-        for part in self._checked(codes).split(images_at_once(self.codec.params, self.device)):
-            with mixed(self.codec):
-                parts.append(torch.from_numpy(to_bytes(self.codec.decode(part))))
-        return Pictures(torch.cat(parts))
+        return Pictures(torch.from_numpy(decode_codes(self.codec, self._checked(codes).cpu().numpy())))
 
     @torch.no_grad()
     def inpaint(
@@ -326,18 +316,9 @@ class Model:
         _seed(seed)
         return how
 
-    def _seen(self, images: Images) -> Tensor:
-        """Pictures as the first stage takes them: uint8 (N, H, W, 3)."""
-        return to_pixels(upright(images), self.resolution)
-
     def _encoded(self, pixels: Tensor) -> Tensor:
         """Codes, int64 (N, h, w), of pixels uint8 (N, H, W, 3)."""
-        parts = []
-        for part in pixels.split(images_at_once(self.codec.params, self.device)):
-            images = to_unit(part.to(self.device)).contiguous(memory_format=torch.channels_last)
-            with mixed(self.codec):
-                parts.append(self.codec.encode(images).cpu())
-        return torch.cat(parts)
+        return torch.from_numpy(encode_images(self.codec, pixels.numpy())).long()
 
     def _masked(self, pixels: Tensor, given: Tensor) -> Tensor:
         """Pixels uint8 (N, H, W, 3) with mid-grey where nothing is given, bool (h, w)."""

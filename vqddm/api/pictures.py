@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from vqddm.artifacts import UserError, replacing
-from vqddm.data.decode import decode, reason
+from vqddm.data.decode import decode, reason, square, to_rgb, turned
 from vqddm.data.walk import Picture
 
 One: TypeAlias = Image.Image | str | Path
@@ -103,9 +103,7 @@ def upright(images: Images) -> list[Image.Image]:
 
 def to_pixels(images: Sequence[Image.Image], resolution: int) -> Tensor:
     """The central square of each, resized as data preparation does it: uint8 (N, resolution, resolution, 3)."""
-    size = (resolution, resolution)
-    squares = [np.asarray(ImageOps.fit(image, size, Image.Resampling.LANCZOS)) for image in images]
-    return torch.from_numpy(np.stack(squares))
+    return torch.from_numpy(np.stack([square(image, resolution) for image in images]))
 
 
 def _stored(images: np.ndarray | Tensor) -> np.ndarray:
@@ -136,16 +134,10 @@ def _rgb(image: One) -> Image.Image:
             raise UserError(f"{picture}: {reason(picture, error)}; give another picture") from None
     if not isinstance(image, Image.Image):
         raise UserError(f"a {type(image).__name__} is no picture; give a PIL image or the path of one")
-    if image.mode.startswith(("I", "F")):
-        raise UserError(f"a PIL image of mode {image.mode} has more than 8 bits; give the path of its file")
     try:
-        turned = ImageOps.exif_transpose(image)
-    except OSError as error:  # an opened file is read when its pixels are asked for
+        return turned(to_rgb(image), image)
+    except (OSError, ValueError) as error:  # an opened file is read when its pixels are asked for
         raise UserError(f"a PIL image cannot be read ({error}); give another picture") from None
-    if not turned.has_transparency_data:
-        return turned.convert("RGB")
-    layer = turned.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
 def given_codes(mask: Mask, images: Sequence[Image.Image], resolution: int, shape: tuple[int, int]) -> Tensor:

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from vqddm.artifacts import UserError, fingerprint, read_array, read_json
-
-SPLITS = ("train", "validation", "test")
+from vqddm.settings import SPLITS
 
 
 def load_split(path: Path) -> np.ndarray:

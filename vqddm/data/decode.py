@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, JpegImagePlugin, PngImagePlugin
+from PIL import Image, ImageOps, JpegImagePlugin, PngImagePlugin
 from PIL.ExifTags import Base
 
 from vqddm.data.archives import content
@@ -105,9 +105,8 @@ def _upright(source: Path | io.BytesIO) -> Image.Image:
         if stored == "RGB;16B" and "transparency" in image.info:
             rgb = _deep_on_white(source, image)
         else:
-            rgb = _to_rgb(image, GREY_LEVELS.get(stored, 1) if isinstance(stored, str) else 1)
-        turn = UPRIGHT.get(_orientation(image))
-    return rgb if turn is None else rgb.transpose(turn)
+            rgb = to_rgb(image, GREY_LEVELS.get(stored, 1) if isinstance(stored, str) else 1)
+        return turned(rgb, image)
 
 
 def _clear(source: Path | io.BytesIO, told: Any, stored: str) -> Any:
@@ -121,6 +120,17 @@ def _clear(source: Path | io.BytesIO, told: Any, stored: str) -> Any:
     return tuple(value & 255 for value in told) if isinstance(told, tuple) and stored == "RGB" else told
 
 
+def turned(rgb: Image.Image, image: Image.Image) -> Image.Image:
+    """`rgb` as the metadata of `image`, which it was made from, say that it is to be turned."""
+    turn = UPRIGHT.get(_orientation(image))
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def square(rgb: Image.Image, side: int) -> np.ndarray:
+    """The central square of a picture, resized with antialiasing: uint8 (side, side, 3)."""
+    return np.asarray(ImageOps.fit(rgb, (side, side), Image.Resampling.LANCZOS))
+
+
 def _orientation(image: Image.Image) -> Any:
     """The tag as it stands in the metadata, 1 if these cannot be read."""
     try:
@@ -130,8 +140,8 @@ def _orientation(image: Image.Image) -> Any:
         return 1
 
 
-def _to_rgb(image: Image.Image, level: int) -> Image.Image:
-    """Any mode to 8-bit RGB.
+def to_rgb(image: Image.Image, level: int = 1) -> Image.Image:
+    """Any mode to 8-bit RGB, transparent pixels on white.
 
     Args:
         level: what one step of a transparent grey's stored value is in 8 bits.

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from vqddm.artifacts import UserError, shown
 from vqddm.data.archives import in_lmdb, in_zip
-from vqddm.data.decode import decode, reason
+from vqddm.data.decode import decode, reason, square
 from vqddm.data.pool import map_in_pool
 from vqddm.data.progress import progress
-from vqddm.data.settings import SPLITS, DataParams
+from vqddm.data.settings import DataParams
 from vqddm.data.sources import Pictures
 from vqddm.data.walk import SUFFIXES, Picture, listed, passed_over, pictures_in
+from vqddm.settings import SPLITS
 
 NOTE = "a seeded order of all pictures; the central square of each; a picture equal to an earlier one is left out"
 ARCHIVES = {".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar"}
@@ -194,7 +194,7 @@ def read_picture(picture: Picture, resolution: int, smallest: int = 1) -> np.nda
             f"{picture}: {rgb.width} x {rgb.height} pixels are fewer than the resolution {smallest}; "
             "replace or remove it, or lower `data.resolution`"
         )
-    return np.asarray(ImageOps.fit(rgb, (resolution, resolution), Image.Resampling.LANCZOS))
+    return square(rgb, resolution)
 
 
 def read_pictures(

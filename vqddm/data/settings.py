@@ -5,12 +5,10 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from vqddm.artifacts import UserError, shown
+from vqddm.artifacts import UserError, expanded
 from vqddm.data.sources import SOURCES
 from vqddm.registry import choice
-from vqddm.settings import LARGEST, PositiveInt, Section
-
-SPLITS = ("train", "test", "validation")  # in the order in which they are taken from the pictures
+from vqddm.settings import LARGEST, SPLITS, PositiveInt, Section
 
 
 class DataParams(Section):
@@ -42,12 +40,9 @@ class DataParams(Section):
     def place(self) -> Path | None:
         """Where the original pictures lie, if they are not drawn or fetched."""
         try:
-            return Path(self.path).expanduser() if self.path else SOURCES[self.source].place
-        except RuntimeError:  # Python knows no home of that user
-            user = shown(Path(str(self.path)).parts[0])
-            raise UserError(
-                f"data.path: {shown(str(self.path))}: there is no user {user}; write the whole path"
-            ) from None
+            return expanded(self.path) if self.path else SOURCES[self.source].place
+        except UserError as error:
+            raise UserError(f"data.path: {error}") from None
 
     @model_validator(mode="after")
     def _path_is_named(self) -> Self:

@@ -1,6 +1,6 @@
 """The reverse process over code maps, with any number of steps up to T (sections 4.3 and 4.4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
@@ -24,6 +24,29 @@ def denoise(prior: Prior, z_t: Tensor, t: int, s: int, temperature: float, gener
     return prior.transition.reverse(z_t, logits, late, early, generator)
 
 
+@torch.no_grad()
+def reverse_process(
+    prior: Prior, shape: tuple[int, int, int], steps: int, temperature: float, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """z_T, then the code maps after each step, at last z_0: `steps` + 1 times int64 of the given shape (B, h, w).
+
+    Args:
+        prior: on the generator's device. With an absorbing transition K stands where no code is drawn yet.
+        steps: network evaluations, 1 to T.
+        generator: the only source of randomness.
+
+    Raises:
+        UserError: `steps` is not in 1..T.
+    """
+    timesteps = strided_timesteps(prior.schedule.timesteps, steps)
+    last = prior.schedule.interval(0, prior.schedule.timesteps)
+    z = prior.transition.start(shape, last, prior.codebook_size, generator)
+    yield z
+    for t, s in pairwise([*timesteps, 0]):
+        z = denoise(prior, z, t, s, temperature, generator)
+        yield z
+
+
 @torch.inference_mode()
 def sample_codes(
     prior: Prior,
@@ -44,12 +67,10 @@ def sample_codes(
     Raises:
         UserError: `steps` is not in 1..T.
     """
-    timesteps = strided_timesteps(prior.schedule.timesteps, steps)
-    z = prior.transition.start(
-        shape, prior.schedule.interval(0, prior.schedule.timesteps), prior.codebook_size, generator
-    )
-    for t, s in pairwise([*timesteps, 0]):
-        z = denoise(prior, z, t, s, temperature, generator)
+    process = reverse_process(prior, shape, steps, temperature, generator)
+    z = next(process)
+    for later in process:
+        z = later
         tick()
     return z
 

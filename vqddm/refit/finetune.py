@@ -35,7 +35,7 @@ def finetune(*, source: Path, data: Path, params: RefitParams) -> Training:
     identity = {
         "codebook_size": about["codebook_size"],
         "autoencoder": about["autoencoder"],
-        "made_by": {"step": "refit", "params": params.model_dump(mode="json"), "source": about["made_by"]},
+        "made_by": {"step": "finetune", "params": params.model_dump(mode="json"), "source": about["made_by"]},
         "inputs": {f.name: fingerprint(f) for f in (source, data)},
     }
 

@@ -17,6 +17,7 @@ from vqddm.registry import FirstStageKind, imported
 from vqddm.vqgan.settings import AutoencoderParams
 
 PIXELS, PIXELS_ON_GPU = 2**20, 2**22  # of one batch: 16 and 64 images at 256 px
+BAR = {"mininterval": 10, "delay": 1}  # seconds: what is done at once shows no progress
 DISCRIMINATOR = "loss.discriminator."  # begins the names of its tensors, as in the official checkpoints
 FIRST_STAGE = "first stage"  # in the headers of VQ-GANs, trained, imported or rebuilt; others bear their kind's name
 
@@ -78,7 +79,7 @@ def encode_images(model: Codec, images: np.ndarray) -> np.ndarray:
     device = next(model.parameters()).device
     batch_size = images_at_once(model.params, device)
     batches = []
-    for start in tqdm(range(0, len(images), batch_size), desc="encode", mininterval=10):
+    for start in tqdm(range(0, len(images), batch_size), desc="encode", **BAR):
         batch = to_unit(torch.from_numpy(np.array(images[start : start + batch_size])).to(device))
         with mixed(model):
             batches.append(model.encode(batch.contiguous(memory_format=torch.channels_last)).cpu().numpy())
@@ -89,7 +90,7 @@ def decoded(model: Codec, codes: np.ndarray) -> Iterator[np.ndarray]:
     """Codes (N, ...), as `encode_images` gives them, of any integer type to batches of images uint8 (B, H, W, 3)."""
     device = next(model.parameters()).device
     batch_size = images_at_once(model.params, device)
-    for start in tqdm(range(0, len(codes), batch_size), desc="decode", mininterval=10):
+    for start in tqdm(range(0, len(codes), batch_size), desc="decode", **BAR):
         batch = torch.from_numpy(codes[start : start + batch_size].astype(np.int64)).to(device)
         with torch.no_grad(), mixed(model):
             images = to_bytes(model.decode(batch))

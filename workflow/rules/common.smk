@@ -7,7 +7,6 @@ from pathlib import Path
 from shlex import quote
 
 from vqddm.asked import written_for
-from vqddm.data.settings import SPLITS
 from vqddm.data.sources import SOURCES
 from vqddm.data.weights import WEIGHTS
 from vqddm.first_stages import (
@@ -31,7 +30,7 @@ from vqddm.params import (
     sources,
     with_presets,
 )
-from vqddm.settings import to_json
+from vqddm.settings import SPLITS, to_json
 from vqddm.slurm import check_slurm, load_site, tell_orphans
 
 # A rule's shell finds the `vqddm` of the environment that runs Snakemake. Braces in a path are no wildcards.
