@@ -12,26 +12,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.recipes import ADAM, AUTOENCODER, PRIOR, TRANSFORMER, write_maps, write_pictures
+from helpers.recipes import ADAM, ADVERSARIAL, AUTOENCODER, PRIOR, TRANSFORMER, write_maps, write_pictures
 
 from vqddm.baselines.transformer.train import train_transformer
 from vqddm.prior.train import train_prior
 from vqddm.settings import TrainingParams
-from vqddm.vqgan.settings import AdversarialParams, VQGANParams
+from vqddm.vqgan.settings import VQGANParams
 from vqddm.vqgan.train import train_vqgan
 
 TOLERANCE = 1e-3
 STEPS = TrainingParams(steps=4, batch_size=16, precision="no", seed=0)
-ADVERSARIAL = AdversarialParams(
-    squared_weight=0.0,
-    commitment=0.25,
-    perceptual="efficientnet_lite0",
-    perceptual_weight=0.25,
-    discriminator_width=8,
-    discriminator_layers=1,
-    discriminator_start=2,
-    discriminator_weight=0.8,
-)
 
 
 def losses(folder: Path, train: Callable[..., None], **given: object) -> dict[str, list[float]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from helpers.recipes import ADAM, AUTOENCODER, DVAE
+from helpers.recipes import ADAM, ADVERSARIAL, AUTOENCODER, DVAE
 from torch import Tensor, nn
 
 from vqddm.artifacts import UserError
@@ -28,16 +28,7 @@ from vqddm.vqgan.train import FirstStageRecipe
 
 STEPS = 12
 COSINE = ADAM.model_copy(update={"schedule": "cosine", "warmup_steps": 3, "ema_decay": 0.7})
-LOSS = AdversarialParams(
-    squared_weight=0.0,
-    commitment=0.25,
-    perceptual="efficientnet_lite0",
-    perceptual_weight=0.0,
-    discriminator_width=4,
-    discriminator_layers=1,
-    discriminator_start=1,
-    discriminator_weight=0.8,
-)
+LOSS = ADVERSARIAL.model_copy(update={"perceptual_weight": 0.0, "discriminator_width": 4, "discriminator_start": 1})
 CPU = torch.device("cpu")
 
 

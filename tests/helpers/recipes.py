@@ -20,7 +20,7 @@ from vqddm.prior.schedule import Interval, NoiseSchedule
 from vqddm.prior.settings import DiffusionParams, PriorParams, UNetParams
 from vqddm.prior.train import train_prior
 from vqddm.settings import OptimizerParams, TrainingParams, parse
-from vqddm.vqgan.settings import AutoencoderParams
+from vqddm.vqgan.settings import AdversarialParams, AutoencoderParams
 
 # ---- the diffusion by matrices, in float64
 
@@ -88,6 +88,16 @@ TRANSFORMER = TransformerParams(
 AUTOENCODER = AutoencoderParams(
     resolution=16, patch=2, width=32, multipliers=(1, 1), blocks=1, attention=(), z_channels=8, embed_dim=6
 )  # f = 4: code maps of 4 x 4
+ADVERSARIAL = AdversarialParams(
+    squared_weight=0.0,
+    commitment=0.25,
+    perceptual="efficientnet_lite0",
+    perceptual_weight=0.25,
+    discriminator_width=8,
+    discriminator_layers=1,
+    discriminator_start=2,
+    discriminator_weight=0.8,
+)
 ADAM = OptimizerParams(betas=(0.9, 0.999), schedule="constant", warmup_steps=0, ema_decay=0.0)
 DVAE = DVAEParams(
     kl_weight=0.0005,

@@ -22,8 +22,8 @@ PAPER_TIMESTEPS = 4000
 class Mish(nn.Module):
     """x tanh(softplus(x)).
 
-    On a CPU without gradients it is formed from one exponential, as n / (n + 2) x with n = e^x (e^x + 2), in a third
-    of the time that torch takes; with gradients torch's own needs fewer passes.
+    On a CPU without gradients it is formed from one exponential, as n / (n + 2) x with n = e^x (e^x + 2): on one thread
+    1.3 to 3.2 times as fast as torch's, the more so the smaller x is. With gradients torch's needs fewer passes.
     """
 
     def forward(self, x: Tensor) -> Tensor:
