@@ -20,6 +20,7 @@ from vqddm.prior.reverse import inpaint_codes, sample_codes
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.settings import DiffusionParams
 from vqddm.prior.transitions import TRANSITIONS
+from vqddm.prior.unet import Prior
 
 
 def matrices(codes: int, timesteps: int, kind: str) -> list[np.ndarray]:
@@ -44,15 +45,12 @@ def test_unmasking_is_the_matrix_product(codes: int, timesteps: int, kind: str) 
 
 @pytest.mark.parametrize(("s", "t"), [(0, 1), (1, 2), (4, 9), (0, 10)])
 def test_reverse_has_the_probabilities(s: int, t: int) -> None:
-    """z_s of every z_t, and z_0 at t = 1: a mask becomes a draw of p0 or stays, a code stays."""
+    """z_s of every z_t: a mask becomes a draw of p0 or stays, a code stays."""
     codes, count = 4, 20_000
     generator, schedule = torch.Generator().manual_seed(10 * s + t), NoiseSchedule(10, "cosine")
     logits = torch.tensor([0.0, 2.0, -torch.inf, 1.0])
     z_t, rows = torch.arange(codes + 1).repeat(count, 1), logits.expand(count, codes + 1, codes)
-    if t == 1:
-        found = absorbing.last(z_t, rows, schedule.interval(0, 1), generator)
-    else:
-        found = absorbing.reverse(z_t, rows, schedule.interval(s, t), schedule.interval(0, s), generator)
+    found = absorbing.reverse(z_t, rows, schedule.interval(s, t), schedule.interval(0, s), generator)
     assert torch.equal(found[:, :codes], z_t[:, :codes])
     expected = brute_posterior(matrices(codes, 10, "cosine"), s, t, np.append(logits.softmax(0).double().numpy(), 0))
     counts, possible = found[:, codes].bincount(minlength=codes + 1).numpy(), expected[codes] > 0
@@ -129,10 +127,14 @@ def test_diffuse_has_the_marginals_of_the_matrices() -> None:
 class Oracle(nn.Module):
     """Knows the data distribution over maps of two codes, (K, K): the belief about each code, given the other."""
 
+    bound_terms = Prior.bound_terms
+
     def __init__(self, joint: Tensor, schedule: NoiseSchedule) -> None:
         super().__init__()
         self.joint, self.schedule = joint.double(), schedule
+        about = {"timesteps": schedule.timesteps, "schedule": "cosine", "transition": "absorbing", "residual": False}
         self.codebook_size, self.transition = len(joint), absorbing
+        self.diffusion = DiffusionParams.model_validate(about)
 
     def forward(self, z_t: Tensor, t: Tensor) -> Tensor:
         rows = torch.cat([self.joint.T, self.joint.sum(1)[None]])  # p(first | second), the mask says nothing

@@ -22,7 +22,6 @@ from vqddm.prior.diffusion import (
     draw,
     draw_where,
     kl_terms,
-    last,
     marginal,
     posterior,
     prior_kl,
@@ -36,6 +35,7 @@ from vqddm.prior.masks import paper_masks, random_mask
 from vqddm.prior.reverse import inpaint_codes, sample_codes
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.settings import DiffusionParams
+from vqddm.prior.unet import Prior
 
 
 def matrices(codes: int, timesteps: int, kind: str) -> list[np.ndarray]:
@@ -127,18 +127,14 @@ def test_reverse_draws_from_the_matrix_product(codes: int, timesteps: int, kind:
 
 @pytest.mark.parametrize(("s", "t"), [(0, 1), (0, 3), (1, 2), (4, 9), (0, 10), (9, 10)])
 def test_reverse_has_the_probabilities(s: int, t: int) -> None:
-    """z_s of every z_t, and z_0 at t = 1, where it is Cat(p0)."""
+    """z_s of every z_t."""
     codes, count = 6, 20_000
     generator, schedule = torch.Generator().manual_seed(10 * s + t), NoiseSchedule(10, "cosine")
     logits = torch.tensor([0.0, 2.0, -1.0, 1.0, -torch.inf, 0.5])
     z_t = torch.arange(codes).repeat(count, 1)
     rows = logits.expand(count, codes, codes)
-    if t == 1:
-        found = last(z_t, rows, schedule.interval(0, 1), generator)
-        expected = np.tile(logits.softmax(0).double().numpy(), (codes, 1))
-    else:
-        found = reverse(z_t, rows, schedule.interval(s, t), schedule.interval(0, s), generator)
-        expected = brute_posterior(matrices(codes, 10, "cosine"), s, t, logits.softmax(0).double().numpy())
+    found = reverse(z_t, rows, schedule.interval(s, t), schedule.interval(0, s), generator)
+    expected = brute_posterior(matrices(codes, 10, "cosine"), s, t, logits.softmax(0).double().numpy())
     for code, wanted in enumerate(expected):
         counts = found[:, code].bincount(minlength=codes).numpy()
         possible = wanted > 0
@@ -190,13 +186,10 @@ def test_kl_is_the_sum_of_eq_24(codes: int, timesteps: int, kind: str) -> None:
         p0 = np.exp(logits) / np.exp(logits).sum()
         rows = torch.tensor(logits).expand(len(z0), 1, -1)
         ours = kl_terms(z0[:, None], z_t[:, None], rows, *parts(schedule, s, t))
-        p = brute_posterior(steps, s, t, p0) if s else np.tile(p0, (codes, 1))
+        p = brute_posterior(steps, s, t, p0)
         for i, (a, b) in enumerate(zip(z0.tolist(), z_t.tolist(), strict=True)):
-            if s == 0:
-                expected = -np.log(p0[a])
-            else:
-                q = brute_posterior(steps, s, t, np.eye(codes)[a])[b]
-                expected = np.sum(q * np.log(q / p[b]))
+            q = brute_posterior(steps, s, t, np.eye(codes)[a])[b]
+            expected = np.sum(q[q > 0] * np.log(q[q > 0] / p[b][q > 0]))
             assert float(ours[i]) == pytest.approx(expected, rel=1e-7, abs=1e-12)
 
 
@@ -263,8 +256,7 @@ def summed_kl(z0: Tensor, z_t: Tensor, logits: Tensor, schedule: NoiseSchedule, 
     p0, from_z_t = logits.double().softmax(-1), keep * one_hot(z_t, codes) + noise / codes
     q, p = (from_z_t * (keep_s * of + noise_s / codes) for of in (one_hot(z0, codes), p0))
     q, p = (of / of.sum(-1, keepdim=True) for of in (q, p))
-    kl = (torch.xlogy(q, q) - q * p.log()).sum(-1)
-    return torch.where(t[:, None] == 1, -p0.gather(-1, z0[..., None]).squeeze(-1).log(), kl)
+    return (torch.xlogy(q, q) - q * p.log()).sum(-1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -318,9 +310,9 @@ def test_properties(weights: list[float], ends: tuple[int, int], code: int) -> N
     assert (found >= 0).all() and float(found.sum()) == pytest.approx(1, abs=1e-12)
     assert float(kl_terms(z0, z_t, p0.log(), late, early)) >= -1e-12
     true = torch.zeros_like(p0).scatter(-1, z0.unsqueeze(-1), 1)
-    if s > 0:  # the true z_0 as prediction leaves no divergence
-        assert float(kl_terms(z0, z_t, (true + 1e-300).log(), late, early)) == pytest.approx(0, abs=1e-9)
-    else:  # z_t is evidence beside p0
+    # the true z_0 as prediction leaves no divergence
+    assert float(kl_terms(z0, z_t, (true + 1e-300).log(), late, early)) == pytest.approx(0, abs=1e-9)
+    if s == 0:  # z_t is evidence beside p0
         rest = [c for c in range(len(weights)) if c != code]
         torch.testing.assert_close(found[..., rest] / found[..., rest].sum(), p0[..., rest] / p0[..., rest].sum())
         assert found[0, 0, code] >= p0[0, 0, code] - 1e-12
@@ -391,34 +383,38 @@ def test_strided_timesteps() -> None:
 class Oracle(nn.Module):
     """Knows the data distribution over maps of two codes, (K, K), and is the perfectly trained prior.
 
-    At t > 1 the best p0 is what the other position says, p(z_0 | other z_t), since Eq. 21 adds the evidence of
-    the own z_t; at t = 1 it is p(z_0 | z_1).
+    The best p0 is what the other position says, p(z_0 | other z_t), since Eq. 21 adds the evidence of the own z_t; at
+    t = 1 of Eq. 22 as printed it is p(z_0 | z_1).
     """
 
-    def __init__(self, joint: Tensor, schedule: NoiseSchedule) -> None:
+    bound_terms = Prior.bound_terms
+
+    def __init__(self, joint: Tensor, schedule: NoiseSchedule, last_step: str = "posterior") -> None:
         super().__init__()
         self.joint, self.schedule, self.codebook_size = joint.double(), schedule, len(joint)
-        self.transition = diffusion
+        about = {"timesteps": schedule.timesteps, "schedule": "cosine", "residual": False, "last_step": last_step}
+        self.transition, self.diffusion = diffusion, DiffusionParams.model_validate(about)
 
     def forward(self, z_t: Tensor, t: Tensor) -> Tensor:
         keep, noise = self.schedule.interval(0, t, torch.float64)
         same = torch.nn.functional.one_hot(z_t.flatten(1), self.codebook_size)
         seen = keep[:, None, None] * same + noise[:, None, None] / self.codebook_size  # q(z_t | z_0)
         others = torch.stack([seen[:, 1] @ self.joint.T, seen[:, 0] @ self.joint], 1)
-        return (others * torch.where(t[:, None, None] == 1, seen, 1))[:, None].log()
+        own = (t[:, None, None] == 1) & self.diffusion.as_printed
+        return (others * torch.where(own, seen, 1))[:, None].log()
 
 
-def sampled(joint: Tensor, schedule: NoiseSchedule, steps: int, count: int) -> np.ndarray:
+def sampled(oracle: Oracle, steps: int, count: int) -> np.ndarray:
     """How often each of the 9 maps is sampled."""
     generator = torch.Generator().manual_seed(steps)
-    z = sample_codes(Oracle(joint, schedule), (count, 1, 2), steps, 1.0, generator).flatten(1)
+    z = sample_codes(oracle, (count, 1, 2), steps, 1.0, generator).flatten(1)
     return (3 * z[:, 0] + z[:, 1]).bincount(minlength=9).numpy()
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 20])
 def test_independent_codes_are_sampled_right_at_any_stride(steps: int) -> None:
     joint = torch.outer(JOINT.sum(1), JOINT.sum(0))
-    counts = sampled(joint, NoiseSchedule(20, "cosine"), steps, 10_000)
+    counts = sampled(Oracle(joint, NoiseSchedule(20, "cosine")), steps, 10_000)
     assert chisquare(counts, joint.flatten().numpy() * 10_000).pvalue > 1e-4
 
 
@@ -439,12 +435,13 @@ def chain_output(joint: Tensor, schedule: NoiseSchedule, steps: int) -> np.ndarr
     return p
 
 
+@pytest.mark.parametrize("last_step", ["posterior", "as_printed"])
 @pytest.mark.parametrize("steps", [1, 3, 10, 60])
-def test_coupled_codes_are_sampled_as_enumerated(steps: int) -> None:
+def test_coupled_codes_are_sampled_as_enumerated(steps: int, last_step: str) -> None:
     """Each stride gives just the distribution of its chain, which nears the data as the steps grow."""
     schedule = NoiseSchedule(60, "cosine")
     expected = chain_output(JOINT, schedule, steps)
-    counts = sampled(JOINT, schedule, steps, 10_000)
+    counts = sampled(Oracle(JOINT, schedule, last_step), steps, 10_000)
     assert chisquare(counts, expected.flatten() * 10_000).pvalue > 1e-4
     distance = np.abs(expected - JOINT.numpy()).sum() / 2
     assert distance < {1: 0.5, 3: 0.25, 10: 0.08, 60: 0.01}[steps]
@@ -466,10 +463,11 @@ def test_feeding_z_t_as_if_it_were_one_step_from_s_is_wrong() -> None:
     assert float(right[7]) > 20 * float(wrong[7])
 
 
-def test_the_bound_is_the_enumerated_one() -> None:
+@pytest.mark.parametrize("last_step", ["posterior", "as_printed"])
+def test_the_bound_is_the_enumerated_one(last_step: str) -> None:
     """Mean of `bound_bits` over its draws against every z_t enumerated, prior KL included."""
     schedule = NoiseSchedule(6, "sqrt_cosine")
-    oracle, codes, z0 = Oracle(JOINT, schedule), 3, (0, 2)
+    oracle, codes, z0 = Oracle(JOINT, schedule, last_step), 3, (0, 2)
     steps = matrices(codes, 6, "sqrt_cosine")
     last = between(steps, 0, 6)
     nats = 2 * np.sum(last[0] * np.log(last[0] * codes))
@@ -480,7 +478,7 @@ def test_the_bound_is_the_enumerated_one() -> None:
             for position, (a, b) in enumerate(zip(z0, z_t, strict=True)):
                 p0 = logits[position].exp().numpy()
                 p0 = p0 / p0.sum()
-                p = brute_posterior(steps, t - 1, t, p0)[b] if t > 1 else p0
+                p = p0 if t == 1 and last_step == "as_printed" else brute_posterior(steps, t - 1, t, p0)[b]
                 q = brute_posterior(steps, t - 1, t, np.eye(codes)[a])[b]
                 nats += chance * np.sum(q[q > 0] * np.log(q[q > 0] / p[q > 0]))
     generator = torch.Generator().manual_seed(0)

@@ -54,7 +54,11 @@ DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$", m
 # The kinds of first stages that have a section of their own, by its name.
 SECTIONS = {kind.section: kind for kind in FIRST_STAGES.values() if kind.section == kind.name}
 # A section that says only in what it differs from another one of its dataset.
-INHERITS = {"absorbing": "prior", "refit.loss": "vqgan.loss", "refit.optimizer": "vqgan.optimizer"}
+INHERITS = {
+    **{method.name: method.inherits for method in METHODS.values() if method.inherits},
+    "refit.loss": "vqgan.loss",
+    "refit.optimizer": "vqgan.optimizer",
+}
 PAPER = "paper256"  # the preset with the paper's own networks
 PAPER_NETWORKS = ("vqgan.autoencoder", "prior.unet", "prior.diffusion", "transformer", "ddpm")
 

@@ -193,6 +193,7 @@ class Method:
         steps: from its settings, the codes of a map and the suite's `evaluate`: the numbers of network evaluations with
             which it is sampled, rising; the last one is Table 2's.
         strided: its samples take any number of steps, so the command is told one.
+        inherits: the method whose section its own is laid over, so that it says only in what it differs.
         check: raises ValueError where the settings are those of another method.
         place: where it stands among the others in tables.
         row: the row of the paper's Table 2 that it fills, None where the paper has none.
@@ -208,6 +209,7 @@ class Method:
     commands: Mapping[str, str]
     steps: Callable[[Any, int, Any], tuple[int, ...]]
     strided: bool = True
+    inherits: str = ""
     check: Callable[[Any], None] = lambda settings: None
     place: int = 100
     row: str | None = None

@@ -35,10 +35,12 @@ SAME_DRAWS, SAME_NUMBERS = "same distribution", "same numbers"
 class FixedLogits(nn.Module):
     """A `Prior` whose network costs nothing: the same logits (B, h, w, K) whatever z_t is, for at most B code maps."""
 
+    bound_terms = Prior.bound_terms
+
     def __init__(self, logits: Tensor, timesteps: int) -> None:
         super().__init__()
         self.logits, self.codebook_size = logits, logits.shape[-1]
-        self.diffusion = DiffusionParams(timesteps=timesteps, schedule="cosine", residual=False)
+        self.diffusion = DiffusionParams(timesteps=timesteps, schedule="cosine", residual=False, last_step="posterior")
         self.schedule, self.transition = NoiseSchedule(timesteps, "cosine"), UNIFORM
 
     def forward(self, codes: Tensor, t: Tensor) -> Tensor:
@@ -191,9 +193,8 @@ def check_vq_diffusion(device: torch.device) -> str:
     for t, code in product([20, 12, 2, 1], [0, 3]):
         z_t = torch.full((20_000, 1, 1), code, device=device)
         log_p0 = logonehot.columns(prior.logits).log_softmax(1)
-        if t > 1:
-            evidence = logonehot.noised(logonehot.log_onehot(z_t.flatten(1), 5), prior.schedule.interval(0, t))
-            log_p0 = (log_p0 + evidence).log_softmax(1)
+        evidence = logonehot.noised(logonehot.log_onehot(z_t.flatten(1), 5), prior.schedule.interval(0, t))
+        log_p0 = (log_p0 + evidence).log_softmax(1)
         ours = denoise(prior, z_t, t, t - 1, 1.0, seeded(device, 1))
         check_alike(ours, scheduler.step(log_p0, t - 1, z_t.flatten(1), seeded(device, 2)).prev_sample, 5)
     return SAME_DRAWS + ", p0 times q(z_t; z_0)"

@@ -58,12 +58,8 @@ def diffuse(z0: Tensor, early: Interval, codebook_size: int, generator: torch.Ge
     return draw(noised(log_onehot(z0, codebook_size), early), generator)
 
 
-def reverse(
-    log_p0: Tensor, z_t: Tensor, late: Interval, early: Interval, first: bool, generator: torch.Generator
-) -> Tensor:
-    """Draw z_s, int64 (B, N), given z_t (B, N) and log p0 (B, K, N); `first`: at t = 1, where it is Cat(p0)."""
-    if first:
-        return draw(log_p0, generator)
+def reverse(log_p0: Tensor, z_t: Tensor, late: Interval, early: Interval, generator: torch.Generator) -> Tensor:
+    """Draw z_s, int64 (B, N), given z_t (B, N) and log p0 (B, K, N)."""
     return draw(posterior(log_p0, log_onehot(z_t, log_p0.shape[1], log_p0.dtype), late, early), generator)
 
 
@@ -72,16 +68,14 @@ def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Int
     log_x0, log_xt = (log_onehot(codes, logits.shape[1], logits.dtype) for codes in (z0, z_t))
     log_p0 = logits.log_softmax(1)
     log_q, log_p = posterior(log_x0, log_xt, late, early), posterior(log_p0, log_xt, late, early)
-    kl = (log_q.exp() * (log_q - log_p)).sum(1)
-    decoder = -(log_x0.exp() * log_p0).sum(1)
-    return torch.where(early.noise.reshape(-1, 1) == 0, decoder, kl).sum(1)
+    return (log_q.exp() * (log_q - log_p)).sum((1, 2))
 
 
 def denoise(prior: Prior, z_t: Tensor, t: int, s: int, generator: torch.Generator) -> Tensor:
     """Draw z_s given z_t, int64 (B, h, w): one network evaluation."""
     logits = columns(prior(z_t, torch.full((len(z_t),), t, device=z_t.device)).float())
     late, early = prior.schedule.interval(s, t), prior.schedule.interval(0, s)
-    return reverse(logits.log_softmax(1), z_t.flatten(1), late, early, t == 1, generator).view(z_t.shape)
+    return reverse(logits.log_softmax(1), z_t.flatten(1), late, early, generator).view(z_t.shape)
 
 
 def steps(prior: Prior, count: int) -> Iterable[tuple[int, int]]:

@@ -40,11 +40,6 @@ def reverse(z_t: Tensor, logits: Tensor, late: Interval, early: Interval, genera
     return draw_where(wanted, logits.softmax(-1), z_t, generator)
 
 
-def last(z_t: Tensor, logits: Tensor, early: Interval, generator: torch.Generator) -> Tensor:
-    """Draw z_0 from p(z_0 | z_t) at t = 1: codes that are seen stay, masks are drawn from p0."""
-    return draw_where(z_t == logits.shape[-1], logits.softmax(-1), z_t, generator)
-
-
 def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:
     """L_t of each image in nats, summed over its positions: a masked one costs `unmasks` times -log p0(z_0).
 

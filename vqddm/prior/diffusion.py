@@ -98,8 +98,8 @@ def posterior(z_t: Tensor, p0: Tensor, late: Interval, early: Interval) -> Tenso
     """p(z_s | z_t) = N[θ(z_t, p0)] for any s < t (Eqs. 20 to 22).
 
     θ multiplies p0 by the evidence of z_t at the same position, so a network trained with Eq. 24 gives as p0
-    what the *other* positions say; this function with s = 0 turns that into the belief about z_0. Only at
-    t = 1, where the network is trained with Eq. 22's Cat(p0), p0 is that belief already.
+    what the *other* positions say; this function with s = 0 turns that into the belief about z_0. Eq. 22 as printed
+    does not at t = 1: there p0 is that belief already (`first_term_as_printed`).
 
     Args:
         z_t: (B, ...).
@@ -150,13 +150,8 @@ def reverse(z_t: Tensor, logits: Tensor, late: Interval, early: Interval, genera
     return draw_where((level < anew) & ~uniform, p0, torch.where(uniform, noise, z_t), generator)
 
 
-def last(z_t: Tensor, logits: Tensor, early: Interval, generator: torch.Generator) -> Tensor:
-    """Draw z_0 from p(z_0 | z_t) at t = 1, Eq. 22's Cat(p0): int64 (B, ...)."""
-    return draw(logits.softmax(-1), generator)
-
-
 def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:
-    """L_t of each image in nats, summed over its positions: Eq. 24, and -log p0(z_0) where s = 0 (t = 1).
+    """L_t of each image in nats, summed over its positions: Eq. 24, and -log p(z_0 | z_t) where s = 0 (t = 1).
 
     q(z_s | z_t, z_0) takes at most three distinct values, so Eq. 24 needs log1p(r p0), the log of the second
     factor of p in units of its smallest value (r = K ᾱ_s / (1 - ᾱ_s)), only summed over the codes, at z_0 and
@@ -174,12 +169,17 @@ def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Int
     return _Terms.apply(logits.flatten(0, -2), ends, *weights).view(z0.shape).flatten(1).sum(1)
 
 
+def first_term_as_printed(z0: Tensor, logits: Tensor) -> Tensor:
+    """L_1 of each image in nats with Eq. 22's Cat(p0), -log p0(z_0) summed over its positions: (B,)."""
+    return -_at(logits.log_softmax(-1), z0).flatten(1).sum(1)
+
+
 class _Weights(NamedTuple):
-    """The numbers of Eq. 24 at each position; finite, but unused, at t = 1.
+    """The numbers of Eq. 24 at each position; but for `base` and `gain` they are finite and unused at t = 1.
 
     q(z_s | z_t, z_0) is `rest` at every code, `at_z0` more at z_0 and `at_zt` more at z_t. p's second factor is
     1 + `ratio` p0 in units of its smallest value, p's normaliser is `base` + `gain` p0(z_t), and that of q is
-    `base` + `gain` `same`.
+    `base` + `gain` `same`. At t = 1, p(z_0 | z_t) has that normaliser too.
     """
 
     first: Tensor  # t = 1, bool
@@ -195,14 +195,13 @@ class _Weights(NamedTuple):
 def _weights(z0: Tensor, z_t: Tensor, codes: int, late: Interval, early: Interval) -> _Weights:
     """Each to broadcast with `z0`."""
     (keep, noise), (keep_s, noise_s) = spread(late, z0), spread(early, z0)
-    first = noise_s == 0
-    keep_s, noise_s = torch.where(first, 0.5, keep_s), torch.where(first, 0.5, noise_s)
-    same, gain, ratio = (z_t == z0).to(keep.dtype), keep * keep_s, codes * keep_s / noise_s
-    low, low_s = noise / codes, noise_s / codes
-    at_zt = keep * low_s + gain * same
-    total = low + at_zt
-    rest, at_z0 = low * low_s / total, low * keep_s / total
-    return _Weights(first, same, rest, at_z0, at_zt / total, ratio, low + keep * low_s, gain)
+    first, same = noise_s == 0, (z_t == z0).to(keep.dtype)
+    low, low_s, gain = noise / codes, noise_s / codes, keep * keep_s
+    base = low + keep * low_s
+    total = base + gain * same
+    rest, at_z0, at_zt = low * low_s / total, low * keep_s / total, (keep * low_s + gain * same) / total
+    ratio = codes * keep_s / torch.where(first, 1, noise_s)
+    return _Weights(first, same, rest, at_z0, at_zt, ratio, base, gain)
 
 
 class _Terms(torch.autograd.Function):
@@ -223,10 +222,10 @@ class _Terms(torch.autograd.Function):
         log_q, log_p_z0, log_p_zt = (torch.log1p(of.ratio * p) for p in (1, p0_z0, p0_zt))
         kl = of.rest * (log_q - torch.cat(log_p_sum))
         kl += of.at_z0 * (log_q - log_p_z0) + of.at_zt * (log_q * of.same - log_p_zt)
+        kl = torch.where(of.first, -log_p0[:, 0], kl)
         # Log of p's normaliser over q's, as ±log1p(difference / smaller one): p's is the smaller where z_t = z_0.
         sign = 1 - 2 * of.same
-        kl += sign * torch.log1p(of.gain * sign * (p0_zt - of.same) / (of.base + of.gain * of.same * p0_zt))
-        return torch.where(of.first, -log_p0[:, 0], kl)
+        return kl + sign * torch.log1p(of.gain * sign * (p0_zt - of.same) / (of.base + of.gain * of.same * p0_zt))
 
     @staticmethod
     @once_differentiable
@@ -239,7 +238,7 @@ class _Terms(torch.autograd.Function):
         of_normaliser = of.gain * p0_zt / (of.base + of.gain * p0_zt)
         everywhere = torch.where(of.first, 0, -of.rest) * grad
         at_z0 = torch.where(of.first, -1, -of.at_z0 * h_z0) * grad
-        at_zt = torch.where(of.first, 0, of_normaliser - of.at_zt * h_zt) * grad
+        at_zt = (of_normaliser - torch.where(of.first, 0, of.at_zt * h_zt)) * grad
         found = p0[0].new_empty(len(ends), p0[0].shape[-1])
         rows = [len(part) for part in p0]
         parts = (values.split(rows) for values in (found, of.ratio, everywhere, at_z0 + at_zt))

@@ -30,8 +30,7 @@ def bound_bits(prior: Prior, codes: Tensor, generator: torch.Generator, batch_si
     for terms in torch.arange(len(codes) * timesteps, device=codes.device).split(batch_size):
         image, t = terms // timesteps, terms % timesteps + 1
         z_t = prior.transition.diffuse(codes[image], schedule.interval(0, t), prior.codebook_size, generator)
-        early, late = schedule.interval(0, t - 1), schedule.interval(t - 1, t)
-        found = prior.transition.kl_terms(codes[image], z_t, prior(z_t, t).float(), late, early).double()
+        found = prior.bound_terms(codes[image], z_t, t, prior(z_t, t).float()).double()
         nats.index_add_(0, image, found)
         of_term.index_add_(0, t - 1, found)
     last = schedule.interval(0, timesteps, torch.float64)

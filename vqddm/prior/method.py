@@ -1,15 +1,20 @@
-"""The prior as a method, with the paper's transition and with the absorbing one."""
+"""The prior as a method, and its variants: another last step, without Eq. 23, another transition."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from vqddm.prior.settings import PriorParams
 from vqddm.registry import Method
 
 
-def _has(transition: str) -> Callable[[PriorParams], None]:
+def _has(**wanted: object) -> Callable[[PriorParams], None]:
+    """A check that settings of the diffusion have these values."""
+
     def check(prior: PriorParams) -> None:
-        if prior.diffusion.transition != transition:
-            raise ValueError(f"diffusion.transition must be {transition}, not {prior.diffusion.transition}")
+        for name, value in wanted.items():
+            if (found := getattr(prior.diffusion, name)) != value:
+                raise ValueError(f"diffusion.{name} must be {str(value).lower()}, not {str(found).lower()}")
 
     return check
 
@@ -29,19 +34,22 @@ PRIOR = Method(
         "counts": "evaluate counts --prior",
     },
     steps=lambda prior, codes, evaluate: (prior.diffusion.timesteps,),
-    check=_has("uniform"),
+    check=_has(transition="uniform"),
     place=0,
     colour="blue",
 )
-ABSORBING = Method(
-    name="absorbing",
-    title="VQ-DDM, absorbing transition",
-    settings=PriorParams,
-    fills="codes",
-    train=PRIOR.train,
-    load=PRIOR.load,
+_variant = partial(
+    replace,
+    PRIOR,
     commands={name: PRIOR.commands[name] for name in ("train", "sample", "likelihood")},
-    steps=PRIOR.steps,
-    check=_has("absorbing"),
+    inherits="prior",
     place=2,
+    colour="orange",
+)
+ABSORBING = _variant(name="absorbing", title="VQ-DDM, absorbing transition", check=_has(transition="absorbing"))
+AS_PRINTED = _variant(
+    name="as_printed", title="VQ-DDM, last step as printed", check=_has(transition="uniform", last_step="as_printed")
+)
+NO_RESIDUAL = _variant(
+    name="no_residual", title="VQ-DDM without Eq. 23", check=_has(transition="uniform", residual=False)
 )

@@ -6,20 +6,20 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from vqddm.prior.diffusion import strided_timesteps
+from vqddm.prior.diffusion import draw, strided_timesteps
 from vqddm.prior.unet import Prior
 
 
 def denoise(prior: Prior, z_t: Tensor, t: int, s: int, temperature: float, generator: torch.Generator) -> Tensor:
-    """Draw z_s from p(z_s | z_t), s < t: one network evaluation (Eqs. 20 to 23, at t = 1 Cat(p0)).
+    """Draw z_s from p(z_s | z_t), s < t: one network evaluation (Eqs. 20 to 23).
 
     The temperature divides the logits of p(z_0 | z_t), before anything else.
     """
     logits = prior(z_t, torch.full((1,), t, device=z_t.device)).float()  # one t for all: it is embedded once
     if temperature != 1:
         logits = logits / temperature
-    if t == 1:
-        return prior.transition.last(z_t, logits, prior.schedule.interval(0, 1), generator)
+    if t == 1 and prior.diffusion.as_printed:
+        return draw(logits.softmax(-1), generator)
     late, early = prior.schedule.interval(s, t), prior.schedule.interval(0, s)
     return prior.transition.reverse(z_t, logits, late, early, generator)
 

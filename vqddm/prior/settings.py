@@ -1,6 +1,6 @@
 """The section `prior` of `params.yaml`."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,10 +21,20 @@ class DiffusionParams(Section):
         default="uniform", description="`uniform` is Eq. 15; `absorbing` turns codes into a mask instead"
     )
     residual: bool = Field(description="Eq. 23: add the one-hot of Z_t to the logits; `uniform` only")
+    last_step: Literal["posterior", "as_printed"] = Field(
+        default="as_printed",
+        description="p(z_0 | z_1): by the posterior as all other steps, as public code has it, or Eq. 22's Cat(p0); "
+        "of `uniform` only, for a mask is always filled in by p0",
+    )
+
+    @property
+    def as_printed(self) -> bool:
+        """The last step is Eq. 22's Cat(p0)."""
+        return self.last_step == "as_printed" and TRANSITIONS[self.transition].on_codes
 
     @model_validator(mode="after")
     def _a_mask_is_no_code(self) -> Self:
-        if self.residual and not TRANSITIONS[self.transition].residual:
+        if self.residual and not TRANSITIONS[self.transition].on_codes:
             raise ValueError(f"the {self.transition} transition has no residual: a mask is none of the codes")
         return self
 

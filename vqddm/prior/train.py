@@ -37,7 +37,7 @@ class PriorRecipe(NetworkRecipe):
         adam = torch.optim.Adam(prior.parameters(), params.learning_rate, fused=True)
         super().__init__(prior, adam, gradient_clip=params.gradient_clip, ema_decay=params.ema_decay, device=device)
         self.params, self.codebook_size, self.micro_batch = params, codebook_size, micro_batch
-        self.transition, self.schedule = prior.transition, prior.schedule
+        self.transition, self.schedule, self.bound_terms = prior.transition, prior.schedule, prior.bound_terms
         last = self.schedule.interval(0, params.diffusion.timesteps, torch.float64)
         self.prior_bits = self.transition.prior_kl(last, codebook_size) / math.log(2)
         self.history = LossHistory(params.diffusion.timesteps, device)
@@ -63,9 +63,9 @@ class PriorRecipe(NetworkRecipe):
         parts = torch.arange(len(z_0), device=z_0.device).split(self.micro_batch or len(z_0))
         nats = []
         for part in parts:
-            early, late = self.schedule.interval(0, t[part] - 1), self.schedule.interval(t[part] - 1, t[part])
             with contextlib.nullcontext() if part is parts[-1] else accelerator.no_sync(self.network):
-                terms = self.transition.kl_terms(z_0[part], z_t[part], self.network(z_t[part], t[part]), late, early)
+                logits = self.network(z_t[part], t[part])
+                terms = self.bound_terms(z_0[part], z_t[part], t[part], logits)
                 accelerator.backward(bits(terms, weight[part]).mean() * (len(part) / len(z_0)))
             nats.append(terms.detach())
         self.update(accelerator)

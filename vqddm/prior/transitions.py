@@ -36,9 +36,6 @@ class Transition(Protocol):
     ) -> Tensor:
         """Draw z_s from p(z_s | z_t), given the logits of p(z_0 | z_t)."""
 
-    def last(self, z_t: Tensor, logits: Tensor, early: Interval, generator: torch.Generator) -> Tensor:
-        """Draw z_0 from p(z_0 | z_t) at t = 1; `early` is the interval from 0 to 1."""
-
     def kl_terms(self, z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:
         """L_t of each image in nats."""
 
@@ -53,12 +50,13 @@ class TransitionKind:
     Args:
         name: in `params.yaml`.
         module: holds the functions of `Transition`; it is imported when they are needed.
-        residual: z_t is one of the K codes, so that its one-hot can be added to the logits (Eq. 23).
+        on_codes: z_t is one of the K codes, so that its one-hot can be added to the logits (Eq. 23), and the last step
+            can be Eq. 22's as printed.
     """
 
     name: str
     module: str
-    residual: bool
+    on_codes: bool
 
     @property
     def functions(self) -> Transition:
@@ -69,7 +67,7 @@ class TransitionKind:
 TRANSITIONS = Registry(
     "transition",
     [
-        TransitionKind("uniform", "vqddm.prior.diffusion", residual=True),
-        TransitionKind("absorbing", "vqddm.prior.absorbing", residual=False),
+        TransitionKind("uniform", "vqddm.prior.diffusion", on_codes=True),
+        TransitionKind("absorbing", "vqddm.prior.absorbing", on_codes=False),
     ],
 )

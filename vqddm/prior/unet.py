@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqddm.artifacts import UserError
+from vqddm.prior.diffusion import first_term_as_printed
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.settings import DiffusionParams, UNetParams
 from vqddm.prior.transitions import TRANSITIONS, Transition
@@ -189,8 +190,8 @@ class Prior(nn.Module):
 
     It bears the diffusion's noise schedule and transition.
 
-    The network sees t on the paper's scale, 0..4000 whatever T is: at t = 1 Eq. 22 asks for another p0 than
-    Eq. 24 does at t = 2 (see `diffusion.posterior`), so neighbours must be easy to tell apart.
+    The network sees t on the paper's scale, 0..4000 whatever T is: at t = 1 Eq. 22 as printed asks for another p0
+    than Eq. 24 does at t = 2 (see `diffusion.posterior`), so neighbours must be easy to tell apart.
     """
 
     def __init__(self, codebook_size: int, unet: UNetParams, diffusion: DiffusionParams) -> None:
@@ -205,6 +206,21 @@ class Prior(nn.Module):
     def transition(self) -> Transition:
         """The functions of its transition."""
         return TRANSITIONS[self.diffusion.transition].functions
+
+    def bound_terms(self, z_0: Tensor, z_t: Tensor, t: Tensor, logits: Tensor) -> Tensor:
+        """L_t of each image in nats, summed over its positions (Eqs. 7 and 24): (B,) in the dtype of `kl_terms`.
+
+        Args:
+            z_0, z_t: (B, h, w) int64.
+            t: (B,) in 1..T.
+            logits: of p0 for z_t, (B, h, w, K).
+        """
+        late, early = self.schedule.interval(t - 1, t), self.schedule.interval(0, t - 1)
+        terms = self.transition.kl_terms(z_0, z_t, logits, late, early)
+        if self.diffusion.as_printed:
+            first = t == 1
+            terms = terms.masked_scatter(first, first_term_as_printed(z_0[first], logits[first]).to(terms.dtype))
+        return terms
 
     def forward(self, codes: Tensor, t: Tensor) -> Tensor:
         """Logits of p0, (B, h, w, K), for z_t (B, h, w) int64 and t in 1..T, (B,) or (1,) for all."""
