@@ -1,9 +1,11 @@
-"""Trials of first stages' recipes, each judged by validation pictures alone: `make search`.
+"""Trials of settings, each judged by validation pictures alone: `make search`.
 
-`trials.yaml` beside this file says what is tried. A trial trains first stages on a dataset's training pictures, such as
-a VQ-GAN and its ReFiT, with the project's own functions, and measures each as Table 1 does, but for one thing: what is
-reconstructed are validation pictures. No test picture is ever read. What is done is kept in `search/state/` and not
-done again; a trial that was stopped goes on where it was. The tables are `docs/search.csv` and `docs/search.md`.
+`trials.yaml` beside this file says what is tried. A trial trains with the project's own functions, on a dataset's
+training pictures. First stages, such as a VQ-GAN and its ReFiT, are measured as Table 1 does, but for one thing: what
+is reconstructed are validation pictures. Methods, such as the prior, are trained on the codes of an earlier trial's
+first stage and measured by the validation pictures' codes and by samples. No test picture is ever read. What is done is
+kept in `search/state/` and not done again; a trial that was stopped goes on where it was. The tables are
+`docs/search.csv` and `docs/search.md`.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from vqddm.artifacts import UserError, read_json, replacing, write_json
 from vqddm.first_stages import begins_with, codebook_size, kind_of, sampled_features
+from vqddm.methods import METHODS
 from vqddm.params import Dataset, EvaluateParams, read, resolve
 from vqddm.registry import imported
 from vqddm.yaml_file import merged, read_file
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 TRIALS, STATE = (Path(__file__).with_name(name) for name in ("trials.yaml", "state"))
 DOCS = ROOT / "docs"
+SAMPLED = {"features", "reference", "draws", "seed", "samples", "temperature", "nll_images", "ddim_steps"}
 THREADS = 1  # of a trial; last bits of results may differ with their number
 
 
@@ -43,6 +47,8 @@ class Trial(NamedTuple):
     name: str
     dataset: str
     first_stages: tuple[str, ...]  # what is measured, in this order
+    methods: tuple[str, ...]  # and these, on the codes of `source`
+    source: tuple[Self, str] | None  # a trial and a first stage of it; none where no method is tried
     changes: dict[str, Any]  # what trials.yaml says of it
     resolved: Dataset  # the dataset with them
     evaluate: EvaluateParams  # how much is measured
@@ -60,9 +66,13 @@ class Trial(NamedTuple):
     @property
     def settings(self) -> dict[str, Any]:
         """All that its result depends on, but for the code."""
-        needed = {"data", *(name for stage in self.first_stages for name in sections_of(stage, self.resolved))}
+        needed = {"data", *self.methods, *(name for s in self.first_stages for name in sections_of(s, self.resolved))}
         found = {name: as_json(attrgetter(name)(self.resolved)) for name in sorted(needed)}
-        return {"first_stages": list(self.first_stages), "evaluate": measuring(self.evaluate), **found}
+        about = {"first_stages": list(self.first_stages), "evaluate": measuring(self.evaluate), **found}
+        if self.source is not None:
+            sampled = self.evaluate.model_dump(mode="json", include=SAMPLED)
+            about |= {"methods": list(self.methods), "source": self.source[0].settings, "evaluate": sampled}
+        return about
 
 
 def as_json(section: Any) -> Any:
@@ -96,20 +106,25 @@ def planned() -> tuple[list[Trial], dict[str, list[str]]]:
         UserError: a setting that there is not, or a chosen trial that is none.
     """
     asked, values = read_file(TRIALS).values, read([ROOT / "params.yaml"]).values
-    trials = []
+    suite, chosen = asked["suite"], asked.get("chosen") or {}
+    trials: dict[tuple[str, str], Trial] = {}
     for name, changes in asked["trials"].items():
-        about = {"datasets": asked["datasets"], "first_stages": asked["first_stages"], **(changes or {})}
-        datasets, stages = about.pop("datasets"), tuple(about.pop("first_stages"))
+        about = {"datasets": asked["datasets"], "first_stages": asked["first_stages"], "methods": [], **(changes or {})}
+        datasets, stages, methods = (tuple(about.pop(key)) for key in ("datasets", "first_stages", "methods"))
         for dataset in datasets:
             laid = merged(values, {"datasets": {dataset: merged(asked["base"], about)}})
+            if methods:
+                laid = merged(laid, {"suites": {suite: {"evaluate": asked.get("samples") or {}}}})
             params = resolve(laid, where=f"{TRIALS.name}: {name}")
-            evaluate = params.suites[asked["suite"]].evaluate
-            trials.append(Trial(name, dataset, stages, dict(changes or {}), params.datasets[dataset], evaluate))
-    chosen = asked.get("chosen") or {}
-    there = {(trial.dataset, trial.name) for trial in trials}
-    if wrong := [name for dataset, names in chosen.items() for name in names if (dataset, name) not in there]:
+            source = None
+            if methods:
+                before, stage = asked["codes_of"][dataset]
+                source, stages = (trials[dataset, before], stage), ()
+            about_it = dict(changes or {}), params.datasets[dataset], params.suites[suite].evaluate
+            trials[dataset, name] = Trial(name, dataset, stages, methods, source, *about_it)
+    if wrong := [name for dataset, names in chosen.items() for name in names if (dataset, name) not in trials]:
         raise UserError(f"{TRIALS.name}: chosen: {wrong[0]} is no trial of that dataset")
-    return trials, chosen
+    return list(trials.values()), chosen
 
 
 def prepare_dataset(trial: Trial) -> None:
@@ -161,6 +176,8 @@ def run_trial(trial: Trial) -> None:
         for first_stage in trial.first_stages:
             make(trial, first_stage)
             found[first_stage] = measured(trial, first_stage)
+        for method in trial.methods:
+            found[method] = tried(trial, method)
     except UserError as error:  # such as a loss that is not finite: that is a result too
         found["failed"] = str(error)
     write_json(folder / "result.json", found | {"cpu": read_json(folder / "cpu.json")})
@@ -218,12 +235,55 @@ def measured(trial: Trial, first_stage: str) -> dict[str, Any]:
     }
 
 
+def tried(trial: Trial, method: str) -> dict[str, Any]:
+    """Train a method on the codes of the trial's source, or on pixels; its bits per validation code, its samples."""
+    from vqddm.evaluate.likelihood import measure_likelihood
+    from vqddm.evaluate.measure import measure_samples
+    from vqddm.prior.sample import sample_images
+    from vqddm.refit.codes import encode_splits
+
+    assert trial.source is not None
+    folder, evaluate, about = trial.folder, trial.evaluate, METHODS[method]
+    checkpoint, samples, measures = (folder / f"{method}{end}" for end in (".safetensors", "_samples.npy", ".json"))
+    before, stage = trial.source
+    first_stage = before.folder / f"{stage}.safetensors" if about.fills == "codes" else None
+    kept = {"state": folder / f"state_{method}", "out": checkpoint, "curve": checkpoint.with_suffix(".csv")}
+    splits = [folder / f"codes_{split}.npy" for split in ("train", "validation")]
+    examples: dict[str, Any] = {"data": trial.data / "train.npy"}
+    if first_stage is not None:
+        pictures = [trial.data / f"{split}.npy" for split in ("train", "validation")]
+        encode_splits(first_stage=first_stage, data=pictures, out=splits, threads=THREADS)
+        examples = {"codes": splits[0], "codebook_size": codebook_size(stage)}
+    with timed(folder, method):
+        imported(about.train)(**examples, params=getattr(trial.resolved, method), threads=THREADS, **kept)
+    found: dict[str, Any] = {}
+    with timed(folder, "measuring"):
+        if "likelihood" in about.commands:
+            codes = {"codes_train": splits[0], "codes_test": splits[1], "images": evaluate.nll_images}
+            measure_likelihood(checkpoint=checkpoint, **codes, seed=evaluate.seed, out=measures, threads=THREADS)
+            bits = read_json(measures)["test"]
+            found |= {"bits": bits["bits_per_code"], "bits_error": bits["standard_error"]}
+        steps = trial.resolved.steps(method, evaluate)[-1] if about.strided else None
+        how = {"steps": steps, "temperature": evaluate.temperature, "seed": evaluate.seed, "threads": THREADS}
+        files = {"first_stage": first_stage, "out": samples, "state": folder / "state_samples"}
+        sample_images(checkpoint=checkpoint, count=evaluate.samples, **files, **how)
+        measuring = {"network": evaluate.features, "draws": evaluate.draws, "seed": evaluate.seed, "threads": THREADS}
+        measure_samples(samples=samples, reference=trial.data / "reference.npy", out=measures, **measuring)
+    distance = read_json(measures)["distance"]
+    return found | {"distance": distance["frechet"], "distance_std": distance["frechet_std"]}
+
+
 def result(trial: Trial) -> dict[str, Any] | None:
     """What a trial gave with just these settings, None where that was not measured."""
     settings, found = trial.folder / "settings.json", trial.folder / "result.json"
     if not found.exists() or read_json(settings) != trial.settings:
         return None
     return dict(read_json(found))
+
+
+def ready(trial: Trial) -> bool:
+    """What it goes on from is there."""
+    return trial.source is None or result(trial.source[0]) is not None
 
 
 def work_off(trials: list[Trial], jobs: int) -> None:
@@ -246,7 +306,10 @@ def work_off(trials: list[Trial], jobs: int) -> None:
             running[:] = alive
             write_tables()
         while waiting and len(running) < jobs:
-            trial = waiting.pop(0)
+            trial = next((one for one in waiting if ready(one)), None)
+            if trial is None:
+                break  # all others go on from what is running
+            waiting.remove(trial)
             print(f"{time.strftime('%H:%M:%S')} {trial.dataset}/{trial.name}; {len(waiting)} wait", flush=True)
             command = ["nice", "-n", "19", sys.executable, __file__, "--trial", f"{trial.dataset}/{trial.name}"]
             log = trial.folder.with_suffix(".log")
@@ -272,17 +335,17 @@ def write_tables() -> None:
 
 
 def rows_of(trial: Trial, found: Mapping[str, Any], chosen: bool) -> list[dict[str, Any]]:
-    """The CSV's rows of a trial, one for each first stage; CPU minutes are those of all that were made for it."""
+    """The CSV's rows of a trial, one for all that was measured; CPU minutes are those of all that were made for it."""
     rows = []
-    for first_stage in trial.first_stages:
-        if first_stage not in found and rows:
+    for what in (*trial.first_stages, *trial.methods):
+        if what not in found and rows:
             break  # the one before failed, and says so
-        minutes, stage = 0.0, first_stage
+        minutes, stage = 0.0, what
         while stage:
             minutes += found["cpu"].get(stage, 0) / 60
-            stage = made_from(stage, trial.resolved) or ""
-        about = {"dataset": trial.dataset, "trial": trial.name, "chosen": chosen, "first_stage": first_stage}
-        rows.append(about | found.get(first_stage, {}) | {"cpu_minutes": minutes})
+            stage = (None if what in trial.methods else made_from(stage, trial.resolved)) or ""
+        about = {"dataset": trial.dataset, "trial": trial.name, "chosen": chosen, "what": what}
+        rows.append(about | found.get(what, {}) | {"cpu_minutes": minutes})
     rows[-1]["failed"] = found.get("failed", "")
     said = {"changes": json.dumps(trial.changes, sort_keys=True), "settings": json.dumps(trial.settings)}
     return [row | said for row in rows]
@@ -291,13 +354,14 @@ def rows_of(trial: Trial, found: Mapping[str, Any], chosen: bool) -> list[dict[s
 def in_words(trials: list[Trial], rows: list[dict[str, Any]]) -> str:
     """The table as it is read."""
     lines = [
-        "# What was tried for the first stages",
+        "# What was tried",
         "",
         "Written by `make search` from [`search/trials.yaml`](../search/trials.yaml). Every trial trains on the "
         "training pictures and is measured on the validation pictures; no test picture was looked at. Distances are "
-        "Fréchet distances of reconstructed validation pictures to training pictures, mean and deviation of draws; "
-        "CPU minutes are those of the training and of what it goes on from. One training stands behind each row. "
-        "Bold: chosen.",
+        "Fréchet distances to training pictures, of reconstructed validation pictures for a first stage and of samples "
+        "for a method that fills its codes (or pixels), mean and deviation of draws; bits are those of a validation "
+        "code, with their standard error; CPU minutes are those of the training and of what it goes on from. One "
+        "training stands behind each row. Bold: chosen.",
         "",
     ]
     for dataset, trial in {trial.dataset: trial for trial in trials}.items():
@@ -305,8 +369,8 @@ def in_words(trials: list[Trial], rows: list[dict[str, Any]]) -> str:
         words = f" (held-out pictures themselves: {read_json(floor)['distance']['frechet']:.1f})" * floor.exists()
         lines += [f"## {dataset}{words}", ""]
         lines += [
-            "| trial | first stage | distance | PSNR | codes used | CPU min | what it changes |",
-            "| --- " * 7 + "|",
+            "| trial | what | distance | PSNR | codes used | bits | CPU min | what it changes |",
+            "| --- " * 8 + "|",
         ]
         lines += [line_of(row) for row in rows if row["dataset"] == dataset]
         lines.append("")
@@ -316,14 +380,18 @@ def in_words(trials: list[Trial], rows: list[dict[str, Any]]) -> str:
 def line_of(row: Mapping[str, Any]) -> str:
     """A row of the Markdown table."""
     name = f"**{row['trial']}**" if row["chosen"] else row["trial"]
-    cells = ["", "", ""]
+    cells = ["", "", "", ""]
     if "distance" in row:
         spread = "" if row["distance_std"] is None else f" ± {row['distance_std']:.1f}"
-        cells = [f"{row['distance']:.1f}{spread}", f"{row['psnr']:.1f}", f"{row['usage']:.0%}"]
+        cells[0] = f"{row['distance']:.1f}{spread}"
+    if "psnr" in row:
+        cells[1:3] = f"{row['psnr']:.1f}", f"{row['usage']:.0%}"
+    if "bits" in row:
+        cells[3] = f"{row['bits']:.3f} ± {row['bits_error']:.3f}"
     said = f"`{row['changes']}`" if row["changes"] != "{}" else "nothing: the base that the others change"
     if row.get("failed"):
         said += f"; failed: {row['failed'].splitlines()[0]}"
-    return f"| {' | '.join([name, row['first_stage'], *cells, format(row['cpu_minutes'], '.1f'), said])} |"
+    return f"| {' | '.join([name, row['what'], *cells, format(row['cpu_minutes'], '.1f'), said])} |"
 
 
 def main() -> None:

@@ -65,11 +65,11 @@ def test_the_projects_own_trials_are_valid_and_few() -> None:
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     trials, _ = script.planned()
-    tried = Counter((trial.dataset, trial.first_stages) for trial in trials)
+    tried = Counter((trial.dataset, trial.first_stages, trial.methods) for trial in trials)
     assert max(tried.values()) <= 10
     for trial in trials:
         assert trial.resolved.data.validation >= trial.evaluate.reconstructions
-        assert trial.settings["evaluate"] == script.measuring(trial.evaluate)
+        assert trial.methods or trial.settings["evaluate"] == script.measuring(trial.evaluate)
 
 
 def test_a_trial_is_the_base_with_its_changes(tmp_path: Path) -> None:
@@ -109,16 +109,17 @@ def test_a_wrong_trial_ends_with_one_sentence(tmp_path: Path, change: dict[str, 
 @pytest.mark.slow
 def test_trials_are_measured_on_validation_pictures_and_never_made_twice(tmp_path: Path) -> None:
     broken = {"vqgan": {"learning_rate": 1.0e30, "optimizer": {"warmup_steps": 0}}}
-    others = {"broken": broken, "cascade": {"first_stages": ["vqvae2_k16"]}}
-    folder = laid(tmp_path, ASKED | {"trials": ASKED["trials"] | others})  # type: ignore[operator]
+    others = {"broken": broken, "cascade": {"first_stages": ["vqvae2_k16"]}, "codes": {"methods": ["transformer"]}}
+    about = {"trials": ASKED["trials"] | others, "codes_of": {"tinyfaces": ["plain", "refit_k16_p100"]}}  # type: ignore[operator]
+    folder = laid(tmp_path, ASKED | about | {"samples": {"samples": 16, "draws": 1, "neighbour_samples": 2}})
     done = searched(folder, "--jobs", "2")
     assert done.returncode == 0, done.stderr[-2000:]
     with (folder / "docs/search.csv").open() as file:
-        rows = {(row["trial"], row["first_stage"]): row for row in csv.DictReader(file)}
+        rows = {(row["trial"], row["what"]): row for row in csv.DictReader(file)}
     both = ("vqgan_k16", "refit_k16_p100")
     assert list(rows) == [
         *((trial, name) for trial in ("plain", "averaged") for name in both),
-        *(("broken", both[0]), ("cascade", "vqvae2_k16")),
+        *(("broken", both[0]), ("cascade", "vqvae2_k16"), ("codes", "transformer")),
     ]
     assert [name for name, row in rows.items() if row["chosen"] == "True"] == [("averaged", name) for name in both]
     assert "not finite" in rows["broken", both[0]]["failed"]
@@ -126,9 +127,11 @@ def test_trials_are_measured_on_validation_pictures_and_never_made_twice(tmp_pat
     assert "**averaged**" in words and "| plain | vqgan_k16 |" in words and "failed:" in words
     assert float(rows["plain", both[1]]["cpu_minutes"]) > float(rows["plain", both[0]]["cpu_minutes"]) > 0
     check_numbers(folder, rows["plain", both[0]])
+    filled = rows["codes", "transformer"]
+    assert 0 < float(filled["bits"]) < 10 and float(filled["distance"]) > 0 and not filled["psnr"]
     results = list((folder / "search/state").rglob("result.json"))
     before = {path: path.stat().st_mtime_ns for path in results}
-    assert len(before) == 4
+    assert len(before) == 5
     again = searched(folder, "--jobs", "2")
     assert again.returncode == 0 and {path: path.stat().st_mtime_ns for path in results} == before
 
