@@ -406,7 +406,7 @@ def main() -> None:
         run_trial(next(trial for trial in trials if f"{trial.dataset}/{trial.name}" == given.trial))
         return
     if not given.tables:
-        for trial in {trial.dataset: trial for trial in trials}.values():
+        for trial in {trial.dataset: trial for trial in trials if trial.source is None}.values():
             prepare_dataset(trial)
         work_off(trials, given.jobs)
     write_tables()
