@@ -15,6 +15,8 @@ from vqddm import params
 from vqddm.artifacts import UserError
 from vqddm.first_stages import FIRST_STAGES, begins_with, codebook_size, kind_of, sampled_features
 from vqddm.paper.claims import CLAIMS, claims_inputs, controls
+from vqddm.paper.claims.controls import HOLDS_NOT
+from vqddm.paper.claims.evidence import UNDECIDED
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import Plan, paper_rows
 from vqddm.paper.tables import TABLES
@@ -113,7 +115,7 @@ def test_what_the_controls_are_asked_is_judged_beyond_the_spread(tmp_path: Path)
     found = verdicts(plan, lay(tmp_path, metrics))
     assert list(found) == [*CLAIMS, *OURS]
     assert {name: found[name] for name in OURS} == {
-        "control_rebuilt": controls.HOLDS_NOT,  # 31.5 to 30.9, a deviation of 0.5 each
+        "control_rebuilt": "undecided",  # 31.5 to 30.9, a deviation of 0.5 each
         "control_distance": controls.HOLDS,
         "control_psnr": controls.HOLDS,
         "control_usage": controls.HOLDS,
@@ -122,19 +124,26 @@ def test_what_the_controls_are_asked_is_judged_beyond_the_spread(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("claim", "metric", "change"),
+    ("claim", "metric", "change", "verdict"),
     [
-        ("control_distance", "finetuned_k256/reconstruction", lambda m: m["distance"].update(frechet=21.5)),
-        ("control_distance", "finetuned_k256/reconstruction", lambda m: m["distance"].update(frechet=15.0)),
-        ("control_psnr", "finetuned_k256/reconstruction", lambda m: m.update(psnr=22.72)),
-        ("control_usage", "finetuned_k256/reconstruction", lambda m: m["usage"]["train"].update(seen=0.6)),
-        ("control_samples", "finetuned_k256/prior_samples_100", lambda m: m["distance"].update(frechet=39.0, kid=0.9)),
+        ("control_distance", "finetuned_k256/reconstruction", lambda m: m["distance"].update(frechet=21.5), UNDECIDED),
+        ("control_distance", "finetuned_k256/reconstruction", lambda m: m["distance"].update(frechet=15.0), HOLDS_NOT),
+        ("control_psnr", "finetuned_k256/reconstruction", lambda m: m.update(psnr=22.72), UNDECIDED),
+        ("control_usage", "finetuned_k256/reconstruction", lambda m: m["usage"]["train"].update(seen=0.6), HOLDS_NOT),
+        (
+            "control_samples",
+            "finetuned_k256/prior_samples_100",
+            lambda m: m["distance"].update(frechet=39.0, kid=0.9),
+            HOLDS_NOT,
+        ),
     ],
 )
-def test_it_does_not_hold_where_the_control_is_as_good(tmp_path: Path, claim: str, metric: str, change: Any) -> None:
+def test_it_does_not_hold_where_the_control_is_as_good(
+    tmp_path: Path, claim: str, metric: str, change: Any, verdict: str
+) -> None:
     plan, metrics = controlled()
     change(metrics[f"faces/{metric}"])
-    assert verdicts(plan, lay(tmp_path, metrics))[claim] == controls.HOLDS_NOT
+    assert verdicts(plan, lay(tmp_path, metrics))[claim] == verdict
 
 
 def test_of_one_draw_the_pixels_are_not_judged(tmp_path: Path) -> None:

@@ -314,7 +314,10 @@ def _within_noise(m: dict[str, Any]) -> None:
 
 
 def _dear(m: dict[str, Any]) -> None:
-    m["faces/refit_k128_p4000/reconstruction"]["distance"]["frechet"] = 27.0  # costs 6 of a gain of 10.5
+    m["faces/refit_k128_p4000/reconstruction"]["distance"] |= {
+        "frechet": 29.0,
+        "kid": 0.725,
+    }  # costs 8 of a gain of 10.5
 
 
 def _dear_within(m: dict[str, Any]) -> None:
@@ -386,10 +389,12 @@ RECONSTRUCTIONS = [f"faces/{stage}/reconstruction" for stage in STAGES]
 def test_a_verdict_turns_with_its_metric(
     plan: Plan, metrics: dict[str, Any], tmp_path: Path, claim: str, flip: Any
 ) -> None:
+    """Within the spread nothing is decided."""
     changed = copy.deepcopy(metrics)
     flip(changed)
     before = verdicts(plan, lay(tmp_path / "before", metrics))[claim]
-    assert (before, verdicts(plan, lay(tmp_path / "after", changed))[claim]) == ("reproduced", "not reproduced")
+    turned = "undecided" if "_within" in flip.__name__ else "not reproduced"
+    assert (before, verdicts(plan, lay(tmp_path / "after", changed))[claim]) == ("reproduced", turned)
 
 
 def test_evidence_is_what_was_read_and_timings_are_not(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
@@ -412,7 +417,7 @@ def with_stage(stage: str) -> Plan:
     [
         (24.0, 0.2, "reproduced", "1.01 times where 1.05 is the limit, beyond the spread"),
         (30.0, 0.2, "reproduced", "0.81 times"),
-        (24.0, 2.0, "not reproduced", "within the spread"),  # wide deviations are no evidence of the same quality
+        (24.0, 2.0, "undecided", "within the spread"),  # wide deviations are no evidence of the same quality
         (22.0, 0.2, "not reproduced", "1.10 times where 1.05 is the limit, beyond the spread"),
     ],
 )

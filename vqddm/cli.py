@@ -63,6 +63,7 @@ TABLE = {
     "evaluate cost": "vqddm.evaluate.cost:write_cost",
     "evaluate chain": "vqddm.evaluate.diffused:draw_diffused",
     "evaluate inpainting": "vqddm.evaluate.inpainting:measure_inpainting",
+    "evaluate trainings": "vqddm.evaluate.trainings:average_trainings",
     "evaluate neighbours": "vqddm.evaluate.neighbours:find_neighbours",
     "paper table NAME": "vqddm.paper.tables:write",
     "paper figure NUMBER": "vqddm.paper.figures:draw",

@@ -28,6 +28,7 @@ from vqddm.first_stages import (
 )
 from vqddm.methods import BASELINES, METHODS, PIXELS
 from vqddm.registry import choice
+from vqddm.repeats import repeat, repeated, reseeded
 from vqddm.settings import Name, Places, PositiveInt, Section, Seed, TrainedParams, explained, nearest, parse
 from vqddm.yaml_file import Place, Written, in_words, merged, read_entries, read_file, shown_path
 
@@ -223,6 +224,7 @@ class Suite(Section):
 
     title: Title
     datasets: Roles
+    trainings: PositiveInt = Field(default=1, description="how often all is trained, each time with other seeds")
     evaluate: EvaluateParams
 
     @property
@@ -230,6 +232,12 @@ class Suite(Section):
         """The suite's datasets, each once, in the paper's order."""
         roles = self.datasets
         return list(dict.fromkeys(d for d in (roles.celebahq, roles.lsun_church, roles.imagenet) if d))
+
+    def trained(self, datasets: Mapping[str, Dataset]) -> dict[str, Dataset]:
+        """Its datasets out of all, and behind them their repeats for the further trainings."""
+        own = {name: datasets[name] for name in self.dataset_names}
+        further = range(2, self.trainings + 1)
+        return own | {repeat(name, n): reseeded(about, n) for n in further for name, about in own.items()}
 
 
 class Params(Section):
@@ -327,8 +335,10 @@ def sources(values: Mapping[str, Any], dataset: str, section: str) -> list[str]:
 
     Args:
         values: `params.yaml` as it is written.
+        dataset: of params.yaml, or a repeat of one.
         section: such as `prior`, `data.resolution` or `vqgan.autoencoder`.
     """
+    dataset = repeated(dataset)
     preset = _at(values, f"datasets.{dataset}.preset")
     places = (f"presets.{preset}", f"datasets.{dataset}")
     found = [f"{place}.{section}" for place in places if _at(values, f"{place}.{section}") is not None]

@@ -10,14 +10,19 @@ from PIL import Image
 from vqddm.artifacts import reading, replacing
 from vqddm.data.sources import SOURCES
 from vqddm.paper.claims.controls import HOLDS, HOLDS_NOT, PLACE
-from vqddm.paper.claims.evidence import NOT_REPRODUCED, NOT_TESTABLE, ONE_TRAINING, REPRODUCED
+from vqddm.paper.claims.evidence import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED, UNDECIDED, spreads_are_of
 from vqddm.paper.figures import FIGURES
 from vqddm.paper.plan import ROLE_TITLES, Plan
 from vqddm.paper.render import DASH, read_table
 from vqddm.paper.reported import HERE, SECTIONS, captions
 from vqddm.paper.tables import TABLES
 
-SIGNS = {REPRODUCED: ("yes", "✓"), NOT_REPRODUCED: ("no", "✗"), NOT_TESTABLE: ("open", "○")}
+SIGNS = {
+    REPRODUCED: ("yes", "✓"),
+    NOT_REPRODUCED: ("no", "✗"),
+    UNDECIDED: ("undecided", "≈"),
+    NOT_TESTABLE: ("open", "○"),
+}
 OF_CONTROLS = {HOLDS: SIGNS[REPRODUCED], HOLDS_NOT: SIGNS[NOT_REPRODUCED]}  # they are not counted among the paper's
 
 
@@ -86,7 +91,7 @@ def head_notes(plan: Plan, root: Path) -> list[str]:
         sizes = ", ".join(f"{dataset.title} at {dataset.resolution} px" for dataset in plan.datasets.values())
         notes.append(f"This is a small suite ({sizes}), not the paper's: it can show directions, not its levels.")
     if names:
-        notes.append(ONE_TRAINING)
+        notes.append(spreads_are_of(plan.trainings))
     notes += [
         f"{name} is not FID: it uses another network, so it stands in columns of its own and is never to be "
         "compared with a published FID. A Fréchet distance of few samples is biased upward; the floor beside it is "

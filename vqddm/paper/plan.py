@@ -12,6 +12,7 @@ from vqddm.first_stages import FirstStageName, codebook_size, kind_of, sampled_f
 from vqddm.methods import METHODS, PIXELS
 from vqddm.params import Dataset, DatasetName, EvaluateParams, Params, Roles
 from vqddm.registry import Method
+from vqddm.repeats import REPEATED
 from vqddm.settings import PositiveInt, Section
 
 Name = str | None  # a part of a path that may be left out
@@ -82,6 +83,7 @@ class Plan(Section):
 
     suite: str
     title: str
+    trainings: PositiveInt = 1
     roles: Roles
     datasets: dict[DatasetName, PlannedDataset]
 
@@ -106,7 +108,8 @@ class Plan(Section):
             method: what was sampled or counted, None where it is the first stage itself or the dataset.
             steps: of samples; Table 2's unless others are meant.
         """
-        return f"metrics/{self._place(kind, dataset, stage, method, steps)}.json"
+        folder = "over_trainings" if self.trainings > 1 and kind in REPEATED else "metrics"
+        return f"{folder}/{self._place(kind, dataset, stage, method, steps)}.json"
 
     def array(self, kind: str, dataset: str, stage: Name = None, method: Name = None) -> str:
         """The path of pictures below the folder `evaluation`, by the arguments of `metric`: `samples`, `neighbours`."""
@@ -141,6 +144,7 @@ def plan_from(params: Params, suite: str) -> Plan:
     return Plan(
         suite=suite,
         title=chosen.title,
+        trainings=chosen.trainings,
         roles=chosen.datasets,
         datasets={
             name: PlannedDataset(

@@ -30,6 +30,7 @@ from vqddm.params import (
     sources,
     with_presets,
 )
+from vqddm.repeats import repeat
 from vqddm.settings import SPLITS, to_json
 from vqddm.slurm import check_slurm, load_site, tell_orphans
 
@@ -44,7 +45,8 @@ SITE = load_site(Path("slurm/site.yaml"))
 
 SUITE = PARAMS.suites[PARAMS.suite]
 PLAN = plan_from(PARAMS, PARAMS.suite)
-DATASETS = {name: PARAMS.datasets[name] for name in SUITE.dataset_names}
+DATASETS = SUITE.trained(PARAMS.datasets)
+ALL_DATASETS = {**PARAMS.datasets, **DATASETS}
 
 # Places. What depends on a dataset alone lies under its name; what depends on a suite's `evaluate`, under the suite's.
 DATA = "data/{dataset}"
@@ -58,7 +60,7 @@ NONE = "(?!)"  # a wildcard constraint that nothing fits
 
 
 wildcard_constraints:
-    dataset="|".join(PARAMS.datasets),
+    dataset="|".join(ALL_DATASETS),
     first_stage=NAMES,
     stage=f"{NAMES}|{PIXELS}",  # what a method fills
     method="|".join(METHODS),
@@ -107,7 +109,7 @@ def keys_of(section):
 
 def in_dataset(wildcards, section):
     """A section of the wildcards' dataset, such as `vqgan.autoencoder`."""
-    return attrgetter(section)(PARAMS.datasets[wildcards.dataset])
+    return attrgetter(section)(ALL_DATASETS[wildcards.dataset])
 
 
 def json_of(wildcards, section):
@@ -168,15 +170,20 @@ def at_most(name, split="train"):
 
 @reads(
     f"suites.{PARAMS.suite}.title",
+    lambda wildcards: [
+        f"suites.{PARAMS.suite}.trainings"
+        for suite in [VALUES["suites"][PARAMS.suite]]
+        if "trainings" in suite
+    ],
     f"suites.{PARAMS.suite}.datasets",
     f"suites.{PARAMS.suite}.evaluate.step_sweep",
     f"suites.{PARAMS.suite}.evaluate.ddim_steps",
     lambda wildcards: [
         key
-        for dataset, about in DATASETS.items()
+        for dataset in SUITE.dataset_names
         for part in (
             *("title", "data.source", "data.resolution", "first_stages", "priors"),
-            *("baselines", "vqgan.autoencoder", *about.methods),
+            *("baselines", "vqgan.autoencoder", *DATASETS[dataset].methods),
         )
         for key in sources(VALUES, dataset, part)
     ],

@@ -197,6 +197,30 @@ rule measure_inpainting:
         " --network {params.network:q} --draws {params.draws:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
+rule average_trainings:
+    input:
+        code("evaluate.trainings"),
+        metrics=lambda wildcards: [
+            f"{METRICS}/{repeat(wildcards.dataset, number)}/{wildcards.metric}.json"
+            for number in range(1, SUITE.trainings + 1)
+        ],
+    output:
+        f"{RESULTS}/over_trainings/{{dataset}}/{{metric}}.json",
+    log:
+        logs(of_suite("evaluate/{dataset}_{metric}_trainings")),
+    benchmark:
+        benchmarks(of_suite("evaluate/{dataset}_{metric}_trainings"))
+    localrule: True
+    conda:
+        ENV
+    params:
+        metrics=lambda wildcards, input: " ".join(
+            f"--metrics {quote(path)}" for path in input.metrics
+        ),
+    shell:
+        "vqddm evaluate trainings {params.metrics} --out {output:q} > {log:q} 2>&1"
+
+
 rule count_on_codes:
     input:
         lambda wildcards: code("evaluate.networks", method(wildcards).load),

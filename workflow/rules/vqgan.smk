@@ -3,7 +3,7 @@
 # The kind of the wildcards' first stage, whose section of params.yaml bears its name.
 kind = lambda wildcards: kind_of(wildcards.first_stage)
 TRAINED_KINDS = [about for about in FIRST_STAGES.values() if about.train]
-IMPORTED = [name for name, about in PARAMS.datasets.items() if about.vqgan.pretrained]
+IMPORTED = [name for name, about in ALL_DATASETS.items() if about.vqgan.pretrained]
 
 
 ruleorder: import_vqgan > train_first_stage

@@ -1,7 +1,8 @@
 """The paper's claims, each judged by a fixed rule from measured numbers.
 
-A claim holds only where the numbers show it beyond their spread, which is that of the evaluation (draws, pictures, code
-maps) and not of trainings. A claim that the suite cannot speak to is said to be not testable, never counted either way.
+A claim is reproduced only where the numbers show it beyond their spread, and undecided within it. The spread is that of
+trainings where a suite repeats them, else that of the evaluation (draws, pictures, code maps). A claim that the suite
+cannot speak to is said to be not measured, never counted either way.
 Only the rule about speed reads timings, which differ from run to run.
 """
 
@@ -10,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from vqddm.paper.claims import controls
-from vqddm.paper.claims.evidence import ONE_TRAINING, Claim
+from vqddm.paper.claims.evidence import Claim, spreads_are_of
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import Plan
 from vqddm.paper.render import full, markdown, write_texts
@@ -74,4 +75,4 @@ def claims(plan: Plan, root: Path, out: Path) -> None:
     """
     found = judge(plan, root)
     shown = found[["claim", "place", "measured", "verdict", "rule"]].rename(columns=str.capitalize)
-    write_texts(out, csv=full(found), md=f"{ONE_TRAINING}\n\n{markdown(shown)}")
+    write_texts(out, csv=full(found), md=f"{spreads_are_of(plan.trainings)}\n\n{markdown(shown)}")

@@ -15,6 +15,7 @@ from vqddm.paper.claims.evidence import (
     NOT_REPRODUCED,
     REPRODUCED,
     Claim,
+    Held,
     Judgement,
     floor,
     lower,
@@ -56,39 +57,39 @@ def _beside(metrics: Metrics, dataset: str, kind: str, what: str = "reconstructi
     return (found, other) if found and other else None
 
 
-def _lower(kind: str, what: str) -> Callable[[Metrics, str], tuple[bool, str] | None]:
+def _lower(kind: str, what: str) -> Callable[[Metrics, str], tuple[Held, str] | None]:
     """Whether ReFiT's distance is below that of its control."""
 
-    def check(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
+    def check(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
         if not (pair := _beside(metrics, dataset, kind, what)):
             return None
-        holds, words = lower(pair[0]["distance"], pair[1]["distance"])
-        return holds, words + (floor(metrics, dataset) if what == "samples" else "")
+        held, words = lower(pair[0]["distance"], pair[1]["distance"])
+        return held, words + (floor(metrics, dataset) if what == "samples" else "")
 
     return check
 
 
-def _rebuilt(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
+def _rebuilt(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     """The rebuilt codebook alone against the VQ-GAN's own: the paper's row at the ReFiT's K."""
     pair, vqgan = _beside(metrics, dataset, "rebuilt"), rows_of(metrics, "reconstruction", dataset).get("vqgan")
     before = metrics.read("reconstruction", dataset, vqgan) if vqgan else None
     if not pair or not before or before["codebook_size"] != pair[1]["codebook_size"]:
         return None
-    holds, words = lower(pair[1]["distance"], before["distance"])
+    held, words = lower(pair[1]["distance"], before["distance"])
     used = [found["usage"]["train"]["seen"] for found in (before, pair[1])]
     psnrs = [found["psnr"] for found in (before, pair[1])]
-    return holds, f"{words}; usage {used[0]:.2%} to {used[1]:.2%}, {psnrs[0]:.2f} to {psnrs[1]:.2f} dB"
+    return held, f"{words}; usage {used[0]:.2%} to {used[1]:.2%}, {psnrs[0]:.2f} to {psnrs[1]:.2f} dB"
 
 
-def _usage(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
+def _usage(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     """Usage of ReFiT over that of the same fine-tuning with the old codebook."""
     if not (pair := _beside(metrics, dataset, "finetuned")):
         return None
     refit, control = (found["usage"]["train"]["seen"] for found in pair)
-    return refit >= 2 * control, f"{refit:.2%} against {control:.2%}, {refit / control:.2f} times"
+    return Held.known(refit >= 2 * control), f"{refit:.2%} against {control:.2%}, {refit / control:.2f} times"
 
 
-def _psnr(metrics: Metrics, dataset: str) -> tuple[bool | None, str] | None:
+def _psnr(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     """PSNR of ReFiT's reconstructions of test pictures less the control's, beside the spread of the draws."""
     if not (pair := _beside(metrics, dataset, "finetuned")):
         return None
@@ -98,9 +99,10 @@ def _psnr(metrics: Metrics, dataset: str) -> tuple[bool | None, str] | None:
         [std for found in pair if (std := found.get("psnr_std")) is not None],
     )
     if len(spreads) < len(pair):
-        return None, f"{words}, of one draw: no spread, not counted"
+        return Held.UNCOUNTED, f"{words}, of one draw: no spread, not counted"
     more, spread = pair[0]["psnr"] - pair[1]["psnr"], 2 * math.hypot(*spreads)
-    return more > spread, f"{words}, {'beyond' if abs(more) > spread else 'within'} the spread"
+    where = "beyond" if abs(more) > spread else "within"
+    return Held.above_zero(more - spread, more + spread), f"{words}, {where} the spread"
 
 
 def _judged(check: Callable[[Metrics, str], Any], missing: str) -> Callable[[Metrics], Judgement]:
@@ -122,8 +124,8 @@ CLAIMS = (
           "old codebook does", PLACE, f"ReFiT against the fine-tuned VQ-GAN of the same K: {BEYOND}",
           _judged(_lower("finetuned", "reconstruction"), ALONE)),
     Claim("control_psnr", "ReFiT reconstructs pixels better than the same fine-tuning with the old codebook does",
-          PLACE, "the PSNR of test pictures is higher by more than twice the deviations of its draws in quadrature, on "
-          "every dataset", _judged(_psnr, ALONE)),
+          PLACE, "the PSNR of test pictures is higher by more than twice the deviations in quadrature, on every "
+          "dataset", _judged(_psnr, ALONE)),
     Claim("control_usage", "ReFiT uses more codes than the same fine-tuning with the old codebook does", PLACE,
           "usage by the training images is at least twice as high, on every dataset", _judged(_usage, ALONE)),
     Claim("control_samples", "Samples with ReFiT are better than with the same fine-tuning and the old codebook", PLACE,

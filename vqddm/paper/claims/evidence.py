@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from vqddm.artifacts import UserError
@@ -15,12 +16,50 @@ from vqddm.paper.render import with_spread
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
+UNDECIDED = "undecided"
 NOT_TESTABLE = "not measured in this suite"
 ONE_TRAINING = (
     "One training stands behind each number: spreads are over draws, pictures or code maps of the evaluation, so "
     "“beyond the spread” speaks of these checkpoints, not of the methods trained again."
 )
-BEYOND = "the Fréchet distance is lower beyond the spread of its draws, on every dataset"
+SEVERAL_TRAININGS = (
+    "{} trainings with different seeds stand behind each number: ± is the standard deviation between them, for "
+    "completions half the 95 % interval of their mean. Floors and times alone have the spread of their own measurement."
+)
+BEYOND = "the Fréchet distance is lower beyond the spread, on every dataset"
+
+
+def spreads_are_of(trainings: int) -> str:
+    """What ± means in a suite with so many trainings."""
+    return ONE_TRAINING if trainings == 1 else SEVERAL_TRAININGS.format(trainings)
+
+
+class Held(Enum):
+    """Whether a claim's rule is met: beyond the spread, beyond it the other way, or within it; or it does not count."""
+
+    YES = REPRODUCED
+    NO = NOT_REPRODUCED
+    WITHIN = UNDECIDED
+    UNCOUNTED = NOT_TESTABLE
+
+    @classmethod
+    def known(cls, holds: bool) -> Held:
+        """That of a rule without a spread."""
+        return cls.YES if holds else cls.NO
+
+    @classmethod
+    def above_zero(cls, low: float, high: float) -> Held:
+        """Whether what lies between two ends is above 0."""
+        return cls.YES if low > 0 else cls.NO if high < 0 else cls.WITHIN
+
+    @classmethod
+    def all_of(cls, parts: Iterable[Held]) -> Held:
+        """That of a rule with several parts, of which those that do not count are left out."""
+        counted = [part for part in parts if part is not cls.UNCOUNTED]
+        if not counted:
+            return cls.UNCOUNTED
+        order = (cls.NO, cls.WITHIN, cls.YES)
+        return next(held for held in order if held in counted)
 
 
 @dataclass(frozen=True)
@@ -29,11 +68,6 @@ class Judgement:
 
     verdict: str
     measured: str
-
-    @classmethod
-    def of(cls, holds: bool, measured: str) -> Judgement:
-        """That of a claim that was tested."""
-        return cls(REPRODUCED if holds else NOT_REPRODUCED, measured)
 
 
 @dataclass(frozen=True)
@@ -47,15 +81,14 @@ class Claim:
     judge: Callable[[Metrics], Judgement]
 
 
-Check = Callable[[Metrics, str], tuple[bool | None, str] | None]
+Check = Callable[[Metrics, str], tuple[Held, str] | None]
 
 
 def on_every_dataset(check: Check, missing: str, note: str = "") -> Callable[[Metrics], Judgement]:
-    """Reproduced iff the check holds on every dataset on which it could be made.
+    """Reproduced iff the check holds on every dataset on which it could be made, not if it fails on one.
 
     Args:
-        check: whether the claim holds on a dataset (None: it does not count there), and the numbers in words; None
-            where nothing was measured.
+        check: whether the claim holds on a dataset, and the numbers in words; None where nothing was measured.
         missing: what the suite lacks where no dataset could be checked.
         note: said behind what was measured.
     """
@@ -68,9 +101,8 @@ def on_every_dataset(check: Check, missing: str, note: str = "") -> Callable[[Me
         }
         if not checked:
             return Judgement(NOT_TESTABLE, f"Not measured in this suite: {missing}")
-        counted = [held for held, _ in checked.values() if held is not None]
         words = ". ".join(f"{title}: {text}" for title, (_, text) in checked.items()) + f".{note}"
-        return Judgement.of(all(counted), words) if counted else Judgement(NOT_TESTABLE, words)
+        return Judgement(Held.all_of(held for held, _ in checked.values()).value, words)
 
     return judge
 
@@ -90,15 +122,15 @@ def rows_of(metrics: Metrics, kind: str, dataset: str) -> dict[str, str]:
 def lower_row(kind: str, better: str, worse: str, same_k: bool = True) -> Check:
     """Whether the distance of a row is below another's, at the same K unless the claim is about that."""
 
-    def check(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
+    def check(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
         rows = rows_of(metrics, kind, dataset)
         if same_k and len({codebook_size(rows[row]) for row in (better, worse) if row in rows}) > 1:
             return None
         first, second = (of_row(metrics, kind, dataset, row) for row in (better, worse))
         if not first or not second:
             return None
-        holds, words = lower(first["distance"], second["distance"])
-        return holds, words + (floor(metrics, dataset) if kind == "samples" else "")
+        held, words = lower(first["distance"], second["distance"])
+        return held, words + (floor(metrics, dataset) if kind == "samples" else "")
 
     return check
 
@@ -109,12 +141,12 @@ def floor(metrics: Metrics, dataset: str) -> str:
     return f", floor {found['distance']['frechet']:.2f}" if found else ""
 
 
-def above(*terms: tuple[float, dict[str, Any]]) -> tuple[bool, str]:
+def above(*terms: tuple[float, dict[str, Any]]) -> tuple[Held, str]:
     """Whether a sum of measured distances, each with its weight, is above 0 beyond its spread, and where it lies.
 
     Beyond means by more than twice the weighted deviations in quadrature. They are the Fréchet distance's own over
-    independent draws; where there was one draw only, the sum of the KIDs must be above 0 too, by more than twice
-    their deviations over subsets.
+    trainings, or over independent draws; where there was one draw only, the sum of the KIDs must be on the same side of
+    0 too, by more than twice their deviations over subsets.
 
     Raises:
         UserError: they were measured with different feature networks.
@@ -127,20 +159,22 @@ def above(*terms: tuple[float, dict[str, Any]]) -> tuple[bool, str]:
     total = sum(weight * distance[measure] for weight, distance in terms)
     spread = 2 * math.hypot(*(weight * distance[f"{measure}_std"] for weight, distance in terms))
     where = f"{'beyond' if abs(total) > spread else 'within'} the spread{'' if of_draws else ' of KID'}"
-    return sum(weight * distance["frechet"] for weight, distance in terms) > 0 and total > spread, where
+    held = Held.above_zero(total - spread, total + spread)
+    agreed = sum(weight * distance["frechet"] for weight, distance in terms) * total > 0
+    return held if agreed else Held.WITHIN, where
 
 
-def lower(first: dict[str, Any], second: dict[str, Any]) -> tuple[bool, str]:
+def lower(first: dict[str, Any], second: dict[str, Any]) -> tuple[Held, str]:
     """Whether one distance is below another beyond the spread, and the numbers in words."""
-    holds, where = above((1, second), (-1, first))
-    return holds, f"{_against(first, second)}, {where}"
+    held, where = above((1, second), (-1, first))
+    return held, f"{_against(first, second)}, {where}"
 
 
-def at_most(first: dict[str, Any], second: dict[str, Any], factor: float) -> tuple[bool, str]:
+def at_most(first: dict[str, Any], second: dict[str, Any], factor: float) -> tuple[Held, str]:
     """Whether one distance is at most `factor` times another beyond the spread, and the numbers in words."""
-    holds, where = above((factor, second), (-1, first))
+    held, where = above((factor, second), (-1, first))
     ratio = first["frechet"] / second["frechet"]
-    return holds, f"{_against(first, second)}, {ratio:.2f} times where {factor:.2f} is the limit, {where}"
+    return held, f"{_against(first, second)}, {ratio:.2f} times where {factor:.2f} is the limit, {where}"
 
 
 def _against(first: dict[str, Any], second: dict[str, Any]) -> str:
@@ -149,5 +183,5 @@ def _against(first: dict[str, Any], second: dict[str, Any]) -> str:
 
 
 def interval(mean: dict[str, float]) -> tuple[float, float]:
-    """The ends of the 95 % interval of a mean over pictures."""
+    """The ends of the 95 % interval of a mean."""
     return mean["mean"] - mean["half_width"], mean["mean"] + mean["half_width"]

@@ -10,6 +10,7 @@ from vqddm.paper.claims.evidence import (
     BEYOND,
     NOT_TESTABLE,
     Claim,
+    Held,
     Judgement,
     at_most,
     floor,
@@ -30,13 +31,13 @@ PRIOR_ROWS = {512: "vqddm_512", 1024: "vqddm_1024"}
 COMPARABLE = "13.2/10.2 times the transformer's, as Table 2 has it"
 
 
-def _comparable(ours: dict[str, Any], other: dict[str, Any], row: str) -> tuple[bool, str]:
+def _comparable(ours: dict[str, Any], other: dict[str, Any], row: str) -> tuple[Held, str]:
     """Whether our samples are as near as the paper calls comparable: its own FID over that of a row of Table 2."""
     fid = {row["id"]: row["fid"]["value"] for row in reported()["table2"]["rows"]}
     return at_most(ours["distance"], other["distance"], fid["vqddm_1024"] / fid[row])
 
 
-def _quality(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
+def _quality(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     """Samples against those of the paper's other methods, wherever they are trained."""
     found = metrics.read("samples", dataset, method="prior")
     rows = {name: method.row for name, method in METHODS.items() if method.row}
@@ -49,7 +50,7 @@ def _quality(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
     if not judged:
         return None
     words = "; ".join(f"against the {name}: {said}" for name, (_, said) in judged.items())
-    return all(holds for holds, _ in judged.values()), words + floor(metrics, dataset)
+    return Held.all_of(held for held, _ in judged.values()), words + floor(metrics, dataset)
 
 
 def _steps(metrics: Metrics) -> Judgement:
@@ -63,12 +64,13 @@ def _steps(metrics: Metrics) -> Judgement:
         return Judgement(NOT_TESTABLE, "Not measured in this suite: samples at three numbers of steps and at T.")
     ranks = pd.Series(list(sweep)).rank()
     correlation = ranks.corr(pd.Series([found["frechet"] for found in sweep.values()]).rank())
-    holds, words = lower(sweep[wanted[-1]], sweep[min(sweep)])
+    held, words = lower(sweep[wanted[-1]], sweep[min(sweep)])
     words = f"{dataset.title}, {min(sweep)} to {wanted[-1]} steps: rank correlation {correlation:.2f}; {words}"
-    return Judgement.of(holds and correlation <= -0.9, words + floor(metrics, main) + ".")
+    held = Held.all_of([held, Held.known(correlation <= -0.9)])
+    return Judgement(held.value, words + floor(metrics, main) + ".")
 
 
-def _speed(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
+def _speed(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     """Seconds of an image with all T steps against pixel diffusion's on the same machine; they vary between runs."""
     steps = metrics.plan.datasets[dataset].methods.get("ddpm", ())
     found = metrics.read("speed", dataset) if steps else None
@@ -85,7 +87,7 @@ def _speed(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
     }
     told = {n: [f"{t:.2g}" if t < 100 else f"{t:.0f}" for t in ratios] for n, ratios in times.items()}
     words = [f"{t} times faster than {name}, {n} steps" for t, (name, n) in zip(told[whole], pixels, strict=True)]
-    return min(times[whole]) >= FASTER, (
+    return Held.known(min(times[whole]) >= FASTER), (
         f"{whole} steps and decoder are {', '.join(words)}; {part} steps, the paper's share (1000 of its 4000), "
         f"would be {' and '.join(told[part])} times"
     )
@@ -99,7 +101,7 @@ def _network_parameters(metrics: Metrics) -> Judgement:
     counted = {k: counts[str(k)]["prior"]["parameters"] for k in PRIOR_ROWS}
     words = ", ".join(f"K = {k}: {n / 1e6:.2f} M" for k, n in counted.items())
     holds = all(abs(n / paper - 1) <= 0.01 for n in counted.values())
-    return Judgement.of(holds, f"{words} (counted, not measured by training).")
+    return Judgement(Held.known(holds).value, f"{words} (counted, not measured by training).")
 
 
 def _network_operations(metrics: Metrics) -> Judgement:
@@ -114,10 +116,10 @@ def _network_operations(metrics: Metrics) -> Judgement:
         holds &= f"{as_paper / 1e9:.2f} G" == rows[row]["flops"]["text"]
         whole = found["macs_per_image"] / 1e12
         words.append(f"K = {k}: {as_paper / 1e9:.2f} G as counted, {full / 1e9:.2f} G in full, {whole:.2f} T an image")
-    return Judgement.of(holds, f"{'; '.join(words)}.")
+    return Judgement(Held.known(holds).value, f"{'; '.join(words)}.")
 
 
-def _few_parameters(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
+def _few_parameters(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     """Samples against the transformer's on the same codes, and how many parameters each has."""
     methods = ("prior", "transformer")
     found, other = (metrics.read("samples", dataset, method=name) for name in methods)
@@ -125,13 +127,13 @@ def _few_parameters(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
     if not found or not other or not all(counts):
         return None
     ours, theirs = (one["prior"]["parameters"] for one in counts if one)
-    holds, words = _comparable(found, other, "vqgan_transformer")
+    held, words = _comparable(found, other, "vqgan_transformer")
     sizes = f"{ours / 1e6:.2f} M parameters, the transformer {theirs / 1e6:.2f} M"
     reason = "" if ours < theirs else ", so ours is not the smaller one"
-    return holds and ours < theirs, f"{sizes}{reason}; {words}"
+    return Held.all_of([held, Held.known(ours < theirs)]), f"{sizes}{reason}; {words}"
 
 
-def _overfitting(metrics: Metrics, dataset: str) -> tuple[bool | None, str] | None:
+def _overfitting(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     """Bits per code of test against training code maps."""
     found = metrics.read("likelihood", dataset, method="prior")
     if not found:
@@ -141,10 +143,11 @@ def _overfitting(metrics: Metrics, dataset: str) -> tuple[bool | None, str] | No
     more = test["bits_per_code"] / train["bits_per_code"] - 1
     words = f"{shown[0]} bits per code in training, {shown[1]} in test ({more:+.1%}), ceiling {found['ceiling']:.2f}"
     if train["standard_error"] is None or test["standard_error"] is None:
-        return None, f"{words}, of one code map: no spread, not counted"
+        return Held.UNCOUNTED, f"{words}, of one code map: no spread, not counted"
     room = OVERFITTED * train["bits_per_code"] - test["bits_per_code"]
     spread = 2 * math.hypot(OVERFITTED * train["standard_error"], test["standard_error"])
-    return room > spread, f"{words}; {'beyond' if abs(room) > spread else 'within'} the spread of the limit"
+    where = "beyond" if abs(room) > spread else "within"
+    return Held.above_zero(room - spread, room + spread), f"{words}; {where} the spread of the limit"
 
 
 CLAIMS = (
@@ -156,7 +159,7 @@ CLAIMS = (
           on_every_dataset(lower_row("samples", "refit", "refit_smaller_k", same_k=False), "priors at two K")),
     Claim("quality", "Generation comparable with top-tier methods (FID 13.2 on CelebA-HQ, 16.9 on LSUN-Church)",
           "abstract, section 4.3", f"the samples' distance is at most {COMPARABLE}, and 13.2/10.9 times DDIM's, "
-          "trained on the same data, beyond the spread of the draws, on every dataset",
+          "trained on the same data, beyond the spread, on every dataset",
           on_every_dataset(_quality, "a transformer or a pixel diffusion of the same data")),
     Claim("steps", "More sampling steps give better images", "Figure 5",
           "rank correlation of steps and distance at most -0.9, and T steps better than the fewest beyond the spread",
@@ -172,7 +175,7 @@ CLAIMS = (
           _network_operations),
     Claim("few_parameters", "120 M parameters do better than VQ-VAE-2's 10 B and as well as VQ-GAN's 1 B", "section 1",
           f"with fewer parameters than a transformer on the same codes, the samples' distance is at most {COMPARABLE}, "
-          "beyond the spread of the draws, on every dataset; the sizes at the paper's scale are counted in Table 2",
+          "beyond the spread, on every dataset; the sizes at the paper's scale are counted in Table 2",
           on_every_dataset(_few_parameters, "a transformer on the same codes",
                            " VQ-VAE-2's own prior is not trained here.")),
     Claim("overfitting", "Train and test likelihood are close: no overfitting (1.258 and 1.286)", "section 4.3",

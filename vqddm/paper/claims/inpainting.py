@@ -1,24 +1,25 @@
 """Claims about completions (section 4.4)."""
 
-from vqddm.paper.claims.evidence import Claim, interval, on_every_dataset
+from vqddm.paper.claims.evidence import Claim, Held, interval, on_every_dataset
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.names import RULE_MASKS, rule_first
 from vqddm.paper.render import with_spread
 
 
-def _any_side(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
+def _any_side(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     """Agreement of the filled region with its own original against other images, for every mask."""
     found = metrics.read("inpainting", dataset, method="prior")
     if not found or not found["masks"]:
         return None
     less = {name: mask["agreement_minus_chance"] for name, mask in rule_first(found["masks"]).items()}
     words = ", ".join(f"{name} {with_spread(one['mean'], one['half_width'], 3)}" for name, one in less.items())
-    return all(interval(one)[1] < 0 for one in less.values()), (
+    ends = [interval(one) for one in less.values()]
+    return Held.all_of(Held.above_zero(-high, -low) for low, high in ends), (
         f"distance to the own picture less that to another in the filled region (95 %): {words}"
     )
 
 
-def _transformer(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
+def _transformer(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     """Paired differences to the transformer's completions of the same pictures from the same masks."""
     found = metrics.read("inpainting", dataset, method="transformer")
     if not found:
@@ -27,7 +28,7 @@ def _transformer(metrics: Metrics, dataset: str) -> tuple[bool, str] | None:
     told = [f"{name} {low:+.3f} to {high:+.3f}" for name, (low, high) in minus.items()]
     judged, others = told[: len(RULE_MASKS)], told[len(RULE_MASKS) :]
     beside = f"; beside the rule: {', '.join(others)}" if others else ""
-    return all(minus[name][0] > 0 for name in RULE_MASKS), (
+    return Held.all_of(Held.above_zero(*minus[name]) for name in RULE_MASKS), (
         "distance to the own picture in the filled region, transformer less diffusion (95 %): "
         f"{', '.join(judged)}{beside}"
     )

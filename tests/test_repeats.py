@@ -1,0 +1,115 @@
+"""Trainings repeated with other seeds: their names, seeds, jobs, and what is measured of them taken together."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from helpers.paper import lay, make_metrics, make_plan, verdicts
+from scipy import stats
+
+from vqddm.artifacts import UserError
+from vqddm.evaluate.trainings import average_trainings, over_trainings
+from vqddm.paper.metrics import Metrics
+from vqddm.paper.plan import plan_from
+from vqddm.params import load, sources
+from vqddm.repeats import repeat, repeated, reseeded
+
+ROOT = Path(__file__).parents[1]
+VALUES = (301.0, 310.0, 325.0)
+
+
+def reconstruction(value: float, std: float | None = 4.0) -> dict[str, Any]:
+    distance = {"name": "FD", "frechet": value, "frechet_std": std, "kid": value / 1000, "kid_std": 0.01}
+    perceptual = {"name": "LPIPS", "value": value / 900, "std": 0.1}
+    return {"codebook_size": 256, "latent_size": [8, 8], "distance": distance, "perceptual": perceptual}
+
+
+def test_a_repeat_has_the_same_settings_and_other_seeds() -> None:
+    params = load(ROOT / "params.yaml")
+    one = params.datasets["faces"]
+    three = reseeded(one, 3)
+    assert repeat("faces", 1) == "faces" and repeat("faces", 3) == "faces_T3"
+    assert repeated("faces_T3") == repeated("faces") == "faces" and repeated("faces_t3") == "faces_t3"
+    assert reseeded(one, 1) == one
+    seeds = [
+        (getattr(one, name).training.seed, getattr(three, name).training.seed)
+        for name in ("vqgan", "refit", "prior", "vqvae2", "transformer", "absorbing", "no_residual", "ddpm")
+    ]
+    assert all(after == before + 2000 for before, after in seeds)
+    assert three.refit.kmeans_seed == one.refit.kmeans_seed + 2000
+    assert three.data == one.data and three.prior.unet == one.prior.unet
+    written = yaml.safe_load((ROOT / "params.yaml").read_text())
+    assert sources(written, "faces_T2", "prior") == sources(written, "faces", "prior")
+
+
+def test_numbers_are_means_and_spreads_those_between_trainings() -> None:
+    found = over_trainings([reconstruction(value) for value in VALUES])
+    distance = found["distance"]
+    assert distance["frechet"] == pytest.approx(statistics.fmean(VALUES))
+    assert distance["frechet_std"] == pytest.approx(statistics.stdev(VALUES))
+    assert distance["frechet_std_within"] == 4.0
+    assert distance["kid_std"] == pytest.approx(statistics.stdev(VALUES) / 1000)
+    assert found["perceptual"]["std"] == pytest.approx(statistics.stdev(VALUES) / 900)
+    assert found["codebook_size"] == 256 and found["latent_size"] == [8, 8] and distance["name"] == "FD"
+    bits = [{"bits_per_code": x, "standard_error": 0.1, "first_term": None, "images": 9} for x in VALUES]
+    together = over_trainings(bits)
+    assert together["standard_error"] == pytest.approx(statistics.stdev(VALUES)) and together["first_term"] is None
+    assert over_trainings([reconstruction(value, None) for value in VALUES])["distance"]["frechet_std_within"] is None
+
+
+def test_half_an_interval_is_students() -> None:
+    found = over_trainings([{"mean": value, "half_width": 0.2} for value in VALUES])
+    low, high = stats.t.interval(0.95, len(VALUES) - 1, statistics.fmean(VALUES), stats.sem(VALUES))
+    assert (found["mean"] - found["half_width"], found["mean"] + found["half_width"]) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("change", [{"more": 1}, {"distance": {"name": "FID"}}, {"latent_size": [4, 4]}])
+def test_other_measures_are_not_taken_together(tmp_path: Path, change: dict[str, Any]) -> None:
+    for name, value in (("one", reconstruction(1.0)), ("two", reconstruction(2.0) | change)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(value))
+    with pytest.raises(UserError, match=r"two\.json: `.*` is not as in"):
+        average_trainings(metrics=[tmp_path / "one.json", tmp_path / "two.json"], out=tmp_path / "out.json")
+    average_trainings(metrics=[tmp_path / "one.json"] * 3, out=tmp_path / "out.json")
+    assert json.loads((tmp_path / "out.json").read_text())["trainings"] == 3
+
+
+def test_tables_figures_and_claims_read_what_was_taken_together(tmp_path: Path) -> None:
+    plan = make_plan().model_copy(update={"trainings": 3})
+    root = lay(tmp_path, make_metrics())
+    assert "not measured" in verdicts(plan, root)["reconstruction"]
+    (root / "metrics").rename(root / "over_trainings")
+    (root / "over_trainings/paper_counts.json").parent.mkdir(exist_ok=True)
+    assert verdicts(plan, root)["reconstruction"] == "reproduced"
+    metrics = Metrics(plan, root)
+    metrics.read("floor", "faces")
+    metrics.read("samples", "faces", method="prior")
+    assert [path.split("/")[0] for path in metrics.asked] == ["metrics", "over_trainings"]
+
+
+def test_each_further_training_has_jobs_of_its_own_and_the_rest_is_shared(tmp_path: Path) -> None:
+    values = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
+    for suite in values["suites"].values():
+        suite["trainings"] = 2
+    asked = tmp_path / "twice.yaml"
+    asked.write_text(yaml.safe_dump(values))
+    assert plan_from(load(asked), values["suite"]).trainings == 2
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--configfile", str(asked)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    outputs = [line for line in done.stdout.splitlines() if line.startswith("    output:")]
+
+    def made(path: str) -> int:
+        return sum(path in line for line in outputs)
+
+    for dataset in ("tinyfaces", "tinyfaces_T2"):
+        assert made(f"models/{dataset}/refit_k16_p100/prior.safetensors") == 1
+        assert made(f"metrics/{dataset}/refit_k16_p100/reconstruction.json") == 1
+    assert made("over_trainings/tinyfaces/refit_k16_p100/reconstruction.json") == 1
+    assert made("metrics/tinyfaces/floor.json") == 1 and made("metrics/tinyfaces_T2/floor.json") == 0
+    assert made("metrics/tinyfaces_T2/speed.json") == 0 and made("figures/figure1.png") == 1
