@@ -18,6 +18,7 @@ from vqddm.artifacts import UserError
 from vqddm.evaluate.trainings import average_trainings, over_trainings
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import plan_from
+from vqddm.paper.tables import TABLES
 from vqddm.params import load, sources
 from vqddm.repeats import repeat, repeated, reseeded
 
@@ -113,3 +114,24 @@ def test_each_further_training_has_jobs_of_its_own_and_the_rest_is_shared(tmp_pa
     assert made("over_trainings/tinyfaces/refit_k16_p100/reconstruction.json") == 1
     assert made("metrics/tinyfaces/floor.json") == 1 and made("metrics/tinyfaces_T2/floor.json") == 0
     assert made("metrics/tinyfaces_T2/speed.json") == 0 and made("figures/figure1.png") == 1
+
+
+def test_the_table_has_both_spreads_apart(tmp_path: Path) -> None:
+    plan, measures = make_plan(), make_metrics()
+    root = lay(tmp_path, measures)
+    one = TABLES["trainings"].rows(plan, root)
+    assert one["between"].isna().all() and (one["trainings"] == 1).all()
+    three = plan.model_copy(update={"trainings": 3})
+    for name, value in measures.items():
+        if name.endswith("reconstruction"):
+            value["distance"]["frechet_std"] = 0.3
+            together = over_trainings([value] * 3)
+            path = root / "over_trainings" / f"{name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(together))
+    found = TABLES["trainings"].rows(three, root)
+    rows = found[found["what"].str.endswith("reconstructions")]
+    assert (rows["between"] == 0).all() and (rows["within"] == 0.3).all() and (rows["trainings"] == 3).all()
+    assert set(found["note"].dropna()) == {"not measured yet"}
+    shown = TABLES["trainings"].display(found)
+    assert set(shown["measured here", "± between trainings"]) == {"0.0", "–"}

@@ -13,6 +13,7 @@ MODULES = (
     "vqddm.paper.tables.likelihood",
     "vqddm.paper.tables.speed",
     "vqddm.paper.tables.inpainting",
+    "vqddm.paper.tables.trainings",
 )
 TABLES: Registry[Table] = Registry("table", [record_in(module, "TABLE") for module in MODULES])
 
