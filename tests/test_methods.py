@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.recipes import PRIOR, TRANSFORMER, train_dvae_on, write_pictures
+from PIL import Image
 
 from vqddm.artifacts import UserError, read_json
 from vqddm.baselines.ddpm.settings import DDPMParams
@@ -17,10 +18,13 @@ from vqddm.baselines.ddpm.train import train_ddpm
 from vqddm.baselines.transformer.train import train_transformer
 from vqddm.evaluate import speed
 from vqddm.evaluate.diffused import FRACTIONS, draw_diffused
+from vqddm.evaluate.film import COLUMNS, FRAMES, GAP, ROWS, SHOWN, SIDE, draw_film, sheet
 from vqddm.evaluate.likelihood import measure_likelihood
 from vqddm.prior.inpaint import inpaint_images
 from vqddm.prior.masks import all_masks, mask_pixels
+from vqddm.prior.reverse import sample_codes
 from vqddm.prior.sample import sample_images
+from vqddm.prior.sampler import load_prior
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.train import train_prior
 from vqddm.refit.codes import encode_splits
@@ -221,3 +225,21 @@ def test_figure_2_shows_what_is_lost_and_what_the_prior_makes_of_it(models: Path
     np.testing.assert_allclose(found["forward"], expected, atol=1e-6)
     np.testing.assert_array_equal(found["predicted"][0], bars == codes[0, row, column])
     assert found["predicted"].shape == (5, 8) and (found["predicted"].sum(1) <= 1 + 1e-5).all()
+
+
+def test_the_film_shows_the_whole_reverse_process(models: Path, tmp_path: Path) -> None:
+    """It ends with what the same seed samples, and its strip has a column for each of a few timesteps."""
+    film, strip = tmp_path / "film.webp", tmp_path / "film.png"
+    files = {name: models / f"{name}.safetensors" for name in ("prior", "first_stage")}
+    draw_film(**files, seed=3, out=film, strip=strip, threads=1)
+    prior, (codec, _) = load_prior(files["prior"]), load_codec(files["first_stage"])
+    count, generator = COLUMNS * ROWS, torch.Generator().manual_seed(3)
+    codes = sample_codes(prior.network, (count, *prior.shape), prior.steps[-1], 1.0, generator)
+    last = np.asarray(sheet(decode_codes(codec, codes.numpy()), COLUMNS), int)
+    with Image.open(film) as animation, Image.open(strip) as columns:
+        assert animation.n_frames == min(prior.steps[-1], FRAMES) + 1 and animation.size == last.shape[1::-1]
+        animation.seek(animation.n_frames - 1)
+        assert np.abs(np.asarray(animation.convert("RGB"), int) - last).mean() < 12  # WebP loses some
+        animation.seek(0)
+        assert np.abs(np.asarray(animation.convert("RGB"), int) - last).mean() > 20
+        assert columns.width == SHOWN * (SIDE + GAP) - GAP

@@ -62,6 +62,7 @@ TABLE = {
     "evaluate speed": "vqddm.evaluate.speed:measure_speed",
     "evaluate cost": "vqddm.evaluate.cost:write_cost",
     "evaluate chain": "vqddm.evaluate.diffused:draw_diffused",
+    "evaluate film": "vqddm.evaluate.film:draw_film",
     "evaluate inpainting": "vqddm.evaluate.inpainting:measure_inpainting",
     "evaluate trainings": "vqddm.evaluate.trainings:average_trainings",
     "evaluate neighbours": "vqddm.evaluate.neighbours:find_neighbours",

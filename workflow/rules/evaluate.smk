@@ -8,6 +8,9 @@ COMPLETED = f"{EVALUATION}/{{first_stage}}/{{method}}_inpainting.npz"
 
 # The first stage whose prior the figures show.
 main_prior = lambda wildcards: in_dataset(wildcards, "priors")[0]
+# The first stage whose prior is filmed, and its models.
+FILMED = DATASETS[SUITE.datasets.celebahq].priors[0]
+ON_FILM = f"models/{SUITE.datasets.celebahq}/{FILMED}"
 # The methods that are timed beside its prior, and their checkpoints.
 timed_beside = lambda wildcards: [
     METHODS[name]
@@ -354,6 +357,30 @@ rule diffuse_codes:
     shell:
         "vqddm evaluate chain --prior {input.prior:q} --first-stage {input.first_stage:q} --data {input.data:q}"
         " --seed {params.seed:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule film_sampling:
+    input:
+        code("evaluate.film", kind_of(FILMED).model),
+        prior=f"{ON_FILM}/prior.safetensors",
+        first_stage=f"{ON_FILM}/first_stage.safetensors",
+    output:
+        film=f"{RESULTS}/figures/film.webp",
+        strip=f"{RESULTS}/figures/film.png",
+    log:
+        logs(of_suite("evaluate/film")),
+    benchmark:
+        benchmarks(of_suite("evaluate/film"))
+    conda:
+        ENV
+    resources:
+        **on_gpu(60),
+    params:
+        seed=evaluation("seed"),
+        temperature=evaluation("temperature"),
+    shell:
+        "vqddm evaluate film --prior {input.prior:q} --first-stage {input.first_stage:q} --seed {params.seed:q}"
+        " --temperature {params.temperature:q} --out {output.film:q} --strip {output.strip:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule find_neighbours:

@@ -112,6 +112,7 @@ rule page:
     input:
         code("paper.page", *RECORDS),
         f"{RESULTS}/claims.csv",
+        rules.film_sampling.output,
         tables=expand(
             f"{RESULTS}/tables/{{table}}.{{kind}}",
             table=TABLES,
@@ -168,3 +169,8 @@ for name, file in [
 rule claims:
     input:
         rules.judge_claims.output,
+
+
+rule film:
+    input:
+        rules.film_sampling.output,

@@ -1,0 +1,88 @@
+"""The reverse process as one sees it: an animation of pictures on their way from z_T to z_0, and a strip of frames."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from vqddm.artifacts import replacing
+from vqddm.compute import device, limit_threads, mixed
+from vqddm.prior.diffusion import strided_timesteps
+from vqddm.prior.reverse import reverse_process
+from vqddm.prior.sampler import load_prior
+from vqddm.vqgan.codec import decode_codes, load_codec
+
+COLUMNS, ROWS = 8, 4  # pictures of the animation
+SIDE, GAP = 64, 4  # pixels of a picture in both, and between two
+FRAMES = 50  # of the animation, besides the first
+SHOWN = 8  # frames of the strip
+FRAME, REST = 100, 2500  # milliseconds of a frame, and of the last one
+CAPTION = 22  # pixels above a column of the strip, for its t
+
+
+@torch.no_grad()
+def draw_film(
+    *,
+    prior: Path,
+    first_stage: Path,
+    temperature: float = 1.0,
+    seed: int = 0,
+    out: Path,
+    strip: Path,
+    threads: int | None = None,
+) -> None:
+    """Draw the reverse process of a few pictures with all T steps.
+
+    Args:
+        prior: checkpoint of a prior with the uniform transition.
+        out: the animation to write, WebP, z_T and `FRAMES` frames at even steps.
+        strip: PNG to write: a row for each of a few pictures, a column for each of a few timesteps.
+    """
+    limit_threads(threads)
+    sampler, (codec, _) = load_prior(prior, device()), load_codec(first_stage, device())
+    network, steps = sampler.network, sampler.steps[-1]
+    generator = torch.Generator(device()).manual_seed(seed)
+    timesteps = [*strided_timesteps(steps, steps), 0]
+    kept = set(np.linspace(0, steps, min(steps, FRAMES) + 1).round().astype(int).tolist())
+    height, width = sampler.shape
+    with mixed(network):
+        process = reverse_process(network, (COLUMNS * ROWS, height, width), steps, temperature, generator)
+        maps = list(zip(timesteps, process, strict=True))
+    pictures = [(t, decode_codes(codec, z.cpu().numpy())) for number, (t, z) in enumerate(maps) if number in kept]
+    write_film(out, [sheet(images, COLUMNS) for _, images in pictures])
+    shown = np.linspace(0, len(pictures) - 1, SHOWN).round().astype(int)
+    columns = [(f"t = {pictures[i][0]}", pictures[i][1][: ROWS + 1]) for i in shown]
+    with replacing(strip) as aside:
+        captioned(columns).save(aside, format="PNG", optimize=True)
+
+
+def write_film(out: Path, frames: list[Image.Image]) -> None:
+    """An endless animation, resting at its last frame."""
+    with replacing(out) as aside:
+        duration = [FRAME] * (len(frames) - 1) + [REST]
+        how = {"duration": duration, "loop": 0, "quality": 75, "method": 4}
+        frames[0].save(aside, format="WEBP", save_all=True, append_images=frames[1:], **how)
+
+
+def sheet(images: np.ndarray, columns: int) -> Image.Image:
+    """Pictures, uint8 (n, H, W, 3), row by row on white, each enlarged or reduced to `SIDE` pixels."""
+    rows = -(-len(images) // columns)
+    whole = Image.new("RGB", (columns * (SIDE + GAP) - GAP, rows * (SIDE + GAP) - GAP), "white")
+    for number, image in enumerate(images):
+        how = Image.Resampling.NEAREST if image.shape[0] <= SIDE else Image.Resampling.LANCZOS
+        row, column = divmod(number, columns)
+        whole.paste(Image.fromarray(image).resize((SIDE, SIDE), how), (column * (SIDE + GAP), row * (SIDE + GAP)))
+    return whole
+
+
+def captioned(columns: list[tuple[str, np.ndarray]]) -> Image.Image:
+    """Columns of pictures side by side, each under its caption."""
+    made = [sheet(images, 1) for _, images in columns]
+    width, height = made[0].size
+    whole = Image.new("RGB", (len(made) * (width + GAP) - GAP, height + CAPTION), "white")
+    pen = ImageDraw.Draw(whole)
+    for number, ((words, _), column) in enumerate(zip(columns, made, strict=True)):
+        pen.text((number * (width + GAP) + width / 2, CAPTION / 2), words, fill="#222222", anchor="mm", font_size=14)
+        whole.paste(column, (number * (width + GAP), CAPTION))
+    return whole
