@@ -557,7 +557,7 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     write_npz(folder / "neighbours.npz", samples=pictures)
     with pytest.raises(UserError, match=r"neighbours.npz: lacks an array"):
         draw(12, plan=plan, root=root, evaluation=evaluation, out=tmp_path / "figure")
-    with pytest.raises(UserError, match="'13' is no figure; there are 1, 2, 3"):
+    with pytest.raises(UserError, match="'13' is no figure; there are 0, 1, 2, 3"):
         inputs(plan, 13)
 
 

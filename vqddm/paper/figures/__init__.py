@@ -7,6 +7,7 @@ from vqddm.paper.plan import Plan
 from vqddm.registry import Registry, record_in
 
 MODULES = (
+    "vqddm.paper.figures.figure00",
     "vqddm.paper.figures.figure01",
     "vqddm.paper.figures.figure02",
     "vqddm.paper.figures.figure03",

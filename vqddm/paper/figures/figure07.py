@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.record import PaperFigure, no_role
-from vqddm.paper.figures.samples import sample_files, sample_rows
+from vqddm.paper.figures.samples import made_by, sample_files, sample_rows
 from vqddm.paper.figures.sheets import draw_rows
 
 
@@ -18,7 +18,7 @@ def _files(files: Files) -> list[Path]:
 
 def _compose(files: Files) -> Figure:
     rows, _, _ = sample_rows(files, 4, letter="(a)  ")
-    words = "The first samples, not chosen."
+    words = f"The first samples, not chosen. {made_by(files)}"
     if files.plan.role("lsun_church"):
         rows += sample_rows(replace(files, role="lsun_church"), 4, letter="(b)  ")[0]
     else:
