@@ -1,4 +1,4 @@
-"""The page of a suite: the paper in its own order, claims first, reported beside measured, in one static file."""
+"""The page of a suite: pictures, claims, then the paper in its own order; as one static file and as Markdown."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,11 @@ from vqddm.paper.claims.controls import HOLDS, HOLDS_NOT, PLACE
 from vqddm.paper.claims.evidence import NOT_REPRODUCED, NOT_TESTABLE, REPRODUCED, UNDECIDED, spreads_are_of
 from vqddm.paper.figures import FIGURES
 from vqddm.paper.plan import ROLE_TITLES, Plan
-from vqddm.paper.render import DASH, read_table
+from vqddm.paper.render import DASH, markdown, read_table
 from vqddm.paper.reported import HERE, SECTIONS, captions
 from vqddm.paper.tables import TABLES
 
+GLANCE = "figure0"  # it stands at the top
 SIGNS = {
     REPRODUCED: ("yes", "✓"),
     NOT_REPRODUCED: ("no", "✗"),
@@ -28,7 +29,7 @@ OF_CONTROLS = {HOLDS: SIGNS[REPRODUCED], HOLDS_NOT: SIGNS[NOT_REPRODUCED]}  # th
 
 @dataclass(frozen=True)
 class Part:
-    """A table or a figure as the template shows it; `head`, `rows` or `size` are empty where it was not made."""
+    """A table or a figure as the templates show it; what was not made is empty."""
 
     name: str
     title: str
@@ -37,11 +38,14 @@ class Part:
     links: list[tuple[str, str]]
     head: list[list[tuple[str, int, bool]]]
     rows: list[list[tuple[str, bool]]]
+    markdown: str
     size: tuple[int, int] | None
 
 
 def page(plan: Plan, root: Path, out: Path) -> None:
-    """Write the page from finished claims, tables and figures; what is not there yet is said to be missing.
+    """Write the page from finished claims, tables and figures, and beside it the same as README.md.
+
+    What is not there yet is said to be missing.
 
     Args:
         root: the suite's results folder; the page's links are relative to it.
@@ -51,8 +55,8 @@ def page(plan: Plan, root: Path, out: Path) -> None:
         UserError: a CSV is damaged, or there are no claims.
     """
     environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(HERE / "templates"), autoescape=lambda name: str(name).endswith("html.j2"),
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     claims = read_table(root / "claims.csv").to_dict("records")
     with reading(root / "claims.csv", "not the table of claims"):
@@ -60,25 +64,38 @@ def page(plan: Plan, root: Path, out: Path) -> None:
             claim["css"], claim["sign"] = (SIGNS | OF_CONTROLS)[claim["verdict"]]
             claim["files"] = claim["evidence"].split("; ") if isinstance(claim["evidence"], str) else []
     papers = [claim for claim in claims if claim["place"] != PLACE]
-    html = environment.get_template("index.html.j2").render(
-        plan=plan,
-        claims=claims,
-        counts=[(verdict, *SIGNS[verdict], sum(c["verdict"] == verdict for c in papers)) for verdict in SIGNS],
-        notes=head_notes(plan, root),
-        roles=ROLE_TITLES,
-        sections=[
+    shown = {
+        "plan": plan,
+        "claims": claims,
+        "counts": [(verdict, *SIGNS[verdict], sum(c["verdict"] == verdict for c in papers)) for verdict in SIGNS],
+        "spread": spreads_are_of(plan.trainings) if _distance_names(root) else None,
+        "notes": head_notes(plan, root),
+        "film": _film(root),
+        "glance": _part(GLANCE, root),
+        "roles": ROLE_TITLES,
+        "sections": [
             (number, title, [_part(name, root) for name in _shown_in(number)]) for number, title in SECTIONS.items()
         ],
-    )
-    with replacing(out) as aside:
-        aside.write_text(html, encoding="utf-8")
+    }
+    for path, template in ((out, "index.html.j2"), (out.with_name("README.md"), "README.md.j2")):
+        with replacing(path) as aside:
+            aside.write_text(environment.get_template(template).render(shown), encoding="utf-8")
 
 
 def _shown_in(section: str) -> list[str]:
     """Tables and figures of a section, in the order of their captions."""
     shown = {name: table.section for name, table in TABLES.items()}
     shown |= {f"figure{number}": figure.section for number, figure in FIGURES.items()}
-    return [name for name in captions() if shown[name] == section]
+    return [name for name in captions() if shown[name] == section and name != GLANCE]
+
+
+def _film(root: Path) -> tuple[int, int] | None:
+    """Width and height of the film, None where there is none."""
+    path = root / "figures/film.webp"
+    if not path.exists():
+        return None
+    with reading(path, "not a whole film") as handle, Image.open(handle) as film:
+        return film.size
 
 
 def head_notes(plan: Plan, root: Path) -> list[str]:
@@ -90,8 +107,6 @@ def head_notes(plan: Plan, root: Path) -> list[str]:
     elif plan.suite != "paper":
         sizes = ", ".join(f"{dataset.title} at {dataset.resolution} px" for dataset in plan.datasets.values())
         notes.append(f"This is a small suite ({sizes}), not the paper's: it can show directions, not its levels.")
-    if names:
-        notes.append(spreads_are_of(plan.trainings))
     notes += [
         f"{name} is not FID: it uses another network, so it stands in columns of its own and is never to be "
         "compared with a published FID. A Fréchet distance of few samples is biased upward; the floor beside it is "
@@ -127,17 +142,18 @@ def _part(name: str, root: Path) -> Part:
     ]
     head: list[list[tuple[str, int, bool]]] = []
     rows: list[list[tuple[str, bool]]] = []
-    size = None
+    text, size = "", None
     if is_table and (path := root / "tables" / f"{name}.csv").exists():
         with reading(path, f"not {name}"):
             display = TABLES[name].display(read_table(path))
+        text = markdown(display)
         numeric = [is_numeric(display.iloc[:, index]) for index in range(display.shape[1])]
         head = header_rows(display.columns, numeric)
         rows = [list(zip(row, numeric, strict=True)) for row in display.astype(str).to_numpy().tolist()]
     elif (picture := root / "figures" / f"{name}.png").exists():
         with reading(picture, "not a whole picture") as handle, Image.open(handle) as image:
             size = image.size
-    return Part(name, words["title"], words["caption"], words.get("alt", ""), links, head, rows, size)
+    return Part(name, words["title"], words["caption"], words.get("alt", ""), links, head, rows, text, size)
 
 
 def header_rows(columns: pd.Index, numeric: list[bool]) -> list[list[tuple[str, int, bool]]]:

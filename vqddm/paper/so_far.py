@@ -12,7 +12,7 @@ from vqddm.paper.plan import Plan
 from vqddm.paper.tables import TABLES
 
 # What is written into the page's folder; whatever else lies there is left alone.
-WRITTEN = ("metrics/**/*.json", "tables/*.*", "figures/figure*.*", "claims.*", "index.html")
+WRITTEN = ("metrics/**/*.json", "tables/*.*", "figures/figure*.*", "claims.*", "index.html", "README.md")
 
 
 def so_far(

@@ -26,7 +26,7 @@ def _compose(files: Files) -> Figure:
     reconstructed, sampled, completed = _files(files)
     pictures = read_arrays(reconstructed, "originals", "reconstructions")
     samples = read_array(sampled, "uint8", 4)
-    masks = [mask.rows[0] for mask in read_completions(completed, SIDE).values()][:COLUMNS]
+    masks = [m.rows[i % len(m.rows)] for i, m in enumerate(read_completions(completed, SIDE).values())][:COLUMNS]
     stage = first_stage_label(files.about.main_prior)
     rows = [
         Row("Real: test pictures", list(pictures["originals"][:COLUMNS])),
