@@ -1,79 +1,99 @@
-"""What MkDocs does here besides its own: two pages of reference, formulas, and files that lie outside `docs/`.
+"""Prepare the pages of `docs/` for the generator: `python docs/prepare.py FOLDER`, which `make docs` calls.
 
-`mkdocs.yml` names this file as a hook. The pages of reference say where the generated part stands (`<!-- parameters -->`).
+FOLDER gets the pages with two parts of the reference filled in (`<!-- parameters -->`, `<!-- commands -->`), formulas as
+MathML, which browsers show by themselves, and copies of what pages link to outside `docs/`.
 """
 
 from __future__ import annotations
 
-import html
 import inspect
 import json
+import os
 import re
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from latex2mathml.converter import convert
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
 
 from vqddm import cli
 from vqddm.registry import imported
 from vqddm.settings import Section
 
 ROOT = Path(__file__).parents[1]
-# A link that climbs: `](../` once or more often, and the path behind it.
-CLIMBS = re.compile(r"\]\(((?:\.\./)+)([^)#\s]+)")
-FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+LINK = re.compile(r"(?<=\]\()([\w./-]+)")  # the path of a link
+SHOWN = re.compile(r'(?:src|href)="([\w./-]+)"')  # the files that a page of HTML names
+CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.DOTALL)
 
 
-def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add what pages link to outside `docs/`; an `index.html` comes with the files that it shows."""
-    for page in [file for file in files if file.is_documentation_page()]:
-        for climbs, path in CLIMBS.findall(page.content_string):
-            if _leaves(page.src_uri, climbs):
-                for name in _with_shown(path):
-                    if (ROOT / name).is_file() and files.get_file_from_path(name) is None:
-                        files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
-    return files
+def prepare(folder: Path) -> None:
+    """Write all pages, and what they link to, into a folder that is made anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    generated = {"parameters": parameters, "commands": commands, "targets": targets}
+    for source in sorted((ROOT / "docs").rglob("*.md")):
+        page = source.relative_to(ROOT / "docs")
+        text = with_formulas(source.read_text())
+        for name, write in generated.items():
+            if f"<!-- {name} -->" in text:
+                text = text.replace(f"<!-- {name} -->", write())
+        put(folder, page, with_copies(text, source, page, folder))
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Fill in what is generated; let links that leave `docs/` lead to the copies in the site."""
-    generated = {"<!-- parameters -->": parameters, "<!-- commands -->": commands, "<!-- targets -->": targets}
-    for mark, write in generated.items():
-        if mark in markdown:
-            markdown = markdown.replace(mark, write())
-
-    def inside(found: re.Match[str]) -> str:
-        climbs, path = found.groups()
-        return f"]({climbs[3:] if _leaves(page.file.src_uri, climbs) else climbs}{path}"
-
-    return CLIMBS.sub(inside, markdown)
+def put(folder: Path, page: Path, text: str) -> None:
+    """Write a page."""
+    (folder / page).parent.mkdir(parents=True, exist_ok=True)
+    (folder / page).write_text(text)
 
 
-def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn formulas into MathML, which browsers show by themselves."""
+def with_copies(text: str, source: Path, page: Path, folder: Path) -> str:
+    """A page's text with its links to files outside `docs/` leading to copies of them, which are made.
+
+    Args:
+        source: the file that the text comes from.
+        page: where it stands in `folder`.
+    """
+
+    def copied(found: re.Match[str]) -> str:
+        target = Path(os.path.normpath(source.parent / found[0]))
+        if target.is_relative_to(ROOT / "docs") or not target.is_file():
+            return found[0]
+        copy(target, folder)
+        return os.path.relpath(target.relative_to(ROOT), page.parent)
+
+    return LINK.sub(copied, text)
+
+
+def copy(file: Path, folder: Path) -> None:
+    """A file outside `docs/` under its own path; with a page, what it links to."""
+    path = file.relative_to(ROOT)
+    if (folder / path).exists():
+        return
+    put(folder, path, "")
+    if file.suffix == ".md":
+        put(folder, path, with_copies(file.read_text(), file, path, folder))
+        return
+    if file.suffix == ".html":
+        for name in SHOWN.findall(text := file.read_text()):
+            if (file.parent / name).is_file():
+                copy(file.parent / name, folder)
+        put(folder, path, re.sub(r'(href="[\w./-]+)\.md"', r'\1.html"', text))
+        return
+    shutil.copyfile(file, folder / path)
+
+
+def with_formulas(text: str) -> str:
+    """Formulas between `$` and `$$` as MathML; code is left alone."""
 
     def mathml(found: re.Match[str]) -> str:
-        kind, tex = found.groups()
-        return str(convert(html.unescape(tex).strip(), display="block" if kind == "div" else "inline"))
+        block, inline = found.groups()
+        made = str(convert((block or inline).strip(), display="block" if block else "inline"))
+        return f"<div>{made}</div>" if block else made
 
-    return FORMULA.sub(mathml, content)
-
-
-def _leaves(page: str, climbs: str) -> bool:
-    """Whether a link of a page climbs out of `docs/`."""
-    return climbs.count("../") > page.count("/")
-
-
-def _with_shown(path: str) -> list[str]:
-    """A file; with an `index.html` the files that it names."""
-    if Path(path).name != "index.html":
-        return [path]
-    named = re.findall(r'(?:src|href)="([\w./-]+)"', (ROOT / path).read_text())
-    return [path, *(str(Path(path).parent / name) for name in named)]
+    parts = CODE.split(text)
+    return "".join(part if at % 2 else FORMULA.sub(mathml, part) for at, part in enumerate(parts))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -183,3 +203,7 @@ def targets() -> str:
     """The Makefile's targets."""
     found = re.findall(r"^([a-z.-]+):.*?## (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     return table(["target", "what it does"], [[f"`make {name}`", told] for name, told in found])
+
+
+if __name__ == "__main__":
+    prepare(Path(sys.argv[1]))
