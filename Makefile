@@ -67,12 +67,13 @@ $(VENV)/bench: tests/bench/requirements.lock $(VENV)/installed
 bench: environment $(VENV)/bench ## ours against what one would otherwise take, timed, in results/bench/ (BENCH="--only reverse_step")
 	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
-# The generator alone: what else it needs stands in requirements.lock, in the same versions.
+# What it shares with requirements.lock has the same version there (`lock`).
 $(VENV)/docs: docs/requirements.lock $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --no-compile --no-deps --no-build-isolation --require-hashes -r $< && touch $@
 
 docs: environment $(VENV)/docs ## build the documentation into site/; a warning is an error
-	$(BIN)/python -m mkdocs build --strict --quiet
+	$(BIN)/python docs/prepare.py site-pages
+	$(BIN)/python -m zensical build --clean --strict
 
 rehearse: environment ## the paper's whole suite with its true networks on a handful of pictures, in rehearsal/
 	$(BIN)/python tests/rehearse.py
