@@ -32,6 +32,8 @@ FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.DOTALL)
 def prepare(folder: Path) -> None:
     """Write all pages, and what they link to, into a folder that is made anew."""
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "docs/extra.css", folder)
     generated = {"parameters": parameters, "commands": commands, "targets": targets}
     for source in sorted((ROOT / "docs").rglob("*.md")):
         page = source.relative_to(ROOT / "docs")
@@ -90,7 +92,7 @@ def with_formulas(text: str) -> str:
     def mathml(found: re.Match[str]) -> str:
         block, inline = found.groups()
         made = str(convert((block or inline).strip(), display="block" if block else "inline"))
-        return f"<div>{made}</div>" if block else made
+        return f"<div>{made}</div>" if block else f"<span>{made}</span>"  # a line that begins with <math> is no text
 
     parts = CODE.split(text)
     return "".join(part if at % 2 else FORMULA.sub(mathml, part) for at, part in enumerate(parts))
@@ -109,7 +111,7 @@ def parameters() -> str:
     for name, path in _sections(schema["properties"], schema["$defs"], ""):
         if not path.startswith("presets."):
             places.setdefault(name, []).append(path)
-    parts = [_section("params.yaml", schema, ["the file itself"])]
+    parts = [_section("params.yaml", schema, [])]
     parts += [_section(_short(name), schema["$defs"][name], where) for name, where in places.items()]
     return "\n\n".join(parts)
 
@@ -144,11 +146,10 @@ def _section(title: str, schema: dict[str, Any], where: list[str]) -> str:
         default = "required" if key in schema.get("required", ()) else default
         kind = f"section [{_short(name)}](#{_short(name).lower()})" if name else _kind(value)
         rows.append([f"`{key}`", kind, default, value.get("description", "").replace("\n", " ")])
-    places = ", ".join(f"`{place}`" if "." in place or place.islower() else place for place in where)
-    described = schema.get("description", "")
-    anchor = title.lower().replace(".", "-")
-    head = f"## {title} {{#{anchor}}}\n\n{described}\n\nPlace: {places}.\n\n"
-    return head + table(["setting", "value", "default", "meaning"], rows)
+    place = f"Place: {', '.join(f'`{path}`' for path in where)}." if where else ""
+    head = f"## {title} {{#{title.lower().replace('.', '-')}}}"
+    listed = table(["setting", "value", "default", "meaning"], rows)
+    return "\n\n".join([head, schema.get("description", ""), place, listed])
 
 
 def _kind(value: dict[str, Any]) -> str:
@@ -157,6 +158,9 @@ def _kind(value: dict[str, Any]) -> str:
         return " or ".join(_kind(part) for part in value["anyOf"])
     if "enum" in value:
         return ", ".join(f"`{choice}`" for choice in value["enum"])
+    pattern = value.get("pattern", "").replace("[0-9]+", "N")
+    if choices := re.fullmatch(r"\^\(([\w|]+)\)\$", pattern):
+        return ", ".join(f"`{choice}`" for choice in choices[1].split("|"))
     if value.get("type") == "array":
         items = value.get("items") or value.get("prefixItems", [{}])[0]
         return f"list of: {_kind(items)}"
@@ -176,7 +180,8 @@ def commands() -> str:
             if (name.split()[0] if " " in name else "") == step:
                 doc = inspect.cleandoc(imported(command.reference).__doc__ or "")
                 told = re.split(r"^(?:Args|Returns|Raises):", doc, flags=re.MULTILINE)[0].strip()
-                rows = [_option(argument) for argument in cli.command(name).assemble_argument_collection()]
+                options = cli.command(name).assemble_argument_collection(parse_docstring=True)
+                rows = [_option(argument) for argument in options]
                 parts.append(f"### vqddm {name}\n\n{told}")
                 if rows:
                     parts.append(table(["option", "value", "default", "meaning"], rows))
@@ -194,7 +199,7 @@ def _option(argument: Any) -> list[str]:
         words = {bool: "", Path: "path", str: "text", int: "whole number", float: "number"}
         value = words[kinds[0]] + (", several" if get_origin(argument.hint) in (list, Sequence) else "")
     default = argument.field_info.default
-    shown = "required" if argument.required else "" if default in (None, (), False) else f"`{default}`"
+    shown = "required" if argument.required else "" if default in (None, ()) or not value else f"`{default}`"
     shown += "".join(f" (or `{variable}`)" for variable in argument.parameter.env_var)
     return [", ".join(f"`{name}`" for name in argument.names), value, shown, argument.parameter.help or ""]
 
