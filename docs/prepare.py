@@ -1,7 +1,7 @@
 """Prepare the pages of `docs/` for the generator: `python docs/prepare.py FOLDER`, which `make docs` calls.
 
-FOLDER gets the pages with two parts of the reference filled in (`<!-- parameters -->`, `<!-- commands -->`), formulas as
-MathML, which browsers show by themselves, and copies of what pages link to outside `docs/`.
+FOLDER gets the pages with the generated parts of the reference in their places (`<!-- parameters -->`), formulas as MathML,
+which browsers show by themselves, and copies of what pages link to outside `docs/`.
 """
 
 from __future__ import annotations

@@ -111,10 +111,10 @@ def test_what_does_not_fit_together_is_said(values, change, words):
         parse(params.Params, values)
 
 
-def test_the_readmes_own_pictures_fit(root):
-    """The README's entry, added as it says, is valid and asks no split for more than it has."""
-    values = written(root)
-    values["datasets"] |= yaml.safe_load((root / "README.md").read_text().split("```yaml\n")[1].split("```")[0])
+def test_the_guides_own_pictures_fit(root):
+    """The guide's entry, added as it says, is valid and asks no split for more than it has."""
+    values, guide = written(root), (root / "docs/how-to/own-pictures.md").read_text()
+    values["datasets"] |= yaml.safe_load(guide.split("```yaml\n")[1].split("```")[0])
     values["suites"]["mini"]["datasets"]["celebahq"] = "holidays"
     assert params.resolve(values).datasets["holidays"].data.source == "folder"
 
