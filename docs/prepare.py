@@ -1,6 +1,6 @@
 """Prepare the pages of `docs/` for the generator: `python docs/prepare.py FOLDER`, which `make docs` calls.
 
-FOLDER gets the pages with the generated parts of the reference in their places (`<!-- parameters -->`), formulas as MathML,
+FOLDER gets the pages with the generated parts of the reference in place (`<!-- parameters -->`), formulas as MathML,
 which browsers show by themselves, and copies of what pages link to outside `docs/`.
 """
 

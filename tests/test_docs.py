@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -198,6 +199,16 @@ def test_the_pages_load_nothing_from_elsewhere(site: Path) -> None:
         text = re.sub(r"<a\s[^>]*>", "", page.read_text())
         loaded = re.findall(r"""(?:src|href|srcset|url\()\s*=?["']?((?:https?:)?//[^"'\s>)]+)""", text)
         assert not loaded, page
+
+
+def test_every_link_of_the_built_pages_leads_to_a_file(site: Path) -> None:
+    for page in sorted(site.rglob("*.html")):
+        if page.name != "404.html":  # it does not know where it will stand
+            for link in re.findall(r"""(?:href|src)="?([^"\s>]+)""", page.read_text()):
+                path = link.partition("#")[0].partition("?")[0]
+                if not re.match(r"[a-z]+:", path) and path:
+                    found = page.parent / unquote(path)
+                    assert found.is_file() or (found / "index.html").is_file(), f"{page}: {link}"
 
 
 def test_formulas_are_mathml_and_the_reference_is_there(site: Path) -> None:
