@@ -121,6 +121,10 @@ evaluate cost
     --params:json --out:path --micro-batch:int=≥1$VQDDM_MICRO_BATCH --threads:int=≥1
 evaluate chain
     --prior:path --first-stage:path --data:path --out:path --image:int=0≥0 --seed:int=0≥0 --threads:int=≥1
+evaluate film
+    --prior:path --first-stage:path --out:path --strip:path --temperature:float=1.0 --seed:int=0≥0 --threads:int=≥1
+evaluate trainings
+    --metrics:path* --out:path
 evaluate inpainting
     --pictures:path --reference:path --out:path --against:path= --network:str=efficientnet_lite0 --draws:int=1≥1
     --threads:int=≥1
@@ -134,6 +138,8 @@ paper claims
     --plan:json --root:path --out:path
 paper page
     --plan:json --root:path --out:path
+paper timeline
+    --suite:str --out:path --benchmarks:path=benchmarks
 paper so-far
     --plan:json --root:path --out:path --evaluation:path=evaluation
 ledger stages

@@ -106,7 +106,7 @@ def test_what_the_examples_add_is_built_measured_and_shown(tmp_path: Path) -> No
         for example in examples:
             apply(folder, *example)
     (folder / "tests/tiny.yaml").write_text(SMALL)
-    done = snakemake(folder, "--cores", "2", "table1", "table2", "likelihood", "floors", "figure13", "claims")
+    done = snakemake(folder, "--cores", "2", "table1", "table2", "likelihood", "floors", "figure14", "claims")
     assert done.returncode == 0, done.stderr[-3000:]
     results = folder / "results/toys"
     table1 = pd.read_csv(results / "tables/table1.csv")
@@ -121,7 +121,7 @@ def test_what_the_examples_add_is_built_measured_and_shown(tmp_path: Path) -> No
     assert pd.read_csv(results / "tables/floors.csv")["floor"].notna().all()
     claims = pd.read_csv(results / "claims.csv").set_index("id")
     assert claims.loc["all_used", "measured"] == "Not measured in this suite: a ReFiT"
-    with Image.open(results / "figures/figure13.png") as picture:
+    with Image.open(results / "figures/figure14.png") as picture:
         assert picture.width > 100
 
 

@@ -55,7 +55,8 @@ def test_names_say_kind_k_p_and_what_they_begin_with() -> None:
 def test_they_are_first_stages_of_a_dataset_and_can_have_priors(root: Path) -> None:
     values = yaml.safe_load((root / "params.yaml").read_text())
     faces = values["datasets"]["faces"]
-    faces["first_stages"] += CONTROLS
+    faces["first_stages"] = [*(name for name in faces["first_stages"] if name not in CONTROLS), *CONTROLS]
+    faces["priors"] = [name for name in faces["priors"] if name not in CONTROLS]
     faces["priors"] += ["finetuned_k256"]
     resolved = params.resolve(values).datasets["faces"]
     assert set(CONTROLS) <= set(resolved.first_stages) and not hasattr(resolved, "finetuned")

@@ -23,6 +23,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from vqddm.artifacts import UserError, read_json, write_array, write_json
+from vqddm.methods import METHODS
 from vqddm.paper.figures import FIGURES, draw, inputs, record, style
 from vqddm.paper.figures.figure01 import Blob, draw_operations
 from vqddm.paper.figures.figure02 import code_map_picture
@@ -161,6 +162,13 @@ PAPER_COUNTS = {
 }
 
 
+def write_curve(path: Path, loss: str, start: float) -> None:
+    """A training's losses, falling."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [f"{step},{start / (1 + step / 200):.6f}" for step in range(4, 801, 4)]
+    path.write_text("\n".join([f"step,{loss}", *rows, ""]))
+
+
 def write_suite(plan: Plan, place: Path) -> tuple[Path, Path]:
     """All files that the figures of `plan` read; returns (results/{suite}, evaluation)."""
     root, evaluation = place / "results" / plan.suite, place / "evaluation"
@@ -181,6 +189,11 @@ def write_suite(plan: Plan, place: Path) -> tuple[Path, Path]:
             originals = faces(12, 60 + i)
             pair = {"originals": originals, "reconstructions": noisy(originals, j)}
             write_npz(pictures / dataset / name / "reconstructions.npz", **pair)
+            write_curve(place / "models" / dataset / name / "first_stage.csv", "reconstruction", 0.3 + 0.02 * j)
+        for name, method in ((name, METHODS[name]) for name in about.methods):
+            loss = "bits_per_code" if method.fills == "codes" else "noise_error"
+            for stage in about.stages(name):
+                write_curve(place / "models" / dataset / stage / f"{name}.csv", loss, 5.0)
         for j, name in enumerate(about.priors):
             size = 3.6e6 * (1 + j)
             counts = {"prior": {"parameters": size}, "macs_per_image": 2.1e9 * (1 + 0.2 * j + 2 * i)}
@@ -558,8 +571,8 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     write_npz(folder / "neighbours.npz", samples=pictures)
     with pytest.raises(UserError, match=r"neighbours.npz: lacks an array"):
         draw(12, plan=plan, root=root, evaluation=evaluation, out=tmp_path / "figure")
-    with pytest.raises(UserError, match="'13' is no figure; there are 0, 1, 2, 3"):
-        inputs(plan, 13)
+    with pytest.raises(UserError, match="'14' is no figure; there are 0, 1, 2, 3"):
+        inputs(plan, 14)
 
 
 def test_hatching_covers_exactly_what_is_not_given() -> None:

@@ -26,7 +26,8 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Settings and records (`vqddm/registry.py`) lie with their steps, but import only each other: all may read them.
 RECORDS = {"settings", "kind", "method", "schedules", "sources", "transitions"}
-COLLECTED = {"settings", "yaml_file", "registry", "params", "first_stages", "methods"}  # at the top of the package
+# Those at the top of the package.
+COLLECTED = {"settings", "yaml_file", "registry", "params", "first_stages", "methods", "repeats"}
 
 
 def is_record(module: str) -> bool:

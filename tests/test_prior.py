@@ -63,6 +63,18 @@ def test_weights_make_the_loss_unbiased() -> None:
     assert float((q * weight_of * losses).sum()) == pytest.approx(3, rel=1e-6)
 
 
+def test_stratified_timesteps_have_the_same_distribution_and_are_spread_evenly() -> None:
+    history, count = filled_history(9), 64
+    q = history.distribution().double()
+    history.stratified = True
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.stack([history.draw(count, generator)[0] for _ in range(400)])
+    counts = torch.stack([row.bincount(minlength=10)[1:] for row in draws]).double()
+    assert (counts - count * q).abs().max() < 2, "a batch has each t as often as it should, but for the next integers"
+    first = draws[:, 0].bincount(minlength=10)[1:]
+    assert chisquare(first.numpy(), (400 * q / q.sum()).numpy()).pvalue > 1e-4, "its order says nothing about t"
+
+
 def test_history_keeps_the_ten_most_recent_with_duplicates() -> None:
     """Against lists, with more than 10 of the same t in one batch among the updates."""
     rng = np.random.default_rng(0)

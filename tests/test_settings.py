@@ -39,13 +39,13 @@ def told(folder: Path, old: str, new: str) -> str:
 @pytest.mark.parametrize(
     ("old", "new", "key", "words"),
     [
-        ("steps: 1500,", "steps: yes,", "presets.laptop32.vqgan.training.steps", "`yes` is a truth value in YAML"),
+        ("steps: 2000,", "steps: yes,", "presets.laptop32.vqgan.training.steps", "`yes` is a truth value in YAML"),
         ("seed: 0\n", "seed: true\n", "suites.mini.evaluate.seed", "`true` is a truth value in YAML"),
-        ("steps: 1500,", "steps: 1e5,", "vqgan.training.steps", "`1e5` is text in YAML; write 1.0e+5"),
-        ("learning_rate: 0.001", "learning_rate: 1e-5", "vqgan.learning_rate", "write 1.0e-5"),
-        ("width: 64", 'width: "32"', "vqgan.autoencoder.width", '`"32"` is text in YAML; write 32'),
-        ("width: 64", "width: 0o10", "vqgan.autoencoder.width", "text in YAML; write 8"),
-        ("width: 64", "width: 0100", "vqgan.autoencoder.width", "to base 8 in YAML; write 100"),
+        ("steps: 2000,", "steps: 1e5,", "vqgan.training.steps", "`1e5` is text in YAML; write 1.0e+5"),
+        ("learning_rate: 0.005", "learning_rate: 1e-5", "vqgan.learning_rate", "write 1.0e-5"),
+        ("width: 32,", 'width: "32",', "vqgan.autoencoder.width", '`"32"` is text in YAML; write 32'),
+        ("width: 32,", "width: 0o10,", "vqgan.autoencoder.width", "text in YAML; write 8"),
+        ("width: 32,", "width: 0100,", "vqgan.autoencoder.width", "to base 8 in YAML; write 100"),
         ("temperature: 1.0", "temperature: 12:00:00", "evaluate.temperature", "to base 60"),
         ("title: Faces\n", "title: 1:30\n", "datasets.faces.title", 'write "1:30" in quotes'),
         ("title: Faces\n", "title: 2024-01-01\n", "datasets.faces.title", 'write "2024-01-01" in quotes'),
@@ -57,10 +57,10 @@ def told(folder: Path, old: str, new: str) -> str:
         ("temperature: 1.0", "temperature: ~", "suites.mini.evaluate.temperature", "given: nothing"),
         ("residual: true", 'residual: "true"', "prior.diffusion.residual", "write true or false"),
         ("residual: true", "residual: 1", "prior.diffusion.residual", "write true or false"),
-        ("multipliers: [1]", "multipliers: [1, x]", "autoencoder.multipliers.1", "valid integer"),
-        ("steps: 1500,", f"steps: 1{'0' * 30},", "training.steps", "less than or equal to"),
-        ("steps: 1500,", f"steps: 1{'0' * 5000},", "training.steps", "cannot be read as a number"),
-        ("steps: 1500,", "steps: -3,", "training.steps", "greater than 0"),
+        ("multipliers: [1, 1], gr", "multipliers: [1, x], gr", "autoencoder.multipliers.1", "valid integer"),
+        ("steps: 2000,", f"steps: 1{'0' * 30},", "training.steps", "less than or equal to"),
+        ("steps: 2000,", f"steps: 1{'0' * 5000},", "training.steps", "cannot be read as a number"),
+        ("steps: 2000,", "steps: -3,", "training.steps", "greater than 0"),
         ("  fashion: #", "  no: #", "datasets", "the key `no` is a truth value in YAML"),
         ("  fashion: #", "  1: #", "datasets", "the key `1` is a number in YAML"),
         ("  fashion: #", "  ~: #", "datasets", "the key `~` is nothing in YAML"),
@@ -79,15 +79,15 @@ def told(folder: Path, old: str, new: str) -> str:
         ("title: Faces\n", "title: Fa\u2028ces\n", "U+2028 (line separator)", "take it out"),
         ("title: Faces\n", 'title: "Fa\\0ces"\n', "datasets.faces.title", r"one line of text; take '\x00' out"),
         ("title: Faces\n", 'title: "Fa\\nces"\n', "datasets.faces.title", "a title is one line of text"),
-        ("steps: 1500,", "steps: 1e400,", "training.steps", "text in YAML; at most 9e+18 is meant"),
-        ("learning_rate: 0.001", "learning_rate: 1e400", "learning_rate", "no such number can be computed with"),
+        ("steps: 2000,", "steps: 1e400,", "training.steps", "text in YAML; at most 9e+18 is meant"),
+        ("learning_rate: 0.005", "learning_rate: 1e400", "learning_rate", "no such number can be computed with"),
         ("presets:\n", "presetz:\n", "presetz", "(did you mean `presets`?); there are suite, suites, presets"),
         ("suite: mini #", "suite: minni #", "suite", "did you mean `mini`?"),
-        ("  mini: #", '  "my pics": #', "suites.my pics", "`my_pics` would do"),
-        ("  mini: #", '  "a;touch pwned;": #', "suites.a;touch pwned;", "should match pattern"),
-        ("  mini: #", "  ..: #", "suites...", "should match pattern"),
-        ("  mini: #", "  -n: #", "suites.-n", "should match pattern"),
-        ("  mini: #", "  '{x}': #", "suites.{x}", "should match pattern"),
+        ("  mini: &mini #", '  "my pics": &mini #', "suites.my pics", "`my_pics` would do"),
+        ("  mini: &mini #", '  "a;touch pwned;": &mini #', "suites.a;touch pwned;", "should match pattern"),
+        ("  mini: &mini #", "  ..: &mini #", "suites...", "should match pattern"),
+        ("  mini: &mini #", "  -n: &mini #", "suites.-n", "should match pattern"),
+        ("  mini: &mini #", "  '{x}': &mini #", "suites.{x}", "should match pattern"),
         ("  laptop32: #", "  laptop.32: #", "presets.laptop.32", "should match pattern"),
         ("  fashion: #", "  weights: #", "datasets.weights", "means something else in paths"),
         ("  fashion: #", "  pixels: #", "datasets.pixels", "means something else in paths"),
@@ -287,11 +287,11 @@ def test_a_sites_file_that_leads_nowhere_is_not_passed_over(tmp_path):
     ("arguments", "words"),
     [
         (["--configfile", "nowhere.yaml"], "nowhere.yaml: no such file; this folder has dvc.yaml, params.yaml"),
-        (["--config", "suite=nosuch"], "--config: suite: 'nosuch' is not one of mini, gpu, paper"),
+        (["--config", "suite=nosuch"], "--config: suite: 'nosuch' is not one of mini, mini3, gpu, paper"),
         (["--config", "suit=mini"], "(did you mean `suite`?)"),
         (["--config", "suite"], "`key=value` is meant"),
         (["--config", "suite=mini", "--config", "suite=paper"], "--config stands twice"),
-        (["figure13"], "no target `figure13` (did you mean `figure3`?); there are all, table1, table2"),
+        (["figure15"], "no target `figure15` (did you mean `figure5`?); there are all, table1, table2"),
         (["tabel1"], "(did you mean `table1`?)"),
         (["-R", "nosuch"], "no target `nosuch`"),
         (["--omit-from", "nosuch"], "no target `nosuch`"),
@@ -319,13 +319,13 @@ def test_an_empty_configfile_is_named(tmp_path):
 
 
 def test_the_ledgers_targets_are_checked_too():
-    with pytest.raises(UserError, match="no target `figure13`"):
-        read_dag(["figure13"], ROOT)
+    with pytest.raises(UserError, match="no target `figure15`"):
+        read_dag(["figure15"], ROOT)
 
 
 def test_every_value_in_a_shell_is_quoted():
     """All but numbers and the parameters that are several words, which are quoted where they are made."""
-    words = {"command", "examples", "sections", "sampled", "against", "beside", "steps", "size"}
+    words = {"command", "examples", "sections", "sampled", "against", "beside", "steps", "size", "metrics"}
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         for shell in re.findall(r"^ +shell:\n((?: +\".*\"\n)+)", path.read_text(), re.MULTILINE):
             for value in re.findall(r"\{([^}]*)\}", shell):

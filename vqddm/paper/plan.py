@@ -55,14 +55,15 @@ def paper_rows(first_stages: Sequence[str]) -> dict[str, str]:
 class PlannedDataset(Section):
     """One dataset of a suite: first stages (Table 1), priors (Table 2) and methods.
 
-    `methods` has the numbers of network evaluations with which each trained one is sampled, rising; the last is
-    Table 2's, and the prior's are those of Figure 5.
+    `imported` first stages are official checkpoints. `methods` has the numbers of network evaluations with which each
+    trained one is sampled, rising; the last is Table 2's, and the prior's are those of Figure 5.
     """
 
     title: str
     source: str
     resolution: PositiveInt
     first_stages: tuple[FirstStageName, ...]
+    imported: tuple[FirstStageName, ...] = ()
     priors: tuple[FirstStageName, ...]
     methods: dict[str, tuple[PositiveInt, ...]]
 
@@ -152,6 +153,7 @@ def plan_from(params: Params, suite: str) -> Plan:
                 source=dataset.data.source,
                 resolution=dataset.data.resolution,
                 first_stages=dataset.first_stages,
+                imported=tuple(dataset.vqgan.pretrained),
                 priors=dataset.priors,
                 methods={method: _steps(method, dataset, chosen.evaluate) for method in dataset.methods},
             )

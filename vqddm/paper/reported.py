@@ -21,7 +21,8 @@ SECTIONS = {  # the paper's own, in its order
 
 @cache
 def _read(name: str) -> dict[str, Any]:
-    return yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML was built with it
+    return yaml.load((HERE / name).read_text(encoding="utf-8"), loader)
 
 
 def reported() -> dict[str, Any]:

@@ -58,6 +58,9 @@ class PriorParams(TrainedParams):
     warmup_steps: int = Field(ge=0, description="steps over which the learning rate first rises; the paper names none")
     gradient_clip: float | None = Field(gt=0, description="largest norm of the gradient; null: the paper names none")
     importance_sampling: bool = Field(description="draw t with q(t) proportional to sqrt(E[L_t^2])")
+    stratified_timesteps: bool = Field(
+        default=False, description="draw a batch's t one from each of as many equal parts of their distribution"
+    )
     ema_decay: float = Field(ge=0, lt=1, description="exponential moving average of the weights; 0 turns it off")
 
     def fits(self, section: str, resolution: int, side: int) -> None:

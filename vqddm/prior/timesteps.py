@@ -13,9 +13,14 @@ class LossHistory:
     """The 10 most recent L_t of every timestep t = 1..T.
 
     Until each t has been seen 10 times, t is drawn uniformly.
+
+    Args:
+        stratified: the timesteps of a batch are drawn one from each of as many equal parts of q(t), in a random order.
+            Each alone has the distribution q(t), and together they are spread as evenly as can be.
     """
 
-    def __init__(self, timesteps: int, device: torch.device | str = "cpu") -> None:
+    def __init__(self, timesteps: int, device: torch.device | str = "cpu", stratified: bool = False) -> None:
+        self.stratified = stratified
         self.losses = torch.zeros(timesteps, SIZE, device=device)
         self.seen = torch.zeros(timesteps, dtype=torch.int64, device=device)
 
@@ -35,7 +40,14 @@ class LossHistory:
             weight * L_t has the expectation that it has for uniform t.
         """
         q = self.distribution()
-        index = draw_by_cdf(q.expand(count, -1), generator)
+        if self.stratified:
+            levels = torch.rand(count, dtype=torch.float64, generator=generator, device=q.device)
+            levels = (torch.arange(count, device=q.device) + levels) / count
+            cdf = q.cumsum(0, dtype=torch.float64)
+            index = torch.searchsorted(cdf, levels * cdf[-1], right=True).clamp(max=len(q) - 1)
+            index = index[torch.randperm(count, generator=generator, device=q.device)]
+        else:
+            index = draw_by_cdf(q.expand(count, -1), generator)
         return index + 1, 1 / (len(q) * q[index])
 
     def update(self, t: Tensor, losses: Tensor) -> None:

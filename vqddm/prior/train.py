@@ -40,7 +40,7 @@ class PriorRecipe(NetworkRecipe):
         self.transition, self.schedule, self.bound_terms = prior.transition, prior.schedule, prior.bound_terms
         last = self.schedule.interval(0, params.diffusion.timesteps, torch.float64)
         self.prior_bits = self.transition.prior_kl(last, codebook_size) / math.log(2)
-        self.history = LossHistory(params.diffusion.timesteps, device)
+        self.history = LossHistory(params.diffusion.timesteps, device, params.stratified_timesteps)
         self.stateful = {"history": self.history, **self.stateful}
 
     def learning_rate_factor(self, step: int) -> float:

@@ -154,6 +154,20 @@ rule so_far:
         "vqddm paper so-far --plan {params.plan:q} --root {params.root:q} --out {params.root:q}/so_far 2>&1 | tee {log:q}"
 
 
+rule timeline:
+    # Like `so_far`: it shows when the jobs of a run ran.
+    log:
+        logs(of_suite("paper/timeline")),
+    localrule: True
+    conda:
+        ENV
+    params:
+        suite=PARAMS.suite,
+        out=f"{RESULTS}/timeline",
+    shell:
+        "vqddm paper timeline --suite {params.suite:q} --out {params.out:q} 2>&1 | tee {log:q}"
+
+
 # One target for each artefact.
 for name, file in [
     *((name, f"tables/{name}.csv") for name in TABLES),

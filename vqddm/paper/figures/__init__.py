@@ -20,6 +20,7 @@ MODULES = (
     "vqddm.paper.figures.figure10",
     "vqddm.paper.figures.figure11",
     "vqddm.paper.figures.figure12",
+    "vqddm.paper.figures.figure13",
 )
 FIGURES: Registry[PaperFigure] = Registry("figure", [record_in(module, "FIGURE") for module in MODULES])
 

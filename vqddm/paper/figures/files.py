@@ -45,6 +45,11 @@ class Files:
         return name
 
     @property
+    def models(self) -> Path:
+        """The folder `models`, beside `evaluation`."""
+        return self.evaluation.parent / "models"
+
+    @property
     def about(self) -> PlannedDataset:
         """What is planned for it."""
         return self.plan.datasets[self.dataset]

@@ -1,0 +1,89 @@
+"""Figure 13, which the paper has not: the loss of every training of a suite."""
+
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from vqddm.artifacts import UserError, reading
+from vqddm.first_stages import kind_of
+from vqddm.methods import METHODS
+from vqddm.paper.figures import style
+from vqddm.paper.figures.files import Files
+from vqddm.paper.figures.record import PaperFigure
+from vqddm.paper.names import first_stage_label, short_title
+
+HEIGHT, ROOM = 520, 330  # pixels of a panel's row, and of its axes
+LEGEND = 420  # pixels beside them
+POINTS = 60  # means that a curve is drawn with
+COLOURS = [*style.COLOURS.values(), style.INK, style.GREY]
+
+
+class Curve(NamedTuple):
+    """A training: its CSV, its name in the legend, and the panel that it belongs to."""
+
+    path: Path
+    label: str
+    panel: str
+
+
+PANELS = {  # which losses are alike, by the column of the CSV that is drawn: the first that a CSV has
+    "reconstruction": "absolute error of pixels",
+    "bits_per_code": "bits per code",
+    "noise_error": "squared error of the noise",
+}
+
+
+def _curves(files: Files) -> Iterator[Curve]:
+    """All trainings of all datasets; what is rebuilt or imported was not trained and has no curve."""
+    for dataset, about in files.plan.datasets.items():
+        for stage in about.first_stages:
+            kind = kind_of(stage)
+            if (kind.train or kind.fine_tunes) and stage not in about.imported:
+                path = files.models / dataset / stage / "first_stage.csv"
+                yield Curve(path, first_stage_label(stage), f"{about.title}: first stages")
+        for name in about.methods:
+            method = METHODS[name]
+            for stage in about.stages(name):
+                on = f" on {first_stage_label(stage)}" if name == "prior" else ""
+                panel = "methods on codes" if method.fills == "codes" else "pixel diffusion"
+                path = files.models / dataset / stage / f"{name}.csv"
+                yield Curve(path, f"{short_title(method)}{on}", f"{about.title}: {panel}")
+
+
+def _compose(files: Files) -> Figure:
+    panels: dict[str, list[Curve]] = {}
+    for curve in _curves(files):
+        panels.setdefault(curve.panel, []).append(curve)
+    words = style.wrapped("Losses of training batches, means of a sixtieth of the steps each.", style.INSIDE)
+    figure = style.new_figure(style.WIDTH, len(panels) * HEIGHT + style.height_of(words))
+    for number, (title, curves) in enumerate(panels.items()):
+        axes = style.pixel_axes(figure, 115, number * HEIGHT + 60, style.WIDTH - 150 - LEGEND, ROOM)
+        losses = [smoothed(curve.path) for curve in curves]
+        for curve, loss, colour in zip(curves, losses, cycle(COLOURS), strict=False):
+            axes.plot(loss.index, loss, color=colour, label=curve.label)
+        axes.set(title=f"{title}, {PANELS[str(losses[0].name)]}", xlabel="step", yscale="log")
+        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.05), fontsize=7)
+    style.footer(figure, len(panels) * HEIGHT, words)
+    return figure
+
+
+def smoothed(path: Path) -> pd.Series:
+    """The loss that `PANELS` names, in means of so many parts of the training, by the step at the end of each.
+
+    Raises:
+        UserError: the file is missing or holds no such loss.
+    """
+    with reading(path, "not a curve of losses"):
+        table = pd.read_csv(path)
+    column = next((name for name in PANELS if name in table), None)
+    if column is None or "step" not in table:
+        raise UserError(f"{path}: holds no loss that is drawn; delete it and train again")
+    part = (table.index * POINTS // max(len(table), 1)).to_numpy()
+    return table.groupby(part).agg({"step": "max", column: "mean"}).set_index("step")[column]
+
+
+FIGURE = PaperFigure(13, "A", lambda files: [curve.path for curve in _curves(files)], _compose)
