@@ -94,6 +94,8 @@ def test_sizes_are_those_of_params_yaml_and_of_the_counts() -> None:
     words = " ".join((DOCS / "results.md").read_text().split())
     assert f"A prior with {counts['prior']['parameters'] / 1e6:.2f} M parameters sees" in words
     assert f"{training.steps * training.batch_size:,} code maps ({training.steps:,} steps)" in words
+    pixels = params.datasets["faces"].ddpm.training
+    assert f"Pixel diffusion sees {pixels.steps * pixels.batch_size:,} pictures" in words
     assert f"{evaluate.draws} independent draws of {evaluate.samples // evaluate.draws} pictures" in words
     claims = (ROOT / "results/mini/claims.csv").read_text().splitlines()
     assert f"judges all {len(claims) - 1} claims" in words
