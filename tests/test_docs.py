@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -174,6 +175,16 @@ def test_readme_names_the_targets_that_everybody_needs() -> None:
     assert len(readme.splitlines()) <= 110
 
 
+def test_the_citation_is_of_this_version_and_of_the_paper() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    [paper] = cited["references"]
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert paper["title"] in readme and paper["url"] in readme
+
+
+built = pytest.mark.xdist_group("docs")  # one process builds the pages
 MISSING = [name for name in TOOLS if importlib.util.find_spec(name) is None]
 
 
@@ -192,6 +203,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+@built
 def test_the_pages_load_nothing_from_elsewhere(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) >= len(PAGES)
@@ -201,6 +213,7 @@ def test_the_pages_load_nothing_from_elsewhere(site: Path) -> None:
         assert not loaded, page
 
 
+@built
 def test_every_link_of_the_built_pages_leads_to_a_file(site: Path) -> None:
     for page in sorted(site.rglob("*.html")):
         if page.name != "404.html":  # it does not know where it will stand
@@ -211,6 +224,7 @@ def test_every_link_of_the_built_pages_leads_to_a_file(site: Path) -> None:
                     assert found.is_file() or (found / "index.html").is_file(), f"{page}: {link}"
 
 
+@built
 def test_formulas_are_mathml_and_the_reference_is_there(site: Path) -> None:
     formulas = re.findall(r"<math.*?</math>", (site / "explanation/mathematics.html").read_text(), re.DOTALL)
     assert len(formulas) > 40 and not [formula for formula in formulas if "\\" in formula or "$" in formula]
