@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 TOOLS = ("zensical", "mkdocstrings", "latex2mathml")
+one_process = pytest.mark.xdist_group("docs")  # that imports Snakemake, and builds the pages
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -91,6 +93,18 @@ def targets() -> set[str]:
     return {*re.findall(r"^rule (\w+):", rules, re.MULTILINE), *TABLES, *(f"figure{number}" for number in FIGURES)}
 
 
+@cache
+def parser(program: str) -> ArgumentParser:
+    """The parser of a program's command line; importing it takes seconds."""
+    if program == "dvc":
+        from dvc.cli.parser import get_main_parser
+
+        return get_main_parser()
+    from snakemake.cli import get_argument_parser
+
+    return get_argument_parser()
+
+
 def check_make(words: list[str]) -> None:
     text = (ROOT / "Makefile").read_text()
     known = set(re.findall(r"^([a-z.-]+):", text, re.MULTILINE))
@@ -111,9 +125,7 @@ def check_vqddm(words: list[str]) -> None:
 
 
 def check_snakemake(words: list[str]) -> None:
-    from snakemake.cli import get_argument_parser
-
-    found = get_argument_parser().parse_args(words)
+    found = parser("snakemake").parse_args(words)
     for name in {*found.targets, *(found.forcerun or ()), *(found.allowed_rules or ())}:
         assert name in targets() or name.startswith("results/"), name
     for profile in found.profile or []:
@@ -121,11 +133,10 @@ def check_snakemake(words: list[str]) -> None:
 
 
 def check_dvc(words: list[str]) -> None:
-    from dvc.cli.parser import get_main_parser
-
-    found = get_main_parser().parse_args(words)
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"] if found.cmd in ("repro", "run") else {}
-    assert set(getattr(found, "targets", None) or []) <= set(stages) or not stages
+    found = parser("dvc").parse_args(words)
+    if found.cmd in ("repro", "run"):
+        stages = re.findall(r"^  ([\w-]+):$", (ROOT / "dvc.yaml").read_text(), re.MULTILINE)
+        assert set(found.targets) <= set(stages), found.targets
 
 
 def check_script(words: list[str]) -> None:
@@ -161,6 +172,7 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
 }
 
 
+@one_process
 @each_page
 def test_every_command_exists(page: Path) -> None:
     for line in lines(page):
@@ -184,7 +196,6 @@ def test_the_citation_is_of_this_version_and_of_the_paper() -> None:
     assert paper["title"] in readme and paper["url"] in readme
 
 
-built = pytest.mark.xdist_group("docs")  # one process builds the pages
 MISSING = [name for name in TOOLS if importlib.util.find_spec(name) is None]
 
 
@@ -203,7 +214,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@built
+@one_process
 def test_the_pages_load_nothing_from_elsewhere(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) >= len(PAGES)
@@ -213,7 +224,7 @@ def test_the_pages_load_nothing_from_elsewhere(site: Path) -> None:
         assert not loaded, page
 
 
-@built
+@one_process
 def test_every_link_of_the_built_pages_leads_to_a_file(site: Path) -> None:
     for page in sorted(site.rglob("*.html")):
         if page.name != "404.html":  # it does not know where it will stand
@@ -224,7 +235,7 @@ def test_every_link_of_the_built_pages_leads_to_a_file(site: Path) -> None:
                     assert found.is_file() or (found / "index.html").is_file(), f"{page}: {link}"
 
 
-@built
+@one_process
 def test_formulas_are_mathml_and_the_reference_is_there(site: Path) -> None:
     formulas = re.findall(r"<math.*?</math>", (site / "explanation/mathematics.html").read_text(), re.DOTALL)
     assert len(formulas) > 40 and not [formula for formula in formulas if "\\" in formula or "$" in formula]
