@@ -9,7 +9,7 @@ SEED ?= 0
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench rehearse cost search lint format schema lock clean gpu-kit
+.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench docs rehearse cost search lint format schema lock clean gpu-kit
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,14 @@ $(VENV)/bench: tests/bench/requirements.lock $(VENV)/installed
 bench: environment $(VENV)/bench ## ours against what one would otherwise take, timed, in results/bench/ (BENCH="--only reverse_step")
 	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
+# What it shares with requirements.lock has the same version there (`lock`).
+$(VENV)/docs: docs/requirements.lock $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps --no-build-isolation --require-hashes -r $< && touch $@
+
+docs: environment $(VENV)/docs ## build the documentation into site/; a warning is an error
+	$(BIN)/python docs/prepare.py site-pages
+	$(BIN)/python -m zensical build --clean --strict
+
 rehearse: environment ## the paper's whole suite with its true networks on a handful of pictures, in rehearsal/
 	$(BIN)/python tests/rehearse.py
 
@@ -97,6 +105,7 @@ schema: environment ## write the JSON schema of params.yaml from the typed param
 lock: ## lock all versions with hashes (needs uv)
 	uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 	uv pip compile tests/bench/requirements.in --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o tests/bench/requirements.lock
+	uv pip compile docs/requirements.in -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o docs/requirements.lock
 
 clean: ## delete what the pipeline built, but not results/
 	rm -rf data/*/train.* data/*/test.* data/*/validation.* models evaluation state logs benchmarks .snakemake

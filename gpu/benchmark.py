@@ -2,7 +2,7 @@
 
 `plain` is bf16 as autocast does it, with torch's own Adam and the small batches of a CPU; `float32` is the same without
 bf16 (convolutions in TF32, as torch has it). `fast` is what `vqddm` does on a GPU, `searched` the same with cuDNN's own
-search for the best algorithm. (The committed table is of an earlier `fast`: see the README.)
+search for the best algorithm. (The committed table is of an earlier `fast`: see `docs/explanation/gpu-run.md`.)
 Peaks of matrix product and memory copy are measured in the same run. Weights and pictures are noise. A part that fails
 is told and left out.
 """

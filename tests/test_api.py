@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.models import random_pair
+from helpers.models import DIFFUSION, random_pair
 from PIL import Image
 
 import vqddm
@@ -26,6 +27,8 @@ from vqddm.prior.reverse import inpaint_codes
 from vqddm.prior.sample import sample_images
 from vqddm.samplers import load_pair
 from vqddm.vqgan import codec as codecs
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,21 @@ def test_the_examples_of_the_documentation_are_true(tmp_path: Path) -> None:
         runner.run(test, clear_globs=False)
     assert runner.summarize().failed == 0
     assert (tmp_path / "faces.png").exists()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial/trained-model.md"])
+def test_the_examples_of_a_page_run(page: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "models/faces/refit_k256_p4000").mkdir(parents=True)
+    random_pair(tmp_path / "models/faces/refit_k256_p4000", diffusion=DIFFUSION.model_copy(update={"timesteps": 25}))
+    Image.new("RGB", (40, 30), "teal").save(tmp_path / "one.jpg")
+    exec(compile("".join(blocks), page, "exec"), {})
+    assert (tmp_path / "faces.png").exists() and (tmp_path / "again.png").exists()
+
+
+def test_all_pages_with_examples_are_run() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    assert sum("```python" in page.read_text() for page in pages) == 2, "name the page in the test above"
 
 
 def test_the_package_is_light_and_its_names_are_there() -> None:

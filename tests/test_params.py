@@ -111,12 +111,15 @@ def test_what_does_not_fit_together_is_said(values, change, words):
         parse(params.Params, values)
 
 
-def test_the_readmes_own_pictures_fit(root):
-    """The README's entry, added as it says, is valid and asks no split for more than it has."""
-    values = written(root)
-    values["datasets"] |= yaml.safe_load((root / "README.md").read_text().split("```yaml\n")[1].split("```")[0])
-    values["suites"]["mini"]["datasets"]["celebahq"] = "holidays"
-    assert params.resolve(values).datasets["holidays"].data.source == "folder"
+def test_the_guides_own_pictures_fit(root, tmp_path):
+    """The guide's entries, put where it says, are valid and ask no split for more than it has."""
+    text, guide = (root / "params.yaml").read_text(), (root / "docs/how-to/own-pictures.md").read_text()
+    dataset, suite = (part.split("```")[0] for part in guide.split("```yaml\n")[1:])
+    text = text.replace("\ndatasets:\n", f"\ndatasets:\n{dataset}").replace("\npresets:\n", f"{suite}\npresets:\n")
+    (tmp_path / "params.yaml").write_text(text)
+    found = params.load(tmp_path / "params.yaml")
+    assert found.datasets["holidays"].data.source == "folder"
+    assert found.suites["holidays"].evaluate == found.suites["mini"].evaluate
 
 
 def test_a_preset_is_laid_under_what_a_dataset_says(root):

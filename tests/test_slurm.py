@@ -101,7 +101,7 @@ class Trial:
         (folder / "slurm/site.yaml").write_text(site)
 
     def start(self) -> None:
-        """Snakemake, as the README says, up to the training's checkpoint."""
+        """Snakemake, as `docs/how-to/cluster.md` says, up to the training's checkpoint."""
         self.said = (self.folder / "said.txt").open("w+")
         self.snakemake = subprocess.Popen(
             [BIN / "snakemake", *THROUGH_SLURM, CHECKPOINT, "--configfile", *LONG],

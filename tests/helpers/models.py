@@ -24,11 +24,16 @@ DIFFUSION = DiffusionParams(timesteps=100, schedule="cosine", residual=True)
 TRAINING = {"steps": 2600, "batch_size": 32, "precision": "no", "seed": 0}
 
 
-def random_pair(folder: Path, autoencoder: AutoencoderParams = AUTOENCODER, codebook_size: int = 256) -> Path:
+def random_pair(
+    folder: Path,
+    autoencoder: AutoencoderParams = AUTOENCODER,
+    codebook_size: int = 256,
+    diffusion: DiffusionParams = DIFFUSION,
+) -> Path:
     """Write `first_stage.safetensors` and `prior.safetensors` into `folder`."""
     torch.manual_seed(0)
     stage = FirstStage(autoencoder, codebook_size)
-    prior = Prior(codebook_size, UNET, DIFFUSION)
+    prior = Prior(codebook_size, UNET, diffusion)
     for network in (stage, prior):
         _randomise(network)
     discriminator = {f"loss.discriminator.{k}": v for k, v in Discriminator(8, 1).state_dict().items()}
@@ -42,7 +47,7 @@ def random_pair(folder: Path, autoencoder: AutoencoderParams = AUTOENCODER, code
     )
     side = autoencoder.resolution // autoencoder.downsampling
     training = PRIOR.training.model_validate(TRAINING)
-    params = PRIOR.model_copy(update={"diffusion": DIFFUSION, "unet": UNET, "training": training})
+    params = PRIOR.model_copy(update={"diffusion": diffusion, "unet": UNET, "training": training})
     about = {
         "kind": "prior",
         "params": params.model_dump(mode="json"),

@@ -45,7 +45,7 @@ def kill_ledger(what: str, project: Path, folder: Path, rng: random.Random) -> F
 
 
 def unlock(folder: Path) -> None:
-    """Take a killed Snakemake's lock away, as the README says."""
+    """Take a killed Snakemake's lock away, as `docs/tutorial/first-run.md` says."""
     if any((folder / ".snakemake/locks").glob("*")):
         check_whole(run(["snakemake", "--unlock"], folder, LONGEST, real=True))
 

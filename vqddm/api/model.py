@@ -32,10 +32,11 @@ from vqddm.vqgan.codec import Codec, decode_codes, encode_images
 def load(name: str | Path, device: str | None = None) -> Model:
     """Read a trained model.
 
-    >>> import vqddm
-    >>> model = vqddm.load("faces")
-    >>> model.resolution, model.codebook_size, model.shape, model.timesteps
-    (32, 256, (8, 8), 100)
+    Examples:
+        >>> import vqddm
+        >>> model = vqddm.load("faces")
+        >>> model.resolution, model.codebook_size, model.shape, model.timesteps
+        (32, 256, (8, 8), 100)
 
     Args:
         name: of a model that comes with vqddm, or a folder: one that `vqddm export` wrote, or a training's with
@@ -100,10 +101,11 @@ class Model:
     ) -> Pictures:
         """Draw pictures.
 
-        >>> pictures = model.sample(4, seed=1)
-        >>> pictures[0].size, pictures.pixels.shape
-        ((32, 32), torch.Size([4, 32, 32, 3]))
-        >>> pictures.sheet(columns=2).save("faces.png")
+        Examples:
+            >>> pictures = model.sample(4, seed=1)
+            >>> pictures[0].size, pictures.pixels.shape
+            ((32, 32), torch.Size([4, 32, 32, 3]))
+            >>> pictures.sheet(columns=2).save("faces.png")
 
         Args:
             n: number of pictures.
@@ -128,8 +130,9 @@ class Model:
     ) -> Tensor:
         """Draw code maps, int64 (n, h, w): those that `sample` decodes, and that `vqddm prior sample` writes.
 
-        >>> model.sample_codes(2, steps=10).shape
-        torch.Size([2, 8, 8])
+        Examples:
+            >>> model.sample_codes(2, steps=10).shape
+            torch.Size([2, 8, 8])
 
         Raises:
             UserError: a number that cannot be.
@@ -145,8 +148,9 @@ class Model:
     def batches(self, n: int) -> list[int]:
         """How many of `n` pictures are drawn together, batch by batch.
 
-        >>> sum(model.batches(600))
-        600
+        Examples:
+            >>> sum(model.batches(600))
+            600
         """
         return [min(self._batch, n - start) for start in range(0, n, self._batch)]
 
@@ -155,8 +159,9 @@ class Model:
     ) -> Iterator[Tensor]:
         """Watch the reverse process: the code maps z_T, then those after each step, at last what `sample_codes` gives.
 
-        >>> [len(codes) for codes in model.watch(2, steps=3)]
-        [2, 2, 2, 2]
+        Examples:
+            >>> [len(codes) for codes in model.watch(2, steps=3)]
+            [2, 2, 2, 2]
 
         Args:
             n: number of code maps, all in one batch.
@@ -182,8 +187,9 @@ class Model:
     def reconstruct(self, images: Images) -> Pictures:
         """Encode and decode pictures: what the first stage keeps of them.
 
-        >>> model.reconstruct(pictures).pixels.shape
-        torch.Size([4, 32, 32, 3])
+        Examples:
+            >>> model.reconstruct(pictures).pixels.shape
+            torch.Size([4, 32, 32, 3])
 
         Raises:
             UserError: there is no picture, or one is none.
@@ -194,9 +200,10 @@ class Model:
     def encode(self, images: Images) -> Tensor:
         """Code maps of pictures, int64 (n, h, w).
 
-        >>> codes = model.encode(pictures)
-        >>> codes.shape, codes.dtype
-        (torch.Size([4, 8, 8]), torch.int64)
+        Examples:
+            >>> codes = model.encode(pictures)
+            >>> codes.shape, codes.dtype
+            (torch.Size([4, 8, 8]), torch.int64)
 
         Raises:
             UserError: there is no picture, or one is none.
@@ -206,9 +213,10 @@ class Model:
     def decode(self, codes: Tensor) -> Pictures:
         """Pictures of code maps.
 
-        >>> import torch
-        >>> torch.equal(model.decode(codes).pixels, model.reconstruct(pictures).pixels)
-        True
+        Examples:
+            >>> import torch
+            >>> torch.equal(model.decode(codes).pixels, model.reconstruct(pictures).pixels)
+            True
 
         Args:
             codes: int64 (n, h, w) in [0, K), on any device.
@@ -233,11 +241,12 @@ class Model:
 
         Whole pictures are decoded, so what stays looks as in a reconstruction.
 
-        >>> mask = torch.zeros(32, 32, dtype=torch.bool)
-        >>> mask[:16] = True  # the upper half
-        >>> [found] = model.inpaint(pictures[0], mask, completions=3)
-        >>> found.pixels.shape
-        torch.Size([3, 32, 32, 3])
+        Examples:
+            >>> mask = torch.zeros(32, 32, dtype=torch.bool)
+            >>> mask[:16] = True  # the upper half
+            >>> [found] = model.inpaint(pictures[0], mask, completions=3)
+            >>> found.pixels.shape
+            torch.Size([3, 32, 32, 3])
 
         Args:
             mask: white (or True) where something is to be drawn anew: as large as the pictures, or (H, W) like the
@@ -273,8 +282,9 @@ class Model:
     def masked(self, images: Images, mask: Mask) -> Pictures:
         """Pictures with mid-grey where `inpaint` with this mask draws anew.
 
-        >>> model.masked(pictures, mask)[0].getpixel((0, 0))
-        (128, 128, 128)
+        Examples:
+            >>> model.masked(pictures, mask)[0].getpixel((0, 0))
+            (128, 128, 128)
 
         Raises:
             UserError: no picture, a mask of another size or an empty one.
@@ -288,9 +298,10 @@ class Model:
 
         Of a diffusion it is an upper bound (Eq. 7), estimated with one draw for each timestep.
 
-        >>> bits = model.bits_per_code(model.encode(pictures))
-        >>> bits.shape, bits.dtype
-        (torch.Size([4]), torch.float64)
+        Examples:
+            >>> bits = model.bits_per_code(model.encode(pictures))
+            >>> bits.shape, bits.dtype
+            (torch.Size([4]), torch.float64)
 
         Args:
             codes: int64 (n, h, w) in [0, K); of pictures: `model.encode(pictures)`.
