@@ -7,9 +7,10 @@ SUITE ?= mini
 CORES ?= all
 SEED ?= 0
 BENCH ?=
+SHIPPED := faces fashion
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench docs rehearse cost search lint format schema lock clean gpu-kit
+.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench docs checkpoints rehearse cost search lint format schema lock clean gpu-kit
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -83,6 +84,12 @@ cost: environment ## what a suite costs on this machine, timed and extrapolated 
 
 search: environment ## try recipes of the first stage by validation pictures (search/trials.yaml), into docs/search.md (hours; goes on where it was)
 	$(BIN)/python search/search.py
+
+checkpoints: environment ## export the suite mini's trained models into vqddm/checkpoints/, which come with the package
+	for name in $(SHIPPED); do \
+	  $(BIN)/vqddm export models/$$name/refit_k256_p4000 -o vqddm/checkpoints/$$name \
+	    --results results/mini/metrics/$$name/refit_k256_p4000 || exit 1; \
+	done
 
 gpu-kit: environment ## pack into gpu-kit/ what a GPU machine without network needs (gpu/run.sh)
 	PYTHON=$(BIN)/python gpu/kit.sh

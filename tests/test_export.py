@@ -31,6 +31,7 @@ from vqddm.artifacts import UserError, describe_checkpoint, write_checkpoint
 from vqddm.vqgan.settings import AutoencoderParams
 
 ROOT = Path(__file__).parent.parent
+SHIPPED = folders.CHECKPOINTS
 METRICS = ROOT / "results/mini/metrics/faces/refit_k256_p4000"
 
 
@@ -92,6 +93,20 @@ def test_what_lies_there_already_is_not_lost(pair: Path, tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"beach\.jpg: a file; name a folder"):
         export(pair, out=tmp_path / "holidays/beach.jpg")
     assert set(files(tmp_path / "holidays")) == {"beach.jpg"}
+
+
+@pytest.mark.parametrize("name", ["faces", "fashion"])
+def test_what_comes_with_the_package_is_small_and_draws(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "CHECKPOINTS", SHIPPED)
+    if name not in folders.names():
+        pytest.skip(f"vqddm/checkpoints/{name} is not there; `make checkpoints` writes it once the suite is built")
+    shipped = files(SHIPPED / name)
+    assert set(shipped) == OURS and sum(map(len, shipped.values())) < 40e6
+    assert b"kept in half precision" in shipped["README.md"] and b"Nothing." not in shipped["README.md"]
+    model = vqddm.load(name, "cpu")
+    drawn = model.sample(2, steps=5)
+    assert drawn.pixels.float().std() > 10
+    assert model.reconstruct(drawn).pixels.shape == drawn.pixels.shape
 
 
 GEOMETRIES: dict[str, dict[str, Any]] = {
@@ -228,6 +243,7 @@ def test_the_commands_write_pictures(pair: Path, tmp_path: Path, capsys: pytest.
     ("tokens", "words"),
     [
         (["sample"], r"faces: neither a folder nor a model that comes with vqddm \(there are: none in this"),
+        (["inpaint", "picture.png", "--mask", "mask.png"], "faces: neither a folder nor a model"),
         (["sample", "PAIR", "--steps", "200"], "200 sampling steps: choose from 1 to T = 100"),
         (["sample", "PAIR", "--device", "cuda:77"], "device cuda:77: not to be had here"),
         (["sample", "PAIR", "-o", "faces.txt"], "faces.txt: a picture's name ends with one of .png"),
