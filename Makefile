@@ -7,10 +7,11 @@ SUITE ?= mini
 CORES ?= all
 SEED ?= 0
 BENCH ?=
+DEMO ?=
 SHIPPED := faces fashion
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench docs checkpoints rehearse cost search lint format schema lock clean gpu-kit
+.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench docs checkpoints test-demo demo rehearse cost search lint format schema lock clean gpu-kit
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +59,9 @@ test-slurm: environment ## run the tests that need a cluster on a real Slurm, st
 	tests/slurm/start.sh
 	VQDDM_SLURM=required $(BIN)/python -m pytest -m slurm; status=$$?; tests/slurm/stop.sh; exit $$status
 
+test-demo: environment $(VENV)/demo $(VENV)/browser ## use the page of `make demo` in a real browser (Chromium)
+	VQDDM_DEMO=required $(BIN)/python -m pytest tests/test_demo.py
+
 torture: environment ## kills, full disks and bad inputs by the hundred, counted in results/reliability/ (SEED=0)
 	PYTHONPATH=tests $(BIN)/python -m torture --seed $(SEED)
 
@@ -75,6 +79,16 @@ $(VENV)/docs: docs/requirements.lock $(VENV)/installed
 docs: environment $(VENV)/docs ## build the documentation into site/; a warning is an error
 	$(BIN)/python docs/prepare.py site-pages
 	$(BIN)/python -m zensical build --clean --strict
+
+# Beside what is locked for all. Gradio asks for an older Pillow than that, but works with it.
+$(VENV)/demo: vqddm/demo/requirements.lock $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes -r $< && touch $@
+
+$(VENV)/browser: tests/browser/requirements.lock $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes -r $< && touch $@
+
+demo: environment $(VENV)/demo ## try the trained models at hand on a page in the browser (DEMO="faces --port 8000")
+	$(BIN)/vqddm demo $(DEMO)
 
 rehearse: environment ## the paper's whole suite with its true networks on a handful of pictures, in rehearsal/
 	$(BIN)/python tests/rehearse.py
@@ -111,7 +125,9 @@ schema: environment ## write the JSON schema of params.yaml from the typed param
 
 lock: ## lock all versions with hashes (needs uv)
 	uv pip compile pyproject.toml --extra workflow --extra dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o requirements.lock
-	uv pip compile tests/bench/requirements.in --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o tests/bench/requirements.lock
+	for folder in tests/bench tests/browser vqddm/demo; do \
+	  uv pip compile $$folder/requirements.in --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o $$folder/requirements.lock || exit 1; \
+	done
 	uv pip compile docs/requirements.in -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o docs/requirements.lock
 
 clean: ## delete what the pipeline built, but not results/

@@ -31,6 +31,8 @@ reconstruct
 inpaint
     picture:path --mask:path --model:str=faces --count:int=4≥1 --temperature:float=1.0 --seed:int=0≥0
     --encode:masked|full=masked --device:str= --out:path=inpainted.png
+demo
+    model:str= --host:str=127.0.0.1 --port:int=≥1 --device:str=
 export
     folder:path --out:path --precision:half|full=half --results:path= --licence:path=
 tensorboard

@@ -12,6 +12,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"options"},
+    {"demo"},
     {"evaluate", "paper", "ledger", "api"},
     {"asked", "baselines"},
     {"refit", "prior"},

@@ -38,6 +38,7 @@ TABLE = {
     "sample MODEL": "vqddm.api.commands:sample",
     "reconstruct PICTURES": "vqddm.api.commands:reconstruct",
     "inpaint PICTURE": "vqddm.api.commands:inpaint",
+    "demo MODEL": "vqddm.demo.command:demo",
     "export FOLDER": "vqddm.api.export:export",
     "tensorboard FOLDER": "vqddm.api.curves:tensorboard",
     "schema": "vqddm.params:write_schema",

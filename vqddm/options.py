@@ -18,7 +18,7 @@ from cyclopts.validators import Number
 from vqddm.settings import Section, parse
 
 # What holds for a parameter of that name in every command.
-ONE = ("count", "draws", "images", "micro_batch", "neighbours", "nodes", "processes", "threads")
+ONE = ("count", "draws", "images", "micro_batch", "neighbours", "nodes", "port", "processes", "threads")
 LEAST = {**dict.fromkeys(ONE, 1), "image": 0, "save_seconds": 0, "seed": 0}
 SHORT = {"count": "-n", "out": "-o"}
 ENVIRONMENT = {"save_seconds": "VQDDM_SAVE_SECONDS", "micro_batch": "VQDDM_MICRO_BATCH"}

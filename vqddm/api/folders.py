@@ -28,6 +28,13 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in CHECKPOINTS.glob(f"*/{CONFIG}"))
 
 
+def at_hand(root: Path = Path("models")) -> list[str]:
+    """What `find` finds without being told where: the models that come with this package, then folders below `root`."""
+    trained = {path.parent for path in root.rglob(TRAINED[1]) if (path.parent / TRAINED[0]).exists()}
+    exported = {path.parents[1] for path in root.rglob(PRIOR) if (path.parents[1] / CONFIG).exists()}
+    return [*names(), *sorted(map(str, trained | exported))]
+
+
 def find(name: str | Path) -> Path:
     """The folder of a model: of that name, else at that path.
 
