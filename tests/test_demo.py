@@ -7,9 +7,11 @@ import io
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,15 +20,20 @@ import numpy as np
 import pytest
 import torch
 from helpers import models
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image, ImageDraw
 from test_cli import said
+from test_export import needed
 
 import vqddm
 from vqddm.api import folders
 from vqddm.api.export import export
 from vqddm.artifacts import UserError
 from vqddm.demo import views
+from vqddm.demo.command import free_port
 
+ROOT = Path(__file__).parent.parent
 T = 10
 
 
@@ -81,7 +88,14 @@ def test_what_is_missing_is_said_in_a_sentence(
     monkeypatch.delitem(sys.modules, "vqddm.demo.page", raising=False)
     code, told, error = said(capsys, "demo", str(pair))
     assert (code, told) == (1, "")
-    assert error == "vqddm: Gradio is not installed; say `make demo`, or `pip install 'vqddm[demo]'` and this\n"
+    assert error.startswith("vqddm: Gradio is not installed; `pip install 'vqddm[demo]'` brings it, in the repo")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = said(capsys, "demo", str(pair), "--port", str(port))[2]
+        assert error.startswith(f"vqddm: 127.0.0.1, port {port}: not to be had (Address already in use); give another")
+        assert free_port("127.0.0.1", range(port, port + 50)) > port
+    for given in (["--host", "nosuch.invalid"], ["--port", "70000"]):
+        assert "not to be had" in said(capsys, "demo", str(pair), *given)[2]
 
 
 def test_a_code_has_one_colour_and_what_is_not_drawn_is_grey(model: vqddm.Model) -> None:
@@ -165,6 +179,22 @@ def test_what_cannot_be_completed_is_said(model: vqddm.Model, editor: Any, keeps
         views.completions(model, None, stroke((0, 0, 63, 63)), keeps, 1, 1.0, 0)
 
 
+def pinned(lock: str) -> dict[str, str]:
+    """Versions by names."""
+    text = (ROOT / lock).read_text()
+    assert "http://" not in text and "https://" not in text and "--hash=" in text
+    return dict(re.findall(r"^([a-z0-9._-]+)(?:\[[^]]*\])?==([^ ;]+)", text, re.MULTILINE))
+
+
+def test_what_is_locked_for_the_page_lies_beside_what_is_locked_for_all() -> None:
+    own, common = pinned("vqddm/demo/requirements.lock"), pinned("requirements.lock")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    [asked] = map(Requirement, project["optional-dependencies"]["demo"])
+    assert asked.specifier.contains(own[asked.name]) and not own.keys() & common.keys()
+    if importlib.util.find_spec("gradio"):
+        assert {canonicalize_name(name) for name in needed("gradio", set())} <= own.keys() | common.keys()
+
+
 # ---- in a browser
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -173,10 +203,11 @@ WATCHED = """
 import sys
 HERE = {"127.0.0.1", "::1", "localhost", None, ""}
 def note(event, args):
-    host = {"socket.connect": lambda: args[1][0], "socket.getaddrinfo": lambda: args[0]}.get(event, lambda: None)()
-    if host not in HERE:
-        with open("outside.txt", "a") as file:
-            print(event, host, file=file)
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        host = args[1][0] if event == "socket.connect" else args[0]
+        if host not in HERE:
+            with open("outside.txt", "a") as file:
+                print(event, host, file=file)
 sys.addaudithook(note)
 from vqddm.cli import main
 main()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import socket
 import tempfile
 import threading
+from collections.abc import Iterable
 
 from vqddm.api.folders import at_hand
 from vqddm.artifacts import UserError
+
+MISSING = "Gradio is not installed; `pip install 'vqddm[demo]'` brings it, in the repository `make demo`"
+PORTS = range(7860, 7960)
 
 
 def demo(
@@ -28,6 +34,7 @@ def demo(
     names = [model] if model else at_hand()
     if not names:
         raise UserError("no trained model comes with this installation, nor is one below models; name one's folder")
+    listening = free_port(host, [port] if port else PORTS)
     with tempfile.TemporaryDirectory(prefix="vqddm-demo-") as uploads:
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads}  # read at its import
         try:
@@ -35,13 +42,30 @@ def demo(
         except ModuleNotFoundError as error:
             if error.name != "gradio":
                 raise
-            raise UserError(
-                "Gradio is not installed; say `make demo`, or `pip install 'vqddm[demo]'` and this"
-            ) from None
+            raise UserError(MISSING) from None
         blocks = page(names, device)
         try:
-            print(f"{start(blocks, host, port)} shows the page; Ctrl-C ends it", flush=True)
+            print(f"{start(blocks, host, listening)} shows the page; Ctrl-C ends it", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
         finally:
             blocks.close(verbose=False)
+
+
+def free_port(host: str, ports: Iterable[int]) -> int:
+    """The first of the ports that is not taken.
+
+    Raises:
+        UserError: all are, or there is no such address here.
+    """
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do
+            try:
+                probe.bind((host, port))
+                return port
+            except (OSError, OverflowError) as error:
+                reason = getattr(error, "strerror", None) or error
+                if getattr(error, "errno", None) != errno.EADDRINUSE:
+                    break
+    raise UserError(f"{host}, port {port}: not to be had ({reason}); give another --host or --port")

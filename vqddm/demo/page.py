@@ -81,32 +81,24 @@ def page(names: list[str], device: str | None) -> gr.Blocks:
     return blocks
 
 
-def start(blocks: gr.Blocks, host: str, port: int | None) -> str:
-    """Serve the page, to this machine alone unless `host` says otherwise; gives its address.
-
-    Raises:
-        UserError: the address is not to be had.
-    """
+def start(blocks: gr.Blocks, host: str, port: int) -> str:
+    """Serve the page, to whom `host` says and to nobody else; gives its address."""
     blocks.queue(default_concurrency_limit=1)
-    theme = gr.themes.Soft(font=FONT, font_mono=["ui-monospace", "monospace"])
-    try:
-        _, url, _ = blocks.launch(
-            server_name=host,
-            server_port=port,
-            prevent_thread_lock=True,
-            share=False,
-            quiet=True,
-            theme=theme,
-            footer_links=[],
-            max_file_size="50mb",
-            run_history=False,
-            enable_monitoring=False,
-            ssr_mode=False,
-            pwa=False,
-            mcp_server=False,
-        )
-    except OSError as error:
-        raise UserError(f"{host}, port {port or '7860 to 7959'}: not to be had ({error}); give another") from None
+    _, url, _ = blocks.launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=True,
+        share=False,
+        quiet=True,
+        theme=gr.themes.Soft(font=FONT, font_mono=["ui-monospace", "monospace"]),
+        footer_links=[],
+        max_file_size="50mb",
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+    )
     return url
 
 
