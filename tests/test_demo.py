@@ -142,7 +142,7 @@ def test_one_looks_inside(model: vqddm.Model) -> None:
     look = views.look(model, seen)
     assert torch.equal(look.made.pixels, model.reconstruct(seen).pixels) and look.map.pixels.shape == (1, 32, 32, 3)
     assert look.bits == float(model.bits_per_code(model.encode(seen)))
-    assert views.bits_in_words(2.345, 256) == "2.35 bits per code; a map of codes drawn blindly costs 8.00."
+    assert views.bits_in_words(2.345, 256) == "At most 2.35 bits per code; a map of codes drawn blindly costs 8.00."
 
 
 def test_paint_covers_codes_but_specks_do_not(model: vqddm.Model) -> None:

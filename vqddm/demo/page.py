@@ -194,7 +194,7 @@ def _painting(common: Common) -> None:
                 show_label=False,
                 type="pil",
                 format="png",
-                height=560,
+                height=500,
                 sources=(),
                 transforms=(),
                 layers=False,

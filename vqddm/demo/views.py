@@ -114,7 +114,7 @@ def look(model: Model, seen: Pictures) -> Look:
 def bits_in_words(bits: float, codebook_size: int) -> str:
     """The likelihood of a code map beside what a code costs that is as likely as any other."""
     uniform = math.log2(codebook_size)
-    return f"{bits:.2f} bits per code; a map of codes drawn blindly costs {uniform:.2f}."
+    return f"At most {bits:.2f} bits per code; a map of codes drawn blindly costs {uniform:.2f}."
 
 
 def canvas(pictures: Pictures) -> Image.Image:
