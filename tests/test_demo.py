@@ -121,9 +121,9 @@ def test_frames_begin_with_noise_and_end_with_the_sample(model: vqddm.Model, mon
     monkeypatch.setattr(views, "FRAMES", 5)
     frames = list(views.frames(model, 2, T, 1.0, 3))
     assert [frame.step for frame in frames] == [0, 2, 4, 6, 8, 10]
-    assert torch.equal(frames[-1].pictures.pixels, model.sample(2, seed=3).pixels)
+    assert torch.equal(frames[-1].pictures.pixels, model.sample(2, steps=T, seed=3).pixels)
     assert [frame.step for frame in views.frames(model, 1, 3, 1.0, 3)] == [0, 1, 2, 3]
-    with pytest.raises(UserError, match="200 sampling steps: choose from 1 to T = 10"):
+    with pytest.raises(UserError, match="200 sampling steps: choose from 1 to T = "):
         list(views.frames(model, 1, 200, 1.0, 3))
 
 
