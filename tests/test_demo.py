@@ -40,9 +40,8 @@ T = 10
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained pair of few steps, and beside it what the page lists first, an export of it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "DIFFUSION", models.DIFFUSION.model_copy(update={"timesteps": T}))
-        folder = models.random_pair(tmp_path_factory.mktemp("pair") / "models/toy/random")
+    diffusion = models.DIFFUSION.model_copy(update={"timesteps": T})
+    folder = models.random_pair(tmp_path_factory.mktemp("pair") / "models/toy/random", diffusion=diffusion)
     export(folder, out=folder.parents[1] / "exported")
     return folder
 
