@@ -66,9 +66,7 @@ def test_every_page_is_in_the_navigation() -> None:
 
     listed = sorted(files(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
     assert listed == sorted(
-        str(page.relative_to(ROOT / "docs"))
-        for page in PAGES
-        if page.is_relative_to(ROOT / "docs")
+        str(page.relative_to(ROOT / "docs")) for page in PAGES if page.is_relative_to(ROOT / "docs")
     )
 
 
