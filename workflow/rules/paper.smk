@@ -124,8 +124,8 @@ rule page:
             kind=["png", "pdf"],
         ),
     output:
-        f"{RESULTS}/index.html",
-        f"{RESULTS}/README.md",
+        page=f"{RESULTS}/index.html",
+        readme=f"{RESULTS}/README.md",
     log:
         logs(of_suite("paper/page")),
     benchmark:
@@ -137,7 +137,7 @@ rule page:
         plan=plan,
         root=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "vqddm paper page --plan {params.plan:q} --root {params.root:q} --out {output[0]:q} > {log:q} 2>&1"
+        "vqddm paper page --plan {params.plan:q} --root {params.root:q} --out {output.page:q} > {log:q} 2>&1"
 
 
 rule so_far:
