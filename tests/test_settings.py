@@ -286,7 +286,10 @@ def test_a_sites_file_that_leads_nowhere_is_not_passed_over(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--configfile", "nowhere.yaml"], "nowhere.yaml: no such file; this folder has dvc.yaml, params.yaml"),
+        (
+            ["--configfile", "nowhere.yaml"],
+            "nowhere.yaml: no such file; this folder has dvc.yaml, mkdocs.yml, params.yaml",
+        ),
         (["--config", "suite=nosuch"], "--config: suite: 'nosuch' is not one of mini, mini3, gpu, paper"),
         (["--config", "suit=mini"], "(did you mean `suite`?)"),
         (["--config", "suite"], "`key=value` is meant"),

@@ -22,9 +22,8 @@ HEAD = """# Speed
 
 Ours beside what one would otherwise take, as one run of `make bench` measured it: code {commit}, {date}, torch {torch},
 on {devices}. Both sides take turns within one process, so that whatever else the machine does meets both. A time is the
-median of several rounds; in a round, a call of less than 50 ms is made again and again for as long, so that each side
-finds its own data in the caches. *Times* is the reference's time over ours in each round, the median and in brackets
-the quartiles: above 1 ours is the faster one.
+median of several rounds. *Times* is the reference's time over ours in each round, the median and in brackets the
+quartiles: above 1 ours is the faster one.
 
 ![Ratios, growth with K, shares of the machine's limits](bench.png)
 

@@ -14,7 +14,7 @@ from bench.records import Match
 
 WARM = 2  # calls that are not counted
 FEWEST, MOST = 5, 40  # rounds of one measurement
-SHORTEST = 50e-3  # seconds of what is timed at once: a shorter call is made several times, as one step after another is
+SHORTEST = 2e-3  # seconds of what is timed at once: a shorter call is made several times
 SLOW = 1.0  # seconds of a round from which on it is warmed up once, and three rounds are enough
 
 
