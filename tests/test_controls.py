@@ -94,7 +94,7 @@ def test_table_1_has_them_as_rows_of_ours_and_the_papers_are_what_they_were(tmp_
     pd.testing.assert_frame_equal(
         tidy[papers].reset_index(drop=True).astype(object).fillna("-"), before.astype(object).fillna("-")
     )
-    assert "VQ-GAN, old codebook, fine-tuned as ReFiT is (not in the paper)" in table.display(tidy).to_string()
+    assert "VQ-GAN, old codebook fine-tuned (not in the paper)" in table.display(tidy).to_string()
 
 
 def test_where_there_is_no_control_nothing_is_asked_about_one(tmp_path: Path) -> None:

@@ -28,8 +28,10 @@ from vqddm.paper.figures import FIGURES, draw, inputs, record, style
 from vqddm.paper.figures.figure01 import Blob, draw_operations
 from vqddm.paper.figures.figure02 import code_map_picture
 from vqddm.paper.figures.pictures import draw_sheet, fitted, hatched
-from vqddm.paper.plan import Plan
+from vqddm.paper.plan import Plan, plan_from
+from vqddm.params import load
 
+ROOT = Path(__file__).parents[1]
 COMPARING = (1, 5, 6, 8)  # what shows baselines
 GIVEN = ("lower", "corner", "centre", "left", "right", "top", "random")
 DDIM_STEPS = (10, 25, 100)
@@ -336,6 +338,25 @@ def test_no_word_is_cut_off(number: int, figures: dict[int, Figure]) -> None:
 @pytest.mark.parametrize("number", COMPARING)
 def test_no_word_is_cut_off_beside_baselines(number: int, compared_figures: dict[int, Figure]) -> None:
     check_words(compared_figures[number])
+
+
+def test_no_word_of_the_default_run_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all its methods, controls and committed numbers; a curve is told by the loss that it has."""
+    plan, written = plan_from(load(ROOT / "params.yaml"), "mini"), []
+    for dataset, about in plan.datasets.items():
+        for stage in about.first_stages:
+            write_curve(tmp_path / "models" / dataset / stage / "first_stage.csv", "reconstruction", 0.3)
+        for name in about.methods:
+            loss = "bits_per_code" if METHODS[name].fills == "codes" else "noise_error"
+            for stage in about.stages(name):
+                write_curve(tmp_path / "models" / dataset / stage / f"{name}.csv", loss, 5.0)
+    monkeypatch.setattr(record, "save", lambda figure, stem: written.append(figure))
+    for number in (1, 13):
+        draw(number, plan=plan, root=ROOT / "results/mini", evaluation=tmp_path / "evaluation", out=tmp_path / "figure")
+        check_words(written[-1])
+    titles = [axes.get_title(loc="left") or axes.get_title() for axes in written[-1].axes]
+    assert "Faces: first stages, squared error of pixels" in titles, "VQ-VAE-2's"
+    assert "Faces: first stages, absolute error of pixels" in titles
 
 
 def outlines(axes: Axes) -> np.ndarray:

@@ -16,9 +16,10 @@ from vqddm.artifacts import UserError, read_json
 from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.baselines.ddpm.train import train_ddpm
 from vqddm.baselines.transformer.train import train_transformer
+from vqddm.data.grid import grid
 from vqddm.evaluate import speed
 from vqddm.evaluate.diffused import FRACTIONS, draw_diffused
-from vqddm.evaluate.film import COLUMNS, FRAMES, GAP, ROWS, SHOWN, SIDE, draw_film, sheet
+from vqddm.evaluate.film import COLUMNS, FRAMES, GAP, ROWS, SHOWN, SIDE, at_size, draw_film
 from vqddm.evaluate.likelihood import measure_likelihood
 from vqddm.prior.inpaint import inpaint_images
 from vqddm.prior.masks import all_masks, mask_pixels
@@ -235,7 +236,7 @@ def test_the_film_shows_the_whole_reverse_process(models: Path, tmp_path: Path) 
     prior, (codec, _) = load_prior(files["prior"]), load_codec(files["first_stage"])
     count, generator = COLUMNS * ROWS, torch.Generator().manual_seed(3)
     codes = sample_codes(prior.network, (count, *prior.shape), prior.steps[-1], 1.0, generator)
-    last = np.asarray(sheet(decode_codes(codec, codes.numpy()), COLUMNS), int)
+    last = np.asarray(grid([at_size(image) for image in decode_codes(codec, codes.numpy())], COLUMNS, GAP), int)
     with Image.open(film) as animation, Image.open(strip) as columns:
         assert animation.n_frames == min(prior.steps[-1], FRAMES) + 1 and animation.size == last.shape[1::-1]
         animation.seek(animation.n_frames - 1)

@@ -86,7 +86,6 @@ def test_tables_figures_and_claims_read_what_was_taken_together(tmp_path: Path) 
     root = lay(tmp_path, make_metrics())
     assert "not measured" in verdicts(plan, root)["reconstruction"]
     (root / "metrics").rename(root / "over_trainings")
-    (root / "over_trainings/paper_counts.json").parent.mkdir(exist_ok=True)
     assert verdicts(plan, root)["reconstruction"] == "reproduced"
     metrics = Metrics(plan, root)
     metrics.read("floor", "faces")

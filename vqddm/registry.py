@@ -138,6 +138,7 @@ class FirstStageKind:
         command: the command that trains it, behind `vqddm`.
         sections: options of that command, each with the section of the dataset that it is given as JSON.
         maps: code maps that an image has; priors need one.
+        error: of pixels, that its training calls `reconstruction`.
         required: each dataset must have its section.
     """
 
@@ -150,6 +151,7 @@ class FirstStageKind:
     sections: Mapping[str, str] = field(default_factory=dict)
     numbers: str = "k"
     maps: int = 1
+    error: Literal["absolute", "squared"] = "absolute"
     required: bool = False
     section_of: str = ""
     fine_tunes: str = ""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vqddm.artifacts import UserError, replacing
 from vqddm.data.decode import decode, reason, square, to_rgb, turned
+from vqddm.data.grid import grid
 from vqddm.data.walk import Picture
 
 One: TypeAlias = Image.Image | str | Path
@@ -54,14 +55,7 @@ class Pictures(Sequence[Image.Image]):
         Args:
             columns: pictures in a row; left out: about as many as rows.
         """
-        count, height, width, _ = self.pixels.shape
-        columns = columns or math.ceil(math.sqrt(count))
-        rows = math.ceil(count / columns)
-        sheet = Image.new("RGB", (columns * (width + GAP) - GAP, rows * (height + GAP) - GAP), "white")
-        for index, picture in enumerate(self):
-            row, column = divmod(index, columns)
-            sheet.paste(picture, (column * (width + GAP), row * (height + GAP)))
-        return sheet
+        return grid(self, columns or math.ceil(math.sqrt(len(self))), GAP)
 
 
 def save(picture: Image.Image, path: Path) -> None:

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from vqddm.artifacts import replacing
 from vqddm.compute import device, limit_threads, mixed
+from vqddm.data.grid import grid
 from vqddm.prior.diffusion import strided_timesteps
 from vqddm.prior.reverse import reverse_process
 from vqddm.prior.sampler import load_prior
@@ -48,9 +49,9 @@ def draw_film(
     height, width = sampler.shape
     with mixed(network):
         process = reverse_process(network, (COLUMNS * ROWS, height, width), steps, temperature, generator)
-        maps = list(zip(timesteps, process, strict=True))
-    pictures = [(t, decode_codes(codec, z.cpu().numpy())) for number, (t, z) in enumerate(maps) if number in kept]
-    write_film(out, [sheet(images, COLUMNS) for _, images in pictures])
+        maps = [(t, z) for number, (t, z) in enumerate(zip(timesteps, process, strict=True)) if number in kept]
+    pictures = [(t, [at_size(image) for image in decode_codes(codec, z.cpu().numpy())]) for t, z in maps]
+    write_film(out, [grid(images, COLUMNS, GAP) for _, images in pictures])
     shown = np.linspace(0, len(pictures) - 1, SHOWN).round().astype(int)
     columns = [(f"t = {pictures[i][0]}", pictures[i][1][: ROWS + 1]) for i in shown]
     with replacing(strip) as aside:
@@ -65,24 +66,19 @@ def write_film(out: Path, frames: list[Image.Image]) -> None:
         frames[0].save(aside, format="WEBP", save_all=True, append_images=frames[1:], **how)
 
 
-def sheet(images: np.ndarray, columns: int) -> Image.Image:
-    """Pictures, uint8 (n, H, W, 3), row by row on white, each enlarged or reduced to `SIDE` pixels."""
-    rows = -(-len(images) // columns)
-    whole = Image.new("RGB", (columns * (SIDE + GAP) - GAP, rows * (SIDE + GAP) - GAP), "white")
-    for number, image in enumerate(images):
-        how = Image.Resampling.NEAREST if image.shape[0] <= SIDE else Image.Resampling.LANCZOS
-        row, column = divmod(number, columns)
-        whole.paste(Image.fromarray(image).resize((SIDE, SIDE), how), (column * (SIDE + GAP), row * (SIDE + GAP)))
-    return whole
+def at_size(image: np.ndarray) -> Image.Image:
+    """A picture, uint8 (H, W, 3), enlarged or reduced to `SIDE` pixels."""
+    how = Image.Resampling.NEAREST if image.shape[0] <= SIDE else Image.Resampling.LANCZOS
+    return Image.fromarray(image).resize((SIDE, SIDE), how)
 
 
-def captioned(columns: list[tuple[str, np.ndarray]]) -> Image.Image:
+def captioned(columns: list[tuple[str, list[Image.Image]]]) -> Image.Image:
     """Columns of pictures side by side, each under its caption."""
-    made = [sheet(images, 1) for _, images in columns]
-    width, height = made[0].size
-    whole = Image.new("RGB", (len(made) * (width + GAP) - GAP, height + CAPTION), "white")
-    pen = ImageDraw.Draw(whole)
-    for number, ((words, _), column) in enumerate(zip(columns, made, strict=True)):
-        pen.text((number * (width + GAP) + width / 2, CAPTION / 2), words, fill="#222222", anchor="mm", font_size=14)
-        whole.paste(column, (number * (width + GAP), CAPTION))
-    return whole
+    whole = grid([grid(images, 1, GAP) for _, images in columns], len(columns), GAP)
+    page = Image.new("RGB", (whole.width, whole.height + CAPTION), "white")
+    page.paste(whole, (0, CAPTION))
+    pen = ImageDraw.Draw(page)
+    for number, (words, _) in enumerate(columns):
+        centre = number * (SIDE + GAP) + SIDE / 2, CAPTION / 2
+        pen.text(centre, words, fill="#222222", anchor="mm", font_size=14)
+    return page

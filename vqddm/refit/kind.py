@@ -15,7 +15,7 @@ REFIT = FirstStageKind(
 )
 REBUILT = FirstStageKind(
     name="rebuilt",
-    title="VQ-GAN, codebook rebuilt, not fine-tuned",
+    title="VQ-GAN, codebook rebuilt only",
     settings=RefitParams,
     model="vqddm.vqgan.model:FirstStage",
     train=None,  # by `rebuild_codebook`, from the VQ-GAN that `refit.source` names
@@ -25,7 +25,7 @@ REBUILT = FirstStageKind(
 )
 FINETUNED = FirstStageKind(
     name="finetuned",
-    title="VQ-GAN, old codebook, fine-tuned as ReFiT is",
+    title="VQ-GAN, old codebook fine-tuned",
     settings=RefitParams,
     model="vqddm.vqgan.model:FirstStage",
     train=None,  # by `finetune_first_stage`

@@ -170,11 +170,9 @@ def at_most(name, split="train"):
 
 @reads(
     f"suites.{PARAMS.suite}.title",
-    lambda wildcards: [
-        f"suites.{PARAMS.suite}.trainings"
-        for suite in [VALUES["suites"][PARAMS.suite]]
-        if "trainings" in suite
-    ],
+    lambda wildcards: (
+        [f"suites.{PARAMS.suite}.trainings"] if SUITE.trainings > 1 else []
+    ),
     f"suites.{PARAMS.suite}.datasets",
     f"suites.{PARAMS.suite}.evaluate.step_sweep",
     f"suites.{PARAMS.suite}.evaluate.ddim_steps",

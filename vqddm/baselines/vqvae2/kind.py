@@ -12,4 +12,5 @@ VQVAE2 = FirstStageKind(
     command="baselines train-vqvae2",
     sections={"params": "vqvae2", "autoencoder": "vqgan.autoencoder"},
     maps=2,
+    error="squared",
 )

@@ -25,7 +25,11 @@ from vqddm.paper.reported import reported
 
 LARGEST = 700, 260  # square points of the largest blob: of the paper's panel, and of ours, where many come close
 COLOURS = {style.BLUE: "VQ-DDM, the paper's method", style.ORANGE: "what it is compared with"}
-LABELS = {"absorbing": "absorbing chain"}  # what of ours is called otherwise here than in tables
+LABELS = {  # what of ours is called otherwise here than in tables
+    "absorbing": "absorbing chain",
+    "as_printed": "last step as printed",
+    "no_residual": "without Eq. 23",
+}
 
 
 @dataclass(frozen=True)

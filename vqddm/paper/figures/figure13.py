@@ -1,5 +1,6 @@
 """Figure 13, which the paper has not: the loss of every training of a suite."""
 
+import textwrap
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
@@ -19,6 +20,7 @@ from vqddm.paper.names import first_stage_label, short_title
 HEIGHT, ROOM = 520, 330  # pixels of a panel's row, and of its axes
 LEGEND = 420  # pixels beside them
 POINTS = 60  # means that a curve is drawn with
+WRAP = 34  # characters of a line of the legend
 COLOURS = [*style.COLOURS.values(), style.INK, style.GREY]
 
 
@@ -30,11 +32,7 @@ class Curve(NamedTuple):
     panel: str
 
 
-PANELS = {  # which losses are alike, by the column of the CSV that is drawn: the first that a CSV has
-    "reconstruction": "absolute error of pixels",
-    "bits_per_code": "bits per code",
-    "noise_error": "squared error of the noise",
-}
+LOSSES = ("reconstruction", "bits_per_code", "noise_error")  # those drawn, the first that a CSV has
 
 
 def _curves(files: Files) -> Iterator[Curve]:
@@ -44,12 +42,14 @@ def _curves(files: Files) -> Iterator[Curve]:
             kind = kind_of(stage)
             if (kind.train or kind.fine_tunes) and stage not in about.imported:
                 path = files.models / dataset / stage / "first_stage.csv"
-                yield Curve(path, first_stage_label(stage), f"{about.title}: first stages")
+                panel = f"{about.title}: first stages, {kind.error} error of pixels"
+                yield Curve(path, first_stage_label(stage), panel)
         for name in about.methods:
             method = METHODS[name]
             for stage in about.stages(name):
                 on = f" on {first_stage_label(stage)}" if name == "prior" else ""
-                panel = "methods on codes" if method.fills == "codes" else "pixel diffusion"
+                codes = method.fills == "codes"
+                panel = "methods on codes, bits per code" if codes else "pixel diffusion, squared error of the noise"
                 path = files.models / dataset / stage / f"{name}.csv"
                 yield Curve(path, f"{short_title(method)}{on}", f"{about.title}: {panel}")
 
@@ -64,22 +64,22 @@ def _compose(files: Files) -> Figure:
         axes = style.pixel_axes(figure, 115, number * HEIGHT + 60, style.WIDTH - 150 - LEGEND, ROOM)
         losses = [smoothed(curve.path) for curve in curves]
         for curve, loss, colour in zip(curves, losses, cycle(COLOURS), strict=False):
-            axes.plot(loss.index, loss, color=colour, label=curve.label)
-        axes.set(title=f"{title}, {PANELS[str(losses[0].name)]}", xlabel="step", yscale="log")
+            axes.plot(loss.index, loss, color=colour, label=textwrap.fill(curve.label, WRAP))
+        axes.set(title=title, xlabel="step", yscale="log")
         axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.05), fontsize=7)
     style.footer(figure, len(panels) * HEIGHT, words)
     return figure
 
 
 def smoothed(path: Path) -> pd.Series:
-    """The loss that `PANELS` names, in means of so many parts of the training, by the step at the end of each.
+    """The loss of `LOSSES` that a file has, in means of parts of the training, by the step at the end of each.
 
     Raises:
         UserError: the file is missing or holds no such loss.
     """
     with reading(path, "not a curve of losses"):
         table = pd.read_csv(path)
-    column = next((name for name in PANELS if name in table), None)
+    column = next((name for name in LOSSES if name in table), None)
     if column is None or "step" not in table:
         raise UserError(f"{path}: holds no loss that is drawn; delete it and train again")
     part = (table.index * POINTS // max(len(table), 1)).to_numpy()
