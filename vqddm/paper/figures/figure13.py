@@ -20,7 +20,7 @@ from vqddm.paper.names import first_stage_label, short_title
 HEIGHT, ROOM = 520, 330  # pixels of a panel's row, and of its axes
 LEGEND = 420  # pixels beside them
 POINTS = 60  # means that a curve is drawn with
-WRAP = 34  # characters of a line of the legend
+WRAP = 36  # characters of a line of the legend
 COLOURS = [*style.COLOURS.values(), style.INK, style.GREY]
 
 
