@@ -208,7 +208,10 @@ def note(event, args):
             with open("outside.txt", "a") as file:
                 print(event, host, file=file)
 sys.addaudithook(note)
+from pathlib import Path
+from vqddm.api import folders
 from vqddm.cli import main
+folders.CHECKPOINTS = Path("shipped")  # nothing: the page begins with what lies below models/
 main()
 """
 
