@@ -115,7 +115,11 @@ def test_mish_is_torchs_with_and_without_gradients() -> None:
     x = torch.cat([torch.linspace(-60, 60, 10_001), torch.tensor([-1e30, -200.0, 0.0, 200.0, 1e30])])
     exact = nn.functional.mish(x.double())
     torch.testing.assert_close(Mish()(x).double(), exact, rtol=2e-6, atol=1e-30)
-    assert torch.equal(Mish()(x.requires_grad_()), nn.functional.mish(x))
+    assert torch.equal(Mish()(x.clone().requires_grad_()), Mish()(x))
+    slopes = []
+    for mish, at in ((Mish(), x), (nn.functional.mish, x.double())):
+        slopes += torch.autograd.grad(mish(at.requires_grad_()).sum(), at)
+    torch.testing.assert_close(slopes[0].double(), slopes[1], rtol=1e-5, atol=1e-6)
     half = x.detach().bfloat16()
     torch.testing.assert_close(Mish()(half).double(), nn.functional.mish(half.double()), rtol=1e-2, atol=1e-30)
     assert not Mish()(torch.tensor(torch.nan)).isfinite()

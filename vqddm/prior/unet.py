@@ -6,10 +6,12 @@ the embedding makes them and how the logits, K last, are wanted.
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from vqddm.artifacts import UserError
 from vqddm.prior.diffusion import first_term_as_printed
@@ -20,19 +22,32 @@ from vqddm.prior.transitions import TRANSITIONS, Transition
 PAPER_TIMESTEPS = 4000
 
 
-class Mish(nn.Module):
-    """x tanh(softplus(x)).
+class _Mish(torch.autograd.Function):
+    """x n / (n + 2) with n = e^x (e^x + 2), and its derivative, from one exponential."""
 
-    On a CPU without gradients it is formed from one exponential, as n / (n + 2) x with n = e^x (e^x + 2): on one thread
-    1.3 to 3.2 times as fast as torch's, the more so the smaller x is. With gradients torch's needs fewer passes.
-    """
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        low = x.float().clamp(max=20)  # beyond it quotient and derivative are 1 in float32
+        power = low.exp()
+        n = power.addcmul(power, power).add_(power)
+        over = n + 2
+        found = n.div_(over)
+        if ctx.needs_input_grad[0]:
+            slope = power.addcmul_(power, power).div_(over).div_(over).mul_(low).mul_(4).add_(found)
+            ctx.save_for_backward(slope.to(x.dtype))
+        return found.to(x.dtype).mul_(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * ctx.saved_tensors[0]
+
+
+class Mish(nn.Module):
+    """x tanh(softplus(x)); on one thread of a CPU, without and with gradients, about twice as fast as torch's."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.is_cuda or x.requires_grad:
-            return F.mish(x)
-        power = x.float().clamp(max=20).exp_()  # beyond 20 the quotient is 1 in float32
-        found = power.mul_(power + 2)
-        return found.div_(found + 2).to(x.dtype).mul_(x)
+        return F.mish(x) if x.is_cuda else _Mish.apply(x)
 
 
 class TimeEmbedding(nn.Module):

@@ -74,7 +74,7 @@ class FirstStageRecipe(Recipe):
             "model": model.to(memory_format=torch.channels_last),
             "discriminator": discriminator.to(memory_format=torch.channels_last),
         }
-        adam = partial(torch.optim.Adam, betas=optimizer.betas, fused=torch.cuda.is_available() or None)
+        adam = partial(torch.optim.Adam, betas=optimizer.betas, fused=True)
         self.optimizers = {
             "model": adam(self.trained, learning_rate),
             "discriminator": adam(discriminator.parameters(), discriminator_learning_rate),
