@@ -16,6 +16,7 @@ from scipy import stats
 
 from vqddm.artifacts import UserError
 from vqddm.evaluate.trainings import average_trainings, over_trainings
+from vqddm.paper.claims import claims, claims_inputs, judge
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import plan_from
 from vqddm.paper.tables import TABLES
@@ -91,6 +92,33 @@ def test_tables_figures_and_claims_read_what_was_taken_together(tmp_path: Path) 
     metrics.read("floor", "faces")
     metrics.read("samples", "faces", method="prior")
     assert [path.split("/")[0] for path in metrics.asked] == ["metrics", "over_trainings"]
+
+
+def test_claims_say_how_each_training_alone_is_judged(tmp_path: Path) -> None:
+    plan = make_plan().model_copy(update={"trainings": 3})
+    measures = make_metrics()
+    for number in (1, 2, 3):
+        for name, value in measures.items():
+            dataset, _, rest = name.partition("/")
+            changed = json.loads(json.dumps(value))
+            if number == 3 and rest == "refit_k256_p4000/reconstruction":
+                changed["distance"] |= {"frechet": 900.0, "kid": 0.9}  # worse than the VQ-GAN's
+            lay(tmp_path, {f"{repeat(dataset, number)}/{rest}" if rest else name: changed})
+            path = tmp_path / "over_trainings" / f"{name}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(value))
+    found = judge(plan, tmp_path).set_index("id")
+    assert found.loc["reconstruction", "verdict"] == "reproduced"
+    assert found.loc["reconstruction", "alone"] == "2 reproduced, 1 not reproduced"
+    assert found.loc["usage_ratio", "alone"] == "3 reproduced"
+    claims(plan, tmp_path, tmp_path / "claims")
+    assert "2 reproduced, 1 not reproduced" in (tmp_path / "claims.md").read_text()
+    assert {
+        "metrics/faces_T2/refit_k256_p4000/reconstruction.json",
+        "over_trainings/faces/refit_k256_p4000/reconstruction.json",
+    } <= set(claims_inputs(plan))
+    one = judge(make_plan(), tmp_path)
+    assert set(one["alone"]) == {""}
 
 
 def test_each_further_training_has_jobs_of_its_own_and_the_rest_is_shared(tmp_path: Path) -> None:

@@ -55,10 +55,14 @@ def _misfit(value: Any, inside: str) -> str | None:
 
 @dataclass
 class Metrics:
-    """The metrics below a results folder; None: nothing is measured. `asked` is each path, and whether it was there."""
+    """The metrics below a results folder; None: nothing is measured. `asked` is each path, and whether it was there.
+
+    `training` is one of several, whose numbers are then read alone.
+    """
 
     plan: Plan
     root: Path | None = None
+    training: int | None = None
     asked: dict[str, bool] = field(default_factory=dict)
 
     def read(
@@ -71,7 +75,7 @@ class Metrics:
         """
         if dataset and method and METHODS[method] not in self.plan.measured(kind, dataset):
             return None
-        name = self.plan.metric(kind, dataset, stage, method, steps)
+        name = self.plan.metric(kind, dataset, stage, method, steps, self.training)
         self.asked[name] = self.root is not None and (self.root / name).exists()
         if self.root is None or not self.asked[name]:
             return None

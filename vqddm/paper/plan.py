@@ -12,7 +12,7 @@ from vqddm.first_stages import FirstStageName, codebook_size, kind_of, sampled_f
 from vqddm.methods import METHODS, PIXELS
 from vqddm.params import Dataset, DatasetName, EvaluateParams, Params, Roles
 from vqddm.registry import Method
-from vqddm.repeats import REPEATED
+from vqddm.repeats import REPEATED, repeat
 from vqddm.settings import PositiveInt, Section
 
 Name = str | None  # a part of a path that may be left out
@@ -98,7 +98,13 @@ class Plan(Section):
         return [method for method in trained if COMMANDS[kind] in _counted(kind, method).commands]
 
     def metric(
-        self, kind: str, dataset: Name = None, stage: Name = None, method: Name = None, steps: int | None = None
+        self,
+        kind: str,
+        dataset: Name = None,
+        stage: Name = None,
+        method: Name = None,
+        steps: int | None = None,
+        training: int | None = None,
     ) -> str:
         """The path of a metric below the suite's results folder.
 
@@ -108,9 +114,14 @@ class Plan(Section):
             stage: the first stage; where a method is given, the one that it is shown with unless another is meant.
             method: what was sampled or counted, None where it is the first stage itself or the dataset.
             steps: of samples; Table 2's unless others are meant.
+            training: the one that is meant, from 1; None for all together. What is measured once is the same for all.
         """
-        folder = "over_trainings" if self.trainings > 1 and kind in REPEATED else "metrics"
-        return f"{folder}/{self._place(kind, dataset, stage, method, steps)}.json"
+        place = f"{self._place(kind, dataset, stage, method, steps)}.json"
+        if self.trainings == 1 or kind not in REPEATED:
+            return f"metrics/{place}"
+        if training is None:
+            return f"over_trainings/{place}"
+        return f"metrics/{repeat(str(dataset), training)}/{place.partition('/')[2]}"
 
     def array(self, kind: str, dataset: str, stage: Name = None, method: Name = None) -> str:
         """The path of pictures below the folder `evaluation`, by the arguments of `metric`: `samples`, `neighbours`."""

@@ -6,6 +6,7 @@ cannot speak to is said to be not measured, never counted either way.
 Only the rule about speed reads timings, which differ from run to run.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,7 @@ MODULES = (
     "vqddm.paper.claims.generation",
     "vqddm.paper.claims.inpainting",
 )
+ALONE = "Each training alone"
 CLAIMS: Registry[Claim] = Registry("claim", [claim for module in MODULES for claim in record_in(module, "CLAIMS")])
 
 
@@ -32,16 +34,26 @@ def judged_of(plan: Plan) -> list[Claim]:
 
 def claims_inputs(plan: Plan) -> list[str]:
     """The metric files that the claims read, relative to the suite's results folder."""
-    metrics = Metrics(plan)
-    for claim in judged_of(plan):
-        claim.judge(metrics)
-    for dataset in plan.datasets:
-        metrics.read("floor", dataset)  # told only beside distances that were measured
-    return list(metrics.asked)
+    asked: dict[str, None] = {}
+    for metrics in (Metrics(plan), *_each_training(plan, None)):
+        for claim in judged_of(plan):
+            claim.judge(metrics)
+        for dataset in plan.datasets:
+            metrics.read("floor", dataset)  # told only beside distances that were measured
+        asked |= dict.fromkeys(metrics.asked)
+    return list(asked)
+
+
+def _each_training(plan: Plan, root: Path | None) -> list[Metrics]:
+    """The metrics of each of several trainings alone; none where there is one."""
+    return [Metrics(plan, root, number) for number in range(1, plan.trainings + 1) if plan.trainings > 1]
 
 
 def judge(plan: Plan, root: Path) -> pd.DataFrame:
-    """One row for each claim: `id`, `claim`, `place`, `measured`, `verdict`, `rule`, `evidence` (files read).
+    """One row for each claim: `id`, `claim`, `place`, `measured`, `verdict`, `alone`, `rule`, `evidence` (files read).
+
+    `alone` is how often each verdict came out where every training is judged alone, by the spread of its own draws;
+    empty where there is one training.
 
     Args:
         root: the suite's results folder; what was not measured there makes a claim not testable.
@@ -53,6 +65,7 @@ def judge(plan: Plan, root: Path) -> pd.DataFrame:
     for claim in judged_of(plan):
         metrics = Metrics(plan, root)
         found = claim.judge(metrics)
+        alone = Counter(claim.judge(one).verdict for one in _each_training(plan, root))
         rows.append(
             {
                 "id": claim.name,
@@ -60,6 +73,7 @@ def judge(plan: Plan, root: Path) -> pd.DataFrame:
                 "place": claim.place,
                 "measured": found.measured,
                 "verdict": found.verdict,
+                "alone": ", ".join(f"{count} {verdict}" for verdict, count in alone.most_common()),
                 "rule": claim.rule,
                 "evidence": "; ".join(metrics.found),
             }
@@ -74,5 +88,6 @@ def claims(plan: Plan, root: Path, out: Path) -> None:
         out: path without suffix.
     """
     found = judge(plan, root)
-    shown = found[["claim", "place", "measured", "verdict", "rule"]].rename(columns=str.capitalize)
+    columns = ["claim", "place", "measured", "verdict", *(["alone"] if plan.trainings > 1 else []), "rule"]
+    shown = found[columns].rename(columns={**{name: name.capitalize() for name in columns}, "alone": ALONE})
     write_texts(out, csv=full(found), md=f"{spreads_are_of(plan.trainings)}\n\n{markdown(shown)}")
