@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from vqddm.artifacts import UserError, read_json, replacing, write_json
@@ -38,6 +39,7 @@ ROOT = Path(__file__).parents[1]
 TRIALS, STATE = (Path(__file__).with_name(name) for name in ("trials.yaml", "state"))
 DOCS = ROOT / "docs"
 SAMPLED = {"features", "reference", "draws", "seed", "samples", "temperature", "nll_images", "ddim_steps"}
+MEASURES = {"bits": ".3f", "distance": ".0f"}  # of a method, and how they are written
 THREADS = 1  # of a trial; last bits of results may differ with their number
 
 
@@ -324,14 +326,14 @@ def write_tables() -> None:
     import pandas as pd
 
     trials, chosen = planned()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for trial in trials:
         if (found := result(trial)) is not None:
             rows += rows_of(trial, found, trial.name in chosen.get(trial.dataset, []))
     with replacing(DOCS / "search.csv") as aside:
         pd.DataFrame(rows).to_csv(aside, index=False, float_format="%.4f")
     with replacing(DOCS / "search.md") as aside:
-        aside.write_text(in_words(trials, rows))
+        aside.write_text(in_words(trials, rows) + left_open(read_file(TRIALS).values.get("open") or {}, rows))
 
 
 def rows_of(trial: Trial, found: Mapping[str, Any], chosen: bool) -> list[dict[str, Any]]:
@@ -375,6 +377,36 @@ def in_words(trials: list[Trial], rows: list[dict[str, Any]]) -> str:
         lines += [line_of(row) for row in rows if row["dataset"] == dataset]
         lines.append("")
     return "\n".join(lines)
+
+
+def left_open(questions: Mapping[str, Mapping[str, list[list[str]]]], rows: list[dict[str, Any]]) -> str:
+    """What the paper leaves open: each choice beside the others, from the trainings that trials.yaml names."""
+    if not questions:
+        return ""
+    found = {(row["trial"], row["what"]): row for row in rows}
+    lines = [
+        "## What the paper leaves open",
+        "",
+        "Trials of the prior on faces side by side: mean over the trainings, and each value where there are two.",
+        "",
+        "| | choice | bits | distance | trainings |",
+        "| --- " * 5 + "|",
+    ]
+    for question, choices in questions.items():
+        for choice, trainings in choices.items():
+            there = [row for trial, method in trainings if (row := found.get((trial, method)))]
+            bits, distance = (_mean_of([row[name] for row in there], form) for name, form in MEASURES.items())
+            lines.append(f"| {question} | {choice} | {bits} | {distance} | {len(there)} |")
+            question = ""
+    return "\n".join([*lines, ""])
+
+
+def _mean_of(values: list[float], form: str) -> str:
+    """A mean, and the values where they are several; empty where there are none."""
+    if not values:
+        return ""
+    several = f" ({', '.join(format(value, form) for value in values)})" if len(values) > 1 else ""
+    return f"{fmean(values):{form}}{several}"
 
 
 def line_of(row: Mapping[str, Any]) -> str:

@@ -65,11 +65,26 @@ def test_the_projects_own_trials_are_valid_and_few() -> None:
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     trials, _ = script.planned()
+    named = {(trial.name, method) for trial in trials for method in trial.methods}
+    for choices in yaml.safe_load((ROOT / "search/trials.yaml").read_text())["open"].values():
+        assert len(choices) > 1
+        assert {tuple(training) for trainings in choices.values() for training in trainings} <= named
     tried = Counter((trial.dataset, trial.first_stages, trial.methods) for trial in trials)
     assert max(tried.values()) <= 10
     for trial in trials:
         assert trial.resolved.data.validation >= trial.evaluate.reconstructions
         assert trial.methods or trial.settings["evaluate"] == script.measuring(trial.evaluate)
+
+
+def test_what_the_paper_leaves_open_stands_side_by_side(tmp_path: Path) -> None:
+    script = module_in(laid(tmp_path, ASKED))
+    values = ((5.5, 300.0), (5.7, 310.0), (4.0, 290.0))
+    rows = [{"trial": f"t{i}", "what": "prior", "bits": bits, "distance": far} for i, (bits, far) in enumerate(values)]
+    open_ = {"step": {"a": [["t0", "prior"], ["t1", "prior"]], "b": [["t2", "prior"]], "c": [["t3", "prior"]]}}
+    *_, a, b, c, _ = script.left_open(open_, rows).split("\n")
+    assert a == "| step | a | 5.600 (5.500, 5.700) | 305 (300, 310) | 2 |"
+    assert (b, c) == ("|  | b | 4.000 | 290 | 1 |", "|  | c |  |  | 0 |")
+    assert script.left_open({}, rows) == ""
 
 
 def test_a_trial_is_the_base_with_its_changes(tmp_path: Path) -> None:
