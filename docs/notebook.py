@@ -45,13 +45,8 @@ def execute(cells: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 def _outputs(source: str, names: dict[str, Any], number: int) -> list[dict[str, Any]]:
     """Execute a cell in a namespace."""
-    body, last, value = ast.parse(source).body, None, None
-    if isinstance(body[-1], ast.Expr):
-        last = ast.Expression(body.pop().value)
-    with contextlib.redirect_stdout(io.StringIO()) as printed, mock.patch.object(plt, "show"):
-        exec(compile(ast.Module(body, []), f"cell {number}", "exec"), names)
-        if last:
-            value = eval(compile(last, f"cell {number}", "eval"), names)
+    with contextlib.redirect_stdout(io.StringIO()) as printed, mock.patch.object(plt, "show", lambda: None):
+        value = _run(source, names, f"cell {number}")
     found: list[dict[str, Any]] = []
     if text := printed.getvalue():
         found.append({"name": "stdout", "output_type": "stream", "text": text.splitlines(keepends=True)})
@@ -62,6 +57,16 @@ def _outputs(source: str, names: dict[str, Any], number: int) -> list[dict[str, 
         result = {"data": _data(value), "execution_count": number, "metadata": {}, "output_type": "execute_result"}
         found.append(result)
     return found
+
+
+def _run(source: str, names: dict[str, Any], where: str) -> object:
+    """Execute a cell; the value of its last line where that is an expression."""
+    *body, last = ast.parse(source).body
+    if not isinstance(last, ast.Expr):
+        exec(compile(source, where, "exec"), names)
+        return None
+    exec(compile(ast.Module(body, []), where, "exec"), names)
+    return eval(compile(ast.Expression(last.value), where, "eval"), names)
 
 
 def _figure(figure: plt.Figure) -> dict[str, Any]:
