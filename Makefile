@@ -11,7 +11,7 @@ DEMO ?=
 SHIPPED := faces fashion
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench docs checkpoints test-demo demo rehearse cost search lint format schema lock clean gpu-kit
+.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench docs checkpoints test-demo demo rehearse cost search notebook lint format schema lock clean gpu-kit
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -107,6 +107,9 @@ checkpoints: environment ## export the suite mini's trained models into vqddm/ch
 
 gpu-kit: environment ## pack into gpu-kit/ what a GPU machine without network needs (gpu/run.sh)
 	PYTHON=$(BIN)/python gpu/kit.sh
+
+notebook: environment ## execute the notebook docs/tutorial/ten-minutes.ipynb and keep its outputs
+	$(BIN)/python docs/notebook.py
 
 lint: environment ## ruff, mypy, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

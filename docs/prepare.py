@@ -1,7 +1,7 @@
 """Prepare the pages of `docs/` for the generator: `python docs/prepare.py FOLDER`, which `make docs` calls.
 
 FOLDER gets the pages with the generated parts of the reference in place (`<!-- parameters -->`), formulas as MathML,
-which browsers show by themselves, and copies of what pages link to outside `docs/`.
+which browsers show by themselves, a page for each notebook, and copies of what pages link to outside `docs/`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import notebook
 from latex2mathml.converter import convert
 
 from vqddm import cli
@@ -42,6 +43,12 @@ def prepare(folder: Path) -> None:
             if f"<!-- {name} -->" in text:
                 text = text.replace(f"<!-- {name} -->", write())
         put(folder, page, with_copies(text, source, page, folder))
+    for source in sorted((ROOT / "docs").rglob("*.ipynb")):
+        page = source.relative_to(ROOT / "docs").with_suffix(".md")
+        text, pictures = notebook.as_markdown(notebook.read(source), page.stem)
+        put(folder, page, with_copies(with_formulas(text), source, page, folder))
+        for name, png in pictures.items():
+            (folder / page.parent / name).write_bytes(png)
 
 
 def put(folder: Path, page: Path, text: str) -> None:
@@ -53,6 +60,8 @@ def put(folder: Path, page: Path, text: str) -> None:
 def with_copies(text: str, source: Path, page: Path, folder: Path) -> str:
     """A page's text with its links to files outside `docs/` leading to copies of them, which are made.
 
+    Links to notebooks lead to their pages.
+
     Args:
         source: the file that the text comes from.
         page: where it stands in `folder`.
@@ -61,7 +70,7 @@ def with_copies(text: str, source: Path, page: Path, folder: Path) -> str:
     def copied(found: re.Match[str]) -> str:
         target = Path(os.path.normpath(source.parent / found[0]))
         if target.is_relative_to(ROOT / "docs") or not target.is_file():
-            return found[0]
+            return re.sub(r"\.ipynb$", ".md", found[0])
         copy(target, folder)
         return os.path.relpath(target.relative_to(ROOT), page.parent)
 

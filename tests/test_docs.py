@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -22,16 +23,25 @@ import yaml
 from vqddm import cli
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")), *NOTEBOOKS]
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 TOOLS = ("zensical", "mkdocstrings", "latex2mathml")
 one_process = pytest.mark.xdist_group("docs")  # that imports Snakemake, and builds the pages
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
+def written(page: Path) -> str:
+    """A page's Markdown; of a notebook, what stands between its code."""
+    if page.suffix != ".ipynb":
+        return page.read_text()
+    cells = json.loads(page.read_text())["cells"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
 def prose(page: Path) -> str:
     """A page without its blocks of code."""
-    return FENCED.sub("", page.read_text())
+    return FENCED.sub("", written(page))
 
 
 def anchors(page: Path) -> set[str]:
@@ -66,7 +76,7 @@ def test_every_page_is_in_the_navigation() -> None:
 
     listed = sorted(files(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
     assert listed == sorted(
-        str(page.relative_to(ROOT / "docs")) for page in PAGES if page.is_relative_to(ROOT / "docs")
+        str(page.relative_to(ROOT / "docs").with_suffix(".md")) for page in PAGES if page.is_relative_to(ROOT / "docs")
     )
 
 
@@ -75,7 +85,7 @@ def lines(page: Path) -> list[str]:
 
     CONTRIBUTING.md's prose names what its examples add.
     """
-    blocks = re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```sh\n(.*?)^```$", written(page), re.MULTILINE | re.DOTALL)
     known = "|".join(name for name in CHECKS if name.isalpha())
     within = re.findall(rf"`((?:{known}) [^`]+)`", prose(page)) if page.name != "CONTRIBUTING.md" else []
     return [line for line in [*"".join(blocks).splitlines(), *within] if line.strip()]
