@@ -50,10 +50,10 @@ dvc.yaml: environment ## write dvc.yaml from the Snakefile's DAG
 
 # More test processes than two cores: tests also wait, for locks, files and signals.
 test: environment ## run all tests: fast ones first, then the tiny end-to-end run
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 3
 
 test-fast: environment ## run the fast tests alone
-	$(BIN)/python -m pytest -n 3 --dist loadgroup -m 'not slow'
+	$(BIN)/python -m pytest -n 3 -m 'not slow'
 
 test-slurm: environment ## run the tests that need a cluster on a real Slurm, started on this machine (Debian, root)
 	tests/slurm/start.sh

@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clones import clone, recorded_project
 from tiny import copy_of, snakemake
+from xdist.scheduler import LoadScopeScheduling
 
 # Fixed before torch is imported: last bits may differ between numbers of threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
+# Modules whose tests share what takes long to make: where there are several test processes, one runs all of a module.
+TOGETHER = ("test_cluster.py", "test_docs.py", "test_figures.py", "test_methods.py")
+# What slow tests share, each made from the one before.
+SHARED = ("built", "project", "restored")
+
+
+class Together(LoadScopeScheduling):
+    """Tests are handed out one by one, but for the modules of `TOGETHER`.
+
+    `--dist loadgroup` would be that, but pytest-xdist 3.8 loses its groups under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.split("::")[0]
+        return module if module.endswith(TOGETHER) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Hand tests out to several processes in this way."""
+    return Together(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first, the slow ones last."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Fast tests first; of the slow ones the longest, which makes what others share; then those that need least of it.
+
+    So no process is idle while another one makes it, nor at the end.
+    """
+
+    def place(item: pytest.Item) -> tuple[bool, bool, int]:
+        slow, longest = (item.get_closest_marker(name) is not None for name in ("slow", "longest"))
+        return slow, not longest, sum(name in SHARED for name in getattr(item, "fixturenames", ()))
+
+    items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays; Python's garbage collector need not go through it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture

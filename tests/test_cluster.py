@@ -215,12 +215,10 @@ def cut(trainings: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactor
     return lambda kind, target: shutil.copytree(folder_of(kind), target, dirs_exist_ok=True)
 
 
-@pytest.mark.xdist_group("two processes")
 def test_two_processes_train_the_prior_as_one_does(whole):
     np.testing.assert_allclose(curve(whole("prior", 1)), curve(whole("prior", 2)), rtol=1e-4)
 
 
-@pytest.mark.xdist_group("two processes")
 @pytest.mark.parametrize("kind", ["prior", "first stage"])
 def test_two_processes_killed_and_started_again_end_with_the_same_weights(kind, trainings, whole, cut, tmp_path):
     cut(kind, tmp_path)
@@ -228,7 +226,6 @@ def test_two_processes_killed_and_started_again_end_with_the_same_weights(kind, 
     assert (whole(kind, 2) / "out.safetensors").read_bytes() == (tmp_path / "out.safetensors").read_bytes()
 
 
-@pytest.mark.xdist_group("two processes")
 @pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "of an earlier version"])
 def test_two_processes_go_on_from_the_state_before_a_damaged_one(sealed, trainings, whole, cut, tmp_path):
     cut("prior", tmp_path)
@@ -243,7 +240,6 @@ def test_two_processes_go_on_from_the_state_before_a_damaged_one(sealed, trainin
     assert (whole("prior", 2) / "out.safetensors").read_bytes() == (tmp_path / "out.safetensors").read_bytes()
 
 
-@pytest.mark.xdist_group("two processes")
 def test_a_signal_to_the_launcher_of_two_processes_saves(trainings, tmp_path):
     """SIGUSR1, which torchrun passes on only if it is told to."""
     started = launch(tmp_path, 2, *trainings["prior"], save_seconds=0)
@@ -256,7 +252,6 @@ def test_a_signal_to_the_launcher_of_two_processes_saves(trainings, tmp_path):
     assert f"signal {int(signal.SIGUSR1)}: state saved" in said
 
 
-@pytest.mark.xdist_group("two processes")
 @pytest.mark.parametrize("kind", ["prior", "first stage"])
 def test_a_compiled_training_is_kept_under_the_networks_own_names(trainings, tmp_path, monkeypatch, kind):
     """`aot_eager` needs no compiler, but runs what the other backends run before it."""
@@ -267,14 +262,12 @@ def test_a_compiled_training_is_kept_under_the_networks_own_names(trainings, tmp
     assert not [name for name in tensors if "_orig_mod" in name]
 
 
-@pytest.mark.xdist_group("two processes")
 def test_a_state_of_two_processes_goes_on_in_one(trainings, whole, cut, tmp_path):
     cut("prior", tmp_path)
     assert "resuming after step" in launched(tmp_path, 1, *trainings["prior"])
     np.testing.assert_allclose(curve(whole("prior", 1)), curve(tmp_path), rtol=1e-4)
 
 
-@pytest.mark.xdist_group("two processes")
 def test_two_processes_train_the_first_stage_as_one_does(whole):
     one, two = (curve(whole("first stage", processes)) for processes in (1, 2))
     assert (one[:, 6:] != 0).all(), "the adversarial terms take part"

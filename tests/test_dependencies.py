@@ -15,7 +15,7 @@ from tiny import TRACES
 
 from vqddm.ledger.dag import Job, read_dag, with_dependents
 from vqddm.ledger.dvc import changes
-from vqddm.ledger.imports import EXEMPT, code_files
+from vqddm.ledger.imports import EXEMPT, CodeFiles
 from vqddm.ledger.stages import code_folders, folded
 from vqddm.registry import modules_with
 
@@ -43,15 +43,15 @@ def test_imports_are_followed_wherever_they_stand(tmp_path: Path) -> None:
         f="",
     )
     expected = ["__init__", "a", "b", "c/__init__", "c/d", "e"]
-    assert code_files("vqddm.a", root=root) == [f"vqddm/{name}.py" for name in expected]
-    assert code_files("vqddm.a:run", root=root) == code_files("vqddm.a", root=root)
+    assert CodeFiles(root).behind("vqddm.a") == [f"vqddm/{name}.py" for name in expected]
+    assert CodeFiles(root).behind("vqddm.a:run") == CodeFiles(root).behind("vqddm.a")
 
 
 def test_an_edited_import_is_seen_at_once(tmp_path: Path) -> None:
     root = package(tmp_path, a="", b="")
-    assert "vqddm/b.py" not in code_files("vqddm.a", root=root)
+    assert "vqddm/b.py" not in CodeFiles(root).behind("vqddm.a")
     package(root, a="import vqddm.b  # now\n")
-    assert "vqddm/b.py" in code_files("vqddm.a", root=root)
+    assert "vqddm/b.py" in CodeFiles(root).behind("vqddm.a")
 
 
 def test_data_beside_a_module_counts_where_the_module_names_it(tmp_path: Path) -> None:
@@ -60,24 +60,24 @@ def test_data_beside_a_module_counts_where_the_module_names_it(tmp_path: Path) -
     (root / "vqddm/other.yaml").touch()
     (root / "vqddm/pages").mkdir()
     (root / "vqddm/pages/p.j2").touch()
-    assert {"vqddm/told.yaml", "vqddm/pages/p.j2"} <= set(code_files("vqddm.a", root=root))
-    assert code_files("vqddm.b", root=root) == ["vqddm/__init__.py", "vqddm/b.py"]
+    assert {"vqddm/told.yaml", "vqddm/pages/p.j2"} <= set(CodeFiles(root).behind("vqddm.a"))
+    assert CodeFiles(root).behind("vqddm.b") == ["vqddm/__init__.py", "vqddm/b.py"]
 
 
 def test_what_is_exempt_is_there_and_counts_only_where_it_is_named() -> None:
     for module in EXEMPT:
-        assert code_files(module, root=ROOT)
-    assert "vqddm/slurm.py" not in code_files("vqddm.prior.train", root=ROOT)
-    assert "vqddm/methods.py" in code_files("vqddm.prior.train", "vqddm.methods", root=ROOT)
-    shown = code_files("vqddm.paper.page", "vqddm.methods", *modules_with("method.py"), root=ROOT)
+        assert CodeFiles(ROOT).behind(module)
+    assert "vqddm/slurm.py" not in CodeFiles(ROOT).behind("vqddm.prior.train")
+    assert "vqddm/methods.py" in CodeFiles(ROOT).behind("vqddm.prior.train", "vqddm.methods")
+    shown = CodeFiles(ROOT).behind("vqddm.paper.page", "vqddm.methods", *modules_with("method.py"))
     assert "vqddm/prior/method.py" in shown and "vqddm/prior/train.py" not in shown
 
 
 def test_the_transition_of_the_diffusion_is_a_dependency_of_its_training() -> None:
     """The fault that this module is there for."""
-    found = code_files("vqddm.prior.train", root=ROOT)
+    found = CodeFiles(ROOT).behind("vqddm.prior.train")
     assert {f"vqddm/prior/{name}.py" for name in ("transitions", "schedules", "diffusion", "absorbing")} <= set(found)
-    assert "vqddm/paper/reported.yaml" in code_files("vqddm.paper.page", root=ROOT)
+    assert "vqddm/paper/reported.yaml" in CodeFiles(ROOT).behind("vqddm.paper.page")
 
 
 def made_by(arguments: list[str], jobs: list[Job]) -> list[Job]:
@@ -114,7 +114,7 @@ def test_a_job_imports_nothing_that_it_does_not_depend_on(project: Path) -> None
     """What the processes of the tiny suite's run had in memory, against the inputs of their jobs."""
     jobs = read_dag(root=project)
     records = [*modules_with("kind.py"), *modules_with("method.py")]
-    passed_over = set(code_files(*EXEMPT, *records, root=project)) | {"vqddm/__main__.py"}
+    passed_over = set(CodeFiles(project).behind(*EXEMPT, *records)) | {"vqddm/__main__.py"}
     imported: dict[str, set[str]] = defaultdict(set)
     for file in (project / TRACES).glob("*.json"):
         told = json.loads(file.read_text())

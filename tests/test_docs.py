@@ -27,7 +27,6 @@ NOTEBOOKS = sorted((ROOT / "docs").rglob("*.ipynb"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")), *NOTEBOOKS]
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 TOOLS = ("zensical", "mkdocstrings", "latex2mathml")
-one_process = pytest.mark.xdist_group("docs")  # that imports Snakemake, and builds the pages
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
@@ -180,7 +179,6 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
 }
 
 
-@one_process
 @each_page
 def test_every_command_exists(page: Path) -> None:
     for line in lines(page):
@@ -222,7 +220,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@one_process
 def test_the_pages_load_nothing_from_elsewhere(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) >= len(PAGES)
@@ -232,7 +229,6 @@ def test_the_pages_load_nothing_from_elsewhere(site: Path) -> None:
         assert not loaded, page
 
 
-@one_process
 def test_every_link_of_the_built_pages_leads_to_a_file(site: Path) -> None:
     for page in sorted(site.rglob("*.html")):
         if page.name != "404.html":  # it does not know where it will stand
@@ -243,7 +239,6 @@ def test_every_link_of_the_built_pages_leads_to_a_file(site: Path) -> None:
                     assert found.is_file() or (found / "index.html").is_file(), f"{page}: {link}"
 
 
-@one_process
 def test_formulas_are_mathml_and_the_reference_is_there(site: Path) -> None:
     formulas = re.findall(r"<math.*?</math>", (site / "explanation/mathematics.html").read_text(), re.DOTALL)
     assert len(formulas) > 40 and not [formula for formula in formulas if "\\" in formula or "$" in formula]

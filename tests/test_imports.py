@@ -73,3 +73,13 @@ def test_the_command_line_and_the_records_start_without_torch():
     modules = "vqddm.cli, vqddm.params, vqddm.artifacts, vqddm.methods, vqddm.first_stages"
     script = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_snakemake_plans_without_what_trains_and_draws(root):
+    """Its start is what one waits for most often; torch takes a second and a half of it, matplotlib half a one."""
+    command = [sys.executable, "-X", "importtime", "-m", "snakemake", "-n"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    timed = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    imported = {line.split("|")[-1].strip().split(".")[0] for line in timed}
+    assert "vqddm" in imported, "the list was read"
+    assert not imported & {"torch", "matplotlib", "scipy", "sklearn"}

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_a_small_part_loses_nothing(project: Path, tmp_path: Path) -> None:
     """Kills, bad pictures, archives, settings, states, checkpoints and arrays; then what is done is not done again."""
     (tmp_path / "project").symlink_to(project)

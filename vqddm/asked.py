@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,14 @@ def arguments() -> Any:
     *_, folder, name = ("", "", *Path(sys.argv[0]).parts)
     if name != "snakemake" and (folder, name) != ("snakemake", "__main__.py"):
         return None
+    return _parsed(tuple(sys.argv[1:]))
+
+
+@cache
+def _parsed(words: tuple[str, ...]) -> Any:
     from snakemake.cli import get_argument_parser
 
-    return get_argument_parser().parse_args(sys.argv[1:])
+    return get_argument_parser().parse_args(words)
 
 
 def check_settings() -> None:

@@ -5,7 +5,6 @@ Snakemake takes them as a rule's inputs, and DVC, through the DAG, as a stage's 
 
 import ast
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -29,74 +28,84 @@ EXEMPT = {
 }
 
 
-def code_files(*entries: str, root: Path) -> list[str]:
-    """The files of `vqddm/` behind entry modules: they, what they import, directly or not, and data that these read.
-
-    Imports count wherever they stand, in functions too, and so do texts such as `vqddm.prior.diffusion` or
-    `module:function`, by which records name code that is imported later. A data file or folder counts where a module
-    names it in a text and it lies beside the module.
+class CodeFiles:
+    """The files of a project's `vqddm/`, as they were when it was made; each is read once.
 
     Args:
-        entries: modules, such as `vqddm.prior.train`; a reference `module:function` is its module.
-        root: the project's root; the paths are relative to it, and sorted.
+        root: the project's root.
     """
-    wanted, found = [entry.split(":")[0] for entry in entries], set()
-    while wanted:
-        module = wanted.pop()
-        if module not in found:
-            found.add(module)
-            wanted += [name for name in (*_packages(module, root), *_imports(module, root)) if name not in EXEMPT]
-    files = {file for module in found for file in (_file(module, root), *_data(module, root))}
-    return sorted(str(file.relative_to(root)) for file in files)
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        files = sorted((root / PACKAGE).rglob("*.py"), key=lambda file: file.name == "__init__.py")
+        self._files = {_module_of(file.relative_to(root)): file for file in files}  # a folder hides a file of its name
+        self._led_to: dict[str, list[str]] = {}
+        self._read: dict[str, list[Path]] = {}
+
+    def behind(self, *entries: str) -> list[str]:
+        """The files behind entry modules: they, what they import, directly or not, and data that these read.
+
+        Imports count wherever they stand, in functions too, and so do texts such as `vqddm.prior.diffusion` or
+        `module:function`, by which records name code that is imported later. A data file or folder counts where a
+        module names it in a text and it lies beside the module.
+
+        Args:
+            entries: modules, such as `vqddm.prior.train`; a reference `module:function` is its module.
+
+        Returns:
+            paths relative to the root, sorted.
+        """
+        wanted, found = [entry.split(":")[0] for entry in entries], set()
+        while wanted:
+            module = wanted.pop()
+            if module not in found:
+                found.add(module)
+                wanted += self._next(module)
+        files = {file for module in found for file in (self._files[module], *self._data(module))}
+        return sorted(str(file.relative_to(self.root)) for file in files)
+
+    def _next(self, module: str) -> list[str]:
+        """The modules that one leads to: what it imports, and the packages around it, whose code Python runs."""
+        if module not in self._led_to:
+            if module not in self._files:
+                raise FileNotFoundError(f"{module} is no module of {self.root / PACKAGE}")
+            parts = module.split(".")
+            named = [".".join(parts[:i]) for i in range(1, len(parts))] + _named_by(self._files[module])
+            self._led_to[module] = [name for name in named if name in self._files and name not in EXEMPT]
+        return self._led_to[module]
+
+    def _data(self, module: str) -> list[Path]:
+        """Files that a module names and that lie beside it; of a folder that it names, all in it."""
+        if module not in self._read:
+            folder = self._files[module].parent
+            there = {path.name for path in folder.iterdir()}
+            beside = [folder / text for text in _parsed(self._files[module])[1] if text.split("/")[0] in there]
+            data = [path for path in beside if path.exists() and path.suffix != ".py"]
+            named = [path for path in data if not (path / "__init__.py").exists()]
+            inside = [f for path in named for f in ([path] if path.is_file() else path.rglob("*"))]
+            self._read[module] = [f for f in inside if f.is_file() and "__pycache__" not in f.parts]
+        return self._read[module]
 
 
-def _file(module: str, root: Path) -> Path:
-    path = root.joinpath(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    if not file.exists():
-        raise FileNotFoundError(f"{module} is no module of {root / PACKAGE}")
-    return file
+def _module_of(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
-def _imports(module: str, root: Path) -> list[str]:
-    """The modules of `vqddm` that a module imports."""
-    file = _file(module, root)
-    return _imported_by(file, root, file.stat().st_mtime_ns)
-
-
-@cache
-def _imported_by(file: Path, root: Path, changed: int) -> list[str]:
-    imported, texts = _parsed(file, changed)
+def _named_by(file: Path) -> list[str]:
+    """What may be modules in a file's imports and texts."""
+    imported, texts = _parsed(file)
     if file.name not in RECORDS:
         imported = imported | {text.split(":")[0] for text in texts if REFERENCE.fullmatch(text)}
-    return sorted(name for name in imported if name.split(".")[0] == PACKAGE and _is_module(name, root))
+    return sorted(imported)
 
 
-def _is_module(name: str, root: Path) -> bool:
-    path = root.joinpath(*name.split("."))
-    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
-
-
-def _packages(module: str, root: Path) -> Iterator[str]:
-    """`a` and `a.b` of `a.b.c`, where they have an `__init__.py`: Python runs it."""
-    parts = module.split(".")
-    return (name for i in range(1, len(parts)) if _is_module(name := ".".join(parts[:i]), root))
-
-
-def _data(module: str, root: Path) -> list[Path]:
-    """Files that a module names and that lie beside it; of a folder that it names, all in it."""
-    file = _file(module, root)
-    _, texts = _parsed(file, file.stat().st_mtime_ns)
-    there = {path.name for path in file.parent.iterdir()}
-    beside = [file.parent / text for text in texts if text.split("/")[0] in there]
-    named = [path for path in beside if path.exists() and path.suffix != ".py" and not (path / "__init__.py").exists()]
-    inside = [f for path in named for f in ([path] if path.is_file() else path.rglob("*"))]
-    return [f for f in inside if f.is_file() and "__pycache__" not in f.parts]
+def _parsed(file: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """What a file may import, and its texts."""
+    return _parsed_as_of(file, file.stat().st_mtime_ns)
 
 
 @cache
-def _parsed(file: Path, _changed: int) -> tuple[frozenset[str], frozenset[str]]:
-    """What a file may import, and its texts; `_changed` says when it was written."""
+def _parsed_as_of(file: Path, _changed: int) -> tuple[frozenset[str], frozenset[str]]:
     imported, texts = set(), set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -18,7 +18,7 @@ from vqddm.first_stages import (
     sampled_features,
 )
 from vqddm.ledger.guard import guard_checkpoints, require_originals
-from vqddm.ledger.imports import code_files
+from vqddm.ledger.imports import CodeFiles
 from vqddm.methods import METHODS, PIXELS
 from vqddm.paper.plan import plan_from
 from vqddm.params import (
@@ -75,13 +75,13 @@ benchmarks = "benchmarks/{}.tsv".format
 of_suite = f"{PARAMS.suite}/{{}}".format
 
 
+CODE = CodeFiles(Path(workflow.basedir))
+
+
 @cache
 def code(*entries):
     """The code files behind these modules of `vqddm`: a step is made again when one of them changes."""
-    return code_files(
-        *(f"vqddm.{entry.removeprefix('vqddm.')}" for entry in entries),
-        root=Path(workflow.basedir),
-    )
+    return CODE.behind(*(f"vqddm.{entry.removeprefix('vqddm.')}" for entry in entries))
 
 
 def reads(*keys):

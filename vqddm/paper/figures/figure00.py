@@ -1,8 +1,9 @@
 """Figure 0, which the paper has not: real, reconstructed, sampled and completed pictures at a glance."""
 
-from pathlib import Path
+from __future__ import annotations
 
-from matplotlib.figure import Figure
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vqddm.artifacts import read_array, read_arrays
 from vqddm.paper.figures.completions import read_completions
@@ -10,6 +11,9 @@ from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.figures.sheets import Row, draw_rows
 from vqddm.paper.names import first_stage_label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS, SIDE = 8, 106  # pictures of a row, and pixels of one
 

@@ -1,15 +1,11 @@
 """Figure 1: quality against cost and size, the paper's rows and each dataset's in their own units."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+from typing import TYPE_CHECKING
 
 from vqddm.artifacts import UserError
 from vqddm.paper.counts import macs_per_image, network_of, recounted
@@ -22,6 +18,11 @@ from vqddm.paper.names import first_stage_label, sampler, short_title
 from vqddm.paper.plan import Plan
 from vqddm.paper.render import with_spread
 from vqddm.paper.reported import reported
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LARGEST = 700, 260  # square points of the largest blob: of the paper's panel, and of ours, where many come close
 COLOURS = {style.BLUE: "VQ-DDM, the paper's method", style.ORANGE: "what it is compared with"}
@@ -116,6 +117,8 @@ def _short(method: str) -> str:
 
 def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
     """One panel of Figure 1; small blobs lie on large ones, and outlines on all of them, so that none is hidden."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
     blobs = sorted(blobs, key=lambda blob: -blob.parameters)
     axes.set_xscale("log")
     operations, distances = [b.operations for b in blobs], [b.distance for b in blobs]
@@ -150,6 +153,9 @@ def draw_operations(
             and a distance that may have another name.
         left_out: reported methods without operations or parameters.
     """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     above, below = _words_of_operations(distance_name, left_out)
     keys = {
         title: "\n".join(f"{number}  {blob.label}" for number, blob in enumerate(blobs, 1))

@@ -1,17 +1,20 @@
 """Figure 2: both stages of VQ-DDM, drawn from one real image's codes."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.colors import hsv_to_rgb
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from vqddm.artifacts import read_arrays
 from vqddm.paper.figures import style
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.pictures import cell_side, draw_sheet, fitted
 from vqddm.paper.figures.record import PaperFigure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 INDENT, GAP = 32, 14  # pixels: room for the bars' ticks, and between columns
 HEIGHT = 1400
@@ -39,6 +42,8 @@ class Diffused:
 
 def code_colours(codes: np.ndarray) -> np.ndarray:
     """A colour for every code, the same wherever it appears: float (..., 3) in 0..1."""
+    from matplotlib.colors import hsv_to_rgb
+
     codes = np.asarray(codes, dtype=np.float64)
     hue = codes * 0.61803398875 % 1
     saturation, value = 0.30 + 0.35 * (codes * 0.324717957 % 1), 0.80 + 0.18 * (codes * 0.569840291 % 1)
@@ -53,6 +58,8 @@ def code_map_picture(codes: np.ndarray, clean: np.ndarray) -> np.ndarray:
 
 
 def _box(figure: Figure, left: float, top: float, width: float, height: float, words: str) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
     axes = style.pixel_axes(figure, left, top, width, height)
     axes.set(xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
@@ -177,6 +184,8 @@ def _probabilities(figure: Figure, diffused: Diffused, lefts: list[int], side: i
 
 def _mark(figure: Figure, diffused: Diffused, centre: float, top: int, side: int) -> None:
     """Frame the position whose probabilities are shown."""
+    from matplotlib.patches import Rectangle
+
     rows, columns = diffused.codes.shape[1:]
     cell = fitted(np.zeros((rows, columns, 3), np.uint8), side).shape[1] // columns
     left, upper = round(centre - cell * columns / 2), top + (side - cell * rows) // 2

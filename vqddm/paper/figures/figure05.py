@@ -1,10 +1,10 @@
 """Figure 5: distance against sampling steps, with the hours that sampling takes."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-
-from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from vqddm.paper.figures import style
 from vqddm.paper.figures.files import Files, measured_distance
@@ -13,6 +13,9 @@ from vqddm.paper.figures.labels import place_labels
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.metrics import read_metric
 from vqddm.paper.names import first_stage_label, sampler, short_title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LOOKS = (("o-", style.BLUE), ("s--", style.ORANGE), ("^:", style.GREEN), ("v-.", style.PURPLE))
 
@@ -57,6 +60,8 @@ def _files(files: Files) -> list[Path]:
 
 
 def _compose(files: Files) -> Figure:
+    from matplotlib.collections import LineCollection
+
     *_, floor_path, speed_path = _files(files)
     floor, timed = measured_distance(floor_path), read_metric(speed_path)
     drawn = [_sweep(*one) for one in _paths(files).items()]

@@ -1,11 +1,10 @@
 """Figure 6: hours for 50,000 code maps and pictures against sampling steps."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from typing import TYPE_CHECKING, Any
 
 from vqddm.methods import BASELINES
 from vqddm.paper.figures import style
@@ -16,6 +15,9 @@ from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.metrics import read_metric
 from vqddm.paper.names import sampler, short_title, timed_runs
 from vqddm.paper.reported import reported
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def _measured(files: Files, timed: dict[str, Any]) -> list[Timed]:
 
 
 def _compose(files: Files) -> Figure:
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
     timed = read_metric(files.metric("speed", files.dataset))
     measured = _measured(files, timed)
     told = [(row["method"], row["steps"], float(row["hours"]["value"])) for row in reported()["speed"]["rows"]]

@@ -1,14 +1,18 @@
 """Figure 7: samples on the datasets in the places of CelebA-HQ (a) and LSUN-Church (b)."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.record import PaperFigure, no_role
 from vqddm.paper.figures.samples import made_by, sample_files, sample_rows
 from vqddm.paper.figures.sheets import draw_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def _files(files: Files) -> list[Path]:

@@ -1,9 +1,11 @@
 """Figure 8: completions with the three masks of section 4.4, by every method that completes."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from vqddm.artifacts import UserError
 from vqddm.methods import METHODS
@@ -13,6 +15,9 @@ from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.figures.sheets import Absent, Row, draw_rows
 from vqddm.paper.names import short_title
 from vqddm.paper.reported import reported
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MASKS = ("lower", "corner", "centre")
 SIDE = 192

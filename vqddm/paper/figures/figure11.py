@@ -1,11 +1,16 @@
 """Figure 11: more completions, all masks, two further pictures each."""
 
-from matplotlib.figure import Figure
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from vqddm.paper.figures.completions import IN_FIGURE8, read_completions
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.figures.sheets import Row, draw_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def _compose(files: Files) -> Figure:

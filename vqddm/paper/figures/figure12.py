@@ -1,6 +1,8 @@
 """Figure 12: samples with their nearest training pictures."""
 
-from matplotlib.figure import Figure
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from vqddm.artifacts import read_arrays
 from vqddm.paper.figures import style
@@ -8,6 +10,9 @@ from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.pictures import beside, cell_side, draw_sheet, fitted
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.figures.sheets import GAP
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def _compose(files: Files) -> Figure:

@@ -1,13 +1,14 @@
 """Figure 13, which the paper has not: the loss of every training of a suite."""
 
+from __future__ import annotations
+
 import textwrap
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from vqddm.artifacts import UserError, reading
 from vqddm.first_stages import kind_of
@@ -16,6 +17,9 @@ from vqddm.paper.figures import style
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.names import first_stage_label, short_title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HEIGHT, ROOM = 520, 330  # pixels of a panel's row, and of its axes
 LEGEND = 420  # pixels beside them

@@ -1,10 +1,12 @@
 """What Figures 5 and 6 share: seconds of one machine as hours, an axis of sampling steps."""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
 
-from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MAPS = 50_000  # code maps and images whose hours are told
 SECONDS_PER_HOUR = 3600
@@ -28,6 +30,8 @@ def hours(value: float) -> str:
 
 def steps_axis(axes: Axes, steps: Sequence[int], room: float = 1.9) -> None:
     """Sampling steps on a logarithmic axis, with so many times the most steps as room for labels on the right."""
+    from matplotlib.ticker import NullLocator
+
     axes.set_xscale("log")
     axes.set_xlim(min(steps) / 1.6, max(steps) * room)
     shown: list[int] = []

@@ -1,17 +1,19 @@
 """Labels beside points, placed so that they cover nothing."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
 
 from vqddm.paper.figures.style import DPI, INK
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
 
 Place = tuple[float, float, Literal["left", "center", "right"], Literal["top", "center", "bottom"]]
 
@@ -28,6 +30,10 @@ def place_labels(
     `reach` is each point's radius in typographic points; `lines` are the corners of what else is drawn. The axes'
     limits and legend must be final.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
+
     figure = axes.figure
     assert isinstance(figure, Figure)
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -59,6 +65,8 @@ def place_labels(
 
 
 def _square(centre: np.ndarray, radius: float) -> Bbox:
+    from matplotlib.transforms import Bbox
+
     return Bbox([centre - radius, centre + radius])
 
 

@@ -1,12 +1,17 @@
 """Grids of pictures, composed pixel by pixel: small pictures grow by whole factors, so none is blurred."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 from vqddm.paper.figures.style import pixel_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Picture = np.ndarray  # uint8 (H, W, 3)
 

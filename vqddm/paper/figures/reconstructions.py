@@ -1,16 +1,21 @@
 """What Figures 3 and 4 share: test pictures above their reconstructions by several first stages."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from vqddm.artifacts import UserError, read_arrays
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.sheets import Row, draw_rows
 from vqddm.paper.names import first_stage_label
 from vqddm.paper.plan import paper_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def _first_stages(files: Files, rows: Sequence[str]) -> dict[str, Path]:

@@ -1,16 +1,19 @@
 """What a figure is: which files it reads, and how it is drawn from them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import matplotlib
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.style import STYLE, placeholder, save
 from vqddm.paper.plan import Plan, Role
 from vqddm.paper.reported import captions, must_be_shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class PaperFigure:
 
     def draw(self, plan: Plan, root: Path, evaluation: Path, out_stem: Path) -> None:
         """Draw it into `out_stem`.png and `out_stem`.pdf (`vqddm.paper.figures.draw`)."""
+        import matplotlib  # here, so that Snakemake reads the records without it
+
         with matplotlib.rc_context(STYLE):
             if plan.role(self.role):
                 drawn = self.compose(Files(plan, root, evaluation, self.role))

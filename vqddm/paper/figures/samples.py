@@ -1,14 +1,18 @@
 """What Figures 7, 9 and 10 share: samples of the main prior with all T steps, under their distance, and real ones."""
 
-from pathlib import Path
+from __future__ import annotations
 
-from matplotlib.figure import Figure
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vqddm.artifacts import read_array, read_arrays
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.sheets import Row, draw_rows
 from vqddm.paper.metrics import read_metric
 from vqddm.paper.names import first_stage_label
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def sample_files(files: Files) -> list[Path]:

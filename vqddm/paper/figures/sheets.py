@@ -1,12 +1,16 @@
 """Rows of pictures under headings, as most figures are."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from vqddm.paper.figures import style
 from vqddm.paper.figures.pictures import Picture, beside, cell_side, draw_sheet, fitted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GAP, HEADING = 8, 54  # pixels between pictures, and of a row's heading
 NARROWEST = 700  # pixels, so that words keep room

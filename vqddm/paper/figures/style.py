@@ -1,17 +1,19 @@
 """One quiet look for all figures, and how they are written: PNG for the page and PDF, both deterministic."""
 
+from __future__ import annotations
+
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from vqddm.artifacts import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DPI = 200
 WIDTH = 960  # pixels: 4.8 inches, so that 9 point text is still read at phone width
@@ -55,6 +57,8 @@ STYLE: Any = {  # matplotlib's type of its settings lists every name
 
 def new_figure(width: int, height: int) -> Figure:
     """An empty white figure of `width` x `height` pixels at 200 dots per inch."""
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
 
 
@@ -97,6 +101,9 @@ def save(figure: Figure, stem: Path) -> None:
     A PNG that would be too large, as grids of photographs are, is shrunk to 150 dots per inch (at worst 100) and to
     as many colours as fit.
     """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     FigureCanvasAgg(figure).draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]
     with replacing(Path(f"{stem}.png")) as aside:
