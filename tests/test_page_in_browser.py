@@ -83,6 +83,7 @@ def opened(browser: Any, path: Path, width: int = 1280, **options: Any) -> Itera
         shown.on("pageerror", lambda error: wrong.append(str(error)))
         shown.on("requestfailed", lambda request: wrong.append(request.url))
         shown.on("request", lambda request: asked.append(request.url))
+        shown.set_default_timeout(90_000)  # a busy machine is slow
         shown.goto(path.as_uri())
         shown.asked = asked
         yield shown
