@@ -11,7 +11,7 @@ DEMO ?=
 SHIPPED := faces fashion
 
 .DEFAULT_GOAL := help
-.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench docs checkpoints test-demo demo rehearse cost search notebook lint format schema lock clean gpu-kit
+.PHONY: help environment reproduce tables unlock restore record accept dvc.yaml test test-fast test-slurm torture bench docs checkpoints test-browser demo rehearse cost search notebook lint format schema lock clean gpu-kit
 
 help: ## list the targets
 	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,8 +59,8 @@ test-slurm: environment ## run the tests that need a cluster on a real Slurm, st
 	tests/slurm/start.sh
 	VQDDM_SLURM=required $(BIN)/python -m pytest -m slurm; status=$$?; tests/slurm/stop.sh; exit $$status
 
-test-demo: environment $(VENV)/demo $(VENV)/browser ## use the page of `make demo` in a real browser (Chromium)
-	VQDDM_DEMO=required $(BIN)/python -m pytest tests/test_demo.py
+test-browser: environment $(VENV)/demo $(VENV)/browser ## use the page of `make demo` and the results page in a real browser (Chromium)
+	VQDDM_BROWSER=required $(BIN)/python -m pytest tests/test_demo.py tests/test_page_in_browser.py
 
 torture: environment ## kills, full disks and bad inputs by the hundred, counted in results/reliability/ (SEED=0)
 	PYTHONPATH=tests $(BIN)/python -m torture --seed $(SEED)

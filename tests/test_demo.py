@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import os
 import re
 import shutil
 import socket
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import models
+from helpers.browser import chromium, needs_browser
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image, ImageDraw
@@ -196,7 +196,6 @@ def test_what_is_locked_for_the_page_lies_beside_what_is_locked_for_all() -> Non
 
 # ---- in a browser
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # The command, which writes down whom it asks besides this machine.
 WATCHED = """
 import sys
@@ -216,18 +215,10 @@ main()
 """
 
 
-def wanting() -> str:
-    """What the browser's test lacks here."""
-    lacking = [name for name in ("gradio", "playwright") if importlib.util.find_spec(name) is None]
-    return ", ".join([*lacking, *([] if CHROMIUM else ["chromium"])])
-
-
 @pytest.fixture(scope="module")
 def address(pair: Path) -> Iterator[str]:
     """Where the page is, which lists the export and the pair."""
-    if lacking := wanting():
-        assert os.environ.get("VQDDM_DEMO") != "required", f"not installed: {lacking}"
-        pytest.skip(f"not installed: {lacking}; `make test-demo` installs what is on PyPI")
+    needs_browser("gradio")
     home = pair.parents[2]
     command = [sys.executable, "-c", WATCHED, "demo", "--device", "cpu"]
     with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, text=True) as process:
@@ -243,10 +234,8 @@ def address(pair: Path) -> Iterator[str]:
 @pytest.fixture
 def browser(address: str) -> Iterator[Any]:
     """The page, opened; nothing but this machine may be asked for anything."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play, play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as chromium:
-        page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+    with chromium() as started:
+        page = started.new_page(viewport={"width": 1280, "height": 1000})
         page.set_default_timeout(60_000)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
