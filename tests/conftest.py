@@ -12,32 +12,20 @@ from typing import Any
 import pytest
 from clones import clone, recorded_project
 from tiny import copy_of, snakemake
-from xdist.scheduler import LoadScopeScheduling
 
 # Fixed before torch is imported: last bits may differ between numbers of threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
-# Modules whose tests share what takes long to make: where there are several test processes, one runs all of a module.
-TOGETHER = ("test_cluster.py", "test_docs.py", "test_figures.py", "test_methods.py")
 # What slow tests share, each made from the one before.
 SHARED = ("built", "project", "restored")
 
 
-class Together(LoadScopeScheduling):
-    """Tests are handed out one by one, but for the modules of `TOGETHER`.
-
-    `--dist loadgroup` would be that, but pytest-xdist 3.8 loses its groups under pytest 9.2.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        module = nodeid.split("::")[0]
-        return module if module.endswith(TOGETHER) else nodeid
-
-
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
-    """Hand tests out to several processes in this way."""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """How tests are handed out to several processes."""
+    from together import Together  # brings pytest-xdist, which a GPU machine lacks (gpu/packages.txt)
+
     return Together(config, log)
 
 

@@ -66,6 +66,7 @@ def page(plan: Plan, root: Path, out: Path) -> None:
         for claim in claims:
             claim["css"], claim["sign"] = (SIGNS | OF_CONTROLS)[claim["verdict"]]
             claim["files"] = claim["evidence"].split("; ") if isinstance(claim["evidence"], str) else []
+            claim["alone"] = claim["alone"] if isinstance(claim["alone"], str) else ""
     papers = [claim for claim in claims if claim["place"] != PLACE]
     shown = {
         "plan": plan,
