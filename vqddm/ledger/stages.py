@@ -12,7 +12,7 @@ from vqddm.artifacts import UserError, replacing
 from vqddm.ledger.dag import Job
 
 DVC_YAML = Path("dvc.yaml")
-CODE = {".py", ".yaml", ".j2"}  # `.dvcignore` hides all else in vqddm/
+CODE = {".py", ".yaml", ".j2", ".css", ".js"}  # `.dvcignore` hides all else in vqddm/
 METRICS = {"measure_reconstruction", "measure_samples", "measure_likelihood"}  # what `dvc metrics` shows
 HEADER = """\
 # Written from the Snakefile's DAG by `make dvc.yaml`; a test holds it against the DAG. One stage for each job, named
