@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HEIGHT, ROOM = 520, 330  # pixels of a panel's row, and of its axes
 LEGEND = 420  # pixels beside them
 POINTS = 60  # means that a curve is drawn with
-WRAP = 36  # characters of a line of the legend
+WRAP = 31  # characters of a line of the legend
 COLOURS = [*style.COLOURS.values(), style.INK, style.GREY]
 
 
