@@ -1,7 +1,7 @@
 """Nothing expensive is made again only because Snakemake's records are not the truth about it."""
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +79,15 @@ def require_originals(jobs: Collection[Any], params: Params) -> None:
     ]
     if absent:
         raise UserError("\nvqddm: ".join(absent))
+
+
+def forget_records(workflow: Any, paths: Iterable[str]) -> None:
+    """Let Snakemake forget what made these temporary files.
+
+    It keeps the records of files that it has long deleted, and would make anew whatever it made of them where the files
+    that they are made from are others now.
+    """
+    from snakemake.io import IOFile
+
+    for path in paths:
+        workflow.persistence.cleanup_metadata(IOFile(path))
