@@ -1,7 +1,7 @@
 """Nothing expensive is made again only because Snakemake's records are not the truth about it."""
 
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +81,20 @@ def require_originals(jobs: Collection[Any], params: Params) -> None:
         raise UserError("\nvqddm: ".join(absent))
 
 
-def forget_records(workflow: Any, paths: Iterable[str]) -> None:
-    """Let Snakemake forget what made these temporary files.
+def forget_shards(workflow: Any, drawn: str, shards: Collection[str]) -> None:
+    """Let Snakemake forget in what shards a sampling was drawn.
 
-    It keeps the records of files that it has long deleted, and would make anew whatever it made of them where the files
-    that they are made from are others now.
+    It keeps its records of temporary files that it has long deleted, and would sample anew where they tell of other
+    shards, though they make no difference.
+
+    Args:
+        drawn: the temporary file that is made from all shards.
+        shards: the temporary files of those that there are now.
     """
     from snakemake.io import IOFile
 
-    for path in paths:
-        workflow.persistence.cleanup_metadata(IOFile(path))
+    whole, *parts = map(IOFile, (drawn, *shards))
+    if workflow.persistence.input(whole) not in (None, sorted(shards)):
+        parts.append(whole)
+    for file in parts:
+        workflow.persistence.cleanup_metadata(file)

@@ -17,7 +17,7 @@ from vqddm.first_stages import (
     kind_of,
     sampled_features,
 )
-from vqddm.ledger.guard import forget_records, guard_checkpoints, require_originals
+from vqddm.ledger.guard import forget_shards, guard_checkpoints, require_originals
 from vqddm.ledger.imports import code_files
 from vqddm.methods import METHODS, PIXELS
 from vqddm.paper.plan import plan_from
@@ -262,11 +262,9 @@ DRAWN = f"state/{SAMPLING}/all.drawn"
 
 
 def shards(wildcards):
-    """The shards that a sampling waits for; none where there is but one, for then it draws all itself.
-
-    Their number changes no result, so what Snakemake knows of an earlier one is forgotten.
-    """
+    """The shards that a sampling waits for; none where there is but one, for then it draws all itself."""
     patterns = gather.samples(SHARD, allow_missing=True)
-    drawn, *files = [path.format(**wildcards) for path in (DRAWN, *patterns)]
-    forget_records(workflow, [drawn, *files])
-    return files if len(files) > 1 else []
+    drawn, *found = [path.format(**wildcards) for path in (DRAWN, *patterns)]
+    found = found if len(found) > 1 else []
+    forget_shards(workflow, drawn, found)
+    return found
