@@ -93,6 +93,9 @@ baselines train-ddpm
 baselines sample-ddpm
     --ddpm:path --first-stage:path= --codes:path= --temperature:float=1.0 --steps:int= --state:path --out:path
     --count:int=64≥1 --eta:float=0.0 --seed:int=0≥0 --threads:int=≥1
+prior sample-shard
+    --checkpoint:path --shard:str --steps:int= --state:path --eta:float=0.0 --count:int=64≥1 --seed:int=0≥0
+    --temperature:float=1.0 --threads:int=≥1
 evaluate features
     --data:path --count:int≥1 --out:path --network:str=efficientnet_lite0 --threads:int=≥1
 evaluate floor
@@ -392,8 +395,12 @@ def test_a_methods_commands_come_from_its_record(monkeypatch):
 
 
 def test_every_rules_command_line_can_be_read(root):
-    snakemake = [sys.executable, "-m", "snakemake", "-n", "-p", "--forceall", "--cores", "1", "--", "all", "cost"]
+    snakemake = [sys.executable, "-m", "snakemake", "-n", "-p", "--forceall", "--cores", "1"]
+    snakemake += ["--set-scatter", "samples=3", "--", "all", "cost"]
     planned = subprocess.run(snakemake, cwd=root, capture_output=True, text=True, check=True).stdout
+    rules = re.findall(r"^(?:local)?rule (\w+):$", planned, re.MULTILINE)
+    samplings = rules.count("sample_codes") + rules.count("sample_pixels")
+    assert (rules.count("gather_shards"), rules.count("draw_shard")) == (samplings, 3 * samplings)
     read = set()
     for line in set(re.findall(r"^ *(?:Shell command: )?vqddm (.*?)(?: > .*| 2>&1 .*)?$", planned, re.MULTILINE)):
         tokens = shlex.split(line)
@@ -402,4 +409,4 @@ def test_every_rules_command_line_can_be_read(root):
         name = next(words for words in (" ".join(tokens[:2]), tokens[0]) if words in cli.commands())
         cli.command(name).parse_args(tokens[len(name.split()) :], exit_on_error=False, print_error=False)
         read.add(name)
-    assert {"prior train", "baselines sample-ddpm", "evaluate cost", "paper figure"} <= read
+    assert {"prior train", "prior sample-shard", "baselines sample-ddpm", "evaluate cost", "paper figure"} <= read

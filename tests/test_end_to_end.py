@@ -67,6 +67,25 @@ def test_a_second_run_has_nothing_to_do(built: Path) -> None:
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
+def test_samples_are_the_same_in_any_number_of_shards(built: Path, tmp_path: Path) -> None:
+    """600 images are three batches; and whoever changes the number of shards has nothing to do."""
+    folder = Path(shutil.copytree(built, tmp_path / "clone", symlinks=True))
+    config = folder / "tests/tiny.yaml"
+    config.write_text(config.read_text().replace("samples: 24", "samples: 600"))
+    for samples in ("vqgan_k16/prior_samples_10.npy", "pixels/ddpm_samples_2.npy"):
+        path, found = f"evaluation/tiny/tinyfaces/{samples}", set()
+        for shards in (1, 3, 4):
+            done = snakemake(folder, "--cores", "2", "--set-scatter", f"samples={shards}", "-f", path)
+            assert done.returncode == 0, done.stderr[-2000:]
+            assert ("draw_shard" in jobs(done.stderr)) == (shards > 1)
+            found.add((folder / path).read_bytes())
+            for other in (1, 2, 3):
+                again = snakemake(folder, "-n", "--set-scatter", f"samples={other}", "--", path)
+                assert "Nothing to be done" in again.stdout + again.stderr
+        assert len(found) == 1
+    assert not [path.name for path in (folder / "state/tiny").rglob("*") if path.is_file() and path.name != "lock"]
+
+
 def test_unlock_and_report_work_as_the_readme_says(built: Path) -> None:
     assert snakemake(built, "--unlock").returncode == 0
     reported = snakemake(built, "--report", "report.html")

@@ -74,7 +74,8 @@ def test_every_stage_has_the_inputs_outputs_and_parameters_of_its_job(planned: l
         assert sorted(outs) == sorted(job.outputs)
         cached = {o for o in stage.get("outs", []) if isinstance(o, str)}
         assert cached == {path for path in job.outputs if path.startswith(STORED)}
-        assert f"--allowed-rules {job.rule} -- {job.outputs[0]} #" in stage["cmd"]
+        rules = " ".join([job.rule, *job.helpers])
+        assert f"--allowed-rules {rules} -- {job.outputs[0]} #" in stage["cmd"]
         for key in stage.get("params", []):
             value: Any = params
             for part in key.split("."):

@@ -12,7 +12,7 @@ import torch
 from helpers.recipes import PRIOR, TRANSFORMER, train_dvae_on, write_pictures
 from PIL import Image
 
-from vqddm.artifacts import UserError, read_json
+from vqddm.artifacts import UserError, read_json, write_array
 from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.baselines.ddpm.train import train_ddpm
 from vqddm.baselines.transformer.train import train_transformer
@@ -21,10 +21,11 @@ from vqddm.evaluate import speed
 from vqddm.evaluate.diffused import FRACTIONS, draw_diffused
 from vqddm.evaluate.film import COLUMNS, FRAMES, GAP, ROWS, SHOWN, SIDE, at_size, draw_film
 from vqddm.evaluate.likelihood import measure_likelihood
+from vqddm.prior import batches, sample
 from vqddm.prior.inpaint import inpaint_images
 from vqddm.prior.masks import all_masks, mask_pixels
 from vqddm.prior.reverse import sample_codes
-from vqddm.prior.sample import sample_images
+from vqddm.prior.sample import sample_images, sample_shard
 from vqddm.prior.sampler import load_prior
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.train import train_prior
@@ -97,6 +98,30 @@ def test_samples_are_drawn_to_files_by_any_method(models: Path, tmp_path: Path, 
         codes = np.load(tmp_path / "one_codes.npy")
         assert codes.shape == (7, 4, 4) and codes.dtype == np.uint16 and codes.max() < 16
         np.testing.assert_array_equal(decode_codes(load_codec(stage)[0], codes), images)
+
+
+@pytest.mark.parametrize("name", ["prior", "transformer", "ddpm"])
+def test_samples_are_the_same_in_any_number_of_shards(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(sample, "BATCH", 3)
+    stage = {} if name == "ddpm" else {"first_stage": models / "first_stage.safetensors"}
+    given = {"checkpoint": models / f"{name}.safetensors", "count": 7, "seed": 1, "threads": 1}
+
+    def sampled(state: Path) -> bytes:
+        sample_images(**given, **stage, state=state, out=tmp_path / "out.npy")
+        return (tmp_path / "out.npy").read_bytes()
+
+    whole = sampled(tmp_path / "alone")
+    for shard in ("3-of-4", "1-of-4", "4-of-4", "2-of-4"):
+        sample_shard(**given, shard=shard, state=tmp_path / "shared")
+    drawn = sorted(path.name for path in (tmp_path / "shared").glob("batches-*/*"))
+    assert drawn == ["00000.npy", "00001.npy", "00002.npy"]
+    with monkeypatch.context() as patch:
+        patch.setattr(batches, "write_array", lambda path, array: pytest.fail("drawn again") if path.parent != tmp_path
+                      else write_array(path, array))  # fmt: skip
+        assert sampled(tmp_path / "shared") == whole
+    assert not list((tmp_path / "shared").glob("batches-*"))
 
 
 @pytest.mark.parametrize(

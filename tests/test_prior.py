@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from vqddm import training
 from vqddm.artifacts import UserError, read_checkpoint, write_array
 from vqddm.prior import sampler as sampling
-from vqddm.prior.batches import forget_batches, in_batches
+from vqddm.prior.batches import Plan, draw_batches, forget_batches, join_batches, numbers_of, plan_batches
 from vqddm.prior.reverse import sample_codes
 from vqddm.prior.sampler import load_prior
 from vqddm.prior.timesteps import SIZE, UNIFORM, LossHistory
@@ -197,23 +198,81 @@ def test_wrong_codes_are_user_errors(tmp_path: Path) -> None:
             trained_prior(tmp_path)
 
 
+def planned(state: Path, count: int = 10, seed: int = 0, settings: tuple[int, ...] = ()) -> Plan:
+    """Batches of four."""
+    return plan_batches(count=count, batch_size=4, seed=seed, settings=[*settings], state=state, device="cpu")
+
+
+def noise(size: int, generator: torch.Generator, tick: Callable[[], object]) -> Tensor:
+    tick()
+    return torch.randint(2**15, (size, 3), generator=generator, dtype=torch.int32)
+
+
+def drawn_in(state: Path, *shards: str) -> bytes:
+    """The examples of `planned(state)`, drawn in these shards."""
+    plan = planned(state)
+    for shard in shards:
+        draw_batches(plan, noise, ticks=1, numbers=numbers_of(shard, plan))
+    join_batches(plan, state / "all.npy")
+    return (state / "all.npy").read_bytes()
+
+
+def test_any_number_of_shards_in_any_order_gives_the_same_bytes(tmp_path: Path) -> None:
+    whole = drawn_in(tmp_path / "1", "1-of-1")
+    assert len(planned(tmp_path).sizes) == 3
+    for shards in (2, 3, 5):  # five: two of them have nothing to do
+        names = [f"{which}-of-{shards}" for which in range(shards, 0, -1)]
+        assert drawn_in(tmp_path / str(shards), *names) == whole
+    assert drawn_in(tmp_path / "mixed", "2-of-2", "1-of-5", "1-of-1") == whole
+    for name in ("3-of-2", "0-of-2", "2", "1-of-0", "a-of-b", "../1-of-1"):
+        with pytest.raises(UserError, match="the second of eight is called 2-of-8"):
+            numbers_of(name, planned(tmp_path))
+
+
+def test_a_drawn_batch_is_taken_if_it_is_of_the_same_settings(tmp_path: Path) -> None:
+    whole = drawn_in(tmp_path / "whole", "1-of-1")
+    state, drawn = tmp_path / "state", []
+
+    def counted(*args: Any) -> Tensor:
+        drawn.append(args[0])
+        return noise(*args)
+
+    for other in (planned(state, seed=1), planned(state, settings=(3,)), planned(state, count=9)):
+        draw_batches(other, counted, ticks=1, numbers=[0])
+    assert drawn == [4, 4, 4]
+    plan = planned(state)
+    draw_batches(plan, counted, ticks=1, numbers=[2])
+    with pytest.raises(UserError, match=r"00000.npy: no such file"):
+        join_batches(plan, tmp_path / "out.npy")
+    draw_batches(plan, counted, ticks=1)
+    assert drawn == [4, 4, 4, 2, 4, 4]
+    join_batches(plan, tmp_path / "out.npy")
+    assert (tmp_path / "out.npy").read_bytes() == whole
+
+
+def test_a_damaged_batch_is_not_joined(tmp_path: Path) -> None:
+    plan = planned(tmp_path)
+    draw_batches(plan, noise, ticks=1)
+    before = plan.files[1].read_bytes()
+    for damaged, words in ((before[:-20], "not a whole .npy file"), (plan.files[2].read_bytes(), "2 examples, but")):
+        plan.files[1].write_bytes(damaged)
+        with pytest.raises(UserError, match=f"00001.npy: {words}.*delete it"):
+            join_batches(plan, tmp_path / "out.npy")
+    assert not (tmp_path / "out.npy").exists()
+    plan.files[1].unlink()
+    draw_batches(plan, noise, ticks=1)
+    assert plan.files[1].read_bytes() == before
+
+
 def test_killed_sampling_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_maps(tmp_path / "codes.npy")
     prior = trained_prior(tmp_path)
 
     def run(name: str, seed: int = 0) -> bytes:
         sampler, how = load_prior(prior), Sampling(steps=3)
-        in_batches(
-            lambda size, generator, tick: sampler.draw(size, how, generator, tick),
-            count=10,
-            batch_size=4,
-            ticks=3,
-            seed=seed,
-            settings=[],
-            state=tmp_path / f"{name}.partial",
-            out=tmp_path / f"{name}.npy",
-            device="cpu",
-        )
+        plan = planned(tmp_path / f"{name}.partial", seed=seed)
+        draw_batches(plan, lambda size, generator, tick: sampler.draw(size, how, generator, tick), ticks=3)
+        join_batches(plan, tmp_path / f"{name}.npy")
         return (tmp_path / f"{name}.npy").read_bytes()
 
     calls = {"count": 0}

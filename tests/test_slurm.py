@@ -49,6 +49,7 @@ def cluster() -> None:
 
 TINY = ("tests/tiny.yaml",)
 LONG = ("tests/tiny.yaml", "tests/slurm/long.yaml")
+MANY = (*LONG, "tests/slurm/many.yaml")
 THROUGH_SLURM = ("--cores", "all", "--profile", "slurm", "--slurm-init-seconds-before-status-checks", "5")
 
 
@@ -251,6 +252,20 @@ def test_snakemake_killed_and_started_after_its_job_has_ended(trial: Trial) -> N
     log = trial.ends_well()
     # Whether Snakemake still calls the files incomplete depends on when it was killed; neither way trains again.
     assert "taken from" in log or "Nothing to be done" in trial.text()
+
+
+def test_samples_drawn_by_three_jobs_are_those_of_one(undisturbed: Path, tmp_path: Path) -> None:
+    """600 images are three batches."""
+    folder = Path(shutil.copytree(undisturbed, tmp_path / "clone"))
+    (folder / "slurm/site.yaml").write_text(SITE)
+    samples = "evaluation/tiny/tinyfaces/vqgan_k16/prior_samples_2.npy"
+    done = run(folder, "--cores", "2", samples, config=MANY)
+    assert done.returncode == 0, done.stderr[-3000:]
+    alone = (folder / samples).read_bytes()
+    done = run(folder, *THROUGH_SLURM, "--set-scatter", "samples=3", "-f", samples, config=MANY)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(re.findall(r"submitted with SLURM jobid", done.stdout + done.stderr)) == 4
+    assert (folder / samples).read_bytes() == alone
 
 
 @pytest.mark.parametrize(("nodes", "gpus"), [(1, 2), (2, 1)])

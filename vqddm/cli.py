@@ -54,6 +54,7 @@ TABLE = {
     "refit rebuild": "vqddm.refit.rebuild:rebuild",
     "refit finetune": "vqddm.refit.finetune:finetune",
     "refit encode": "vqddm.refit.codes:encode_splits",
+    "prior sample-shard": "vqddm.prior.sample:sample_shard",
     "evaluate features": "vqddm.evaluate.measure:extract_features",
     "evaluate floor": "vqddm.evaluate.measure:measure_floor",
     "evaluate reconstruction": "vqddm.evaluate.measure:measure_reconstruction",

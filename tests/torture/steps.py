@@ -56,8 +56,8 @@ class Step(NamedTuple):
         return [self.words[0], *self.words[at:]]
 
     def files(self) -> list[str]:
-        """Its inputs but for code, and the manifests beside prepared splits."""
-        own = [name for name in self.inputs if not name.startswith("vqddm/")]
+        """Its inputs but for code and what only tells the order of jobs, and the manifests beside prepared splits."""
+        own = [name for name in self.inputs if not name.startswith(("vqddm/", "state/"))]
         beside = [f"{name.removesuffix('.npy')}.json" for name in own if re.fullmatch(r"data/\w+/\w+\.npy", name)]
         return [*own, *beside]
 

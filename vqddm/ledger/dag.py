@@ -20,11 +20,12 @@ class Job:
 
     Args:
         wildcards: in the order of the rule's outputs.
-        inputs, outputs: paths relative to the project's root.
+        inputs, outputs: paths relative to the project's root; temporary ones are left out.
         keys: the keys of `params.yaml` that its parameters come from.
         values: its parameters, as text.
         shell: short hash of the rule's shell text.
         outdated: Snakemake would run it.
+        helpers: the rules of the temporary files that it takes; they are no stages.
     """
 
     rule: str
@@ -35,6 +36,7 @@ class Job:
     values: dict[str, str]
     shell: str
     outdated: bool
+    helpers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -90,15 +92,17 @@ def _natural(text: str) -> list[str | int]:
 
 def job_of(workflow: Any, job: Any) -> Job:
     """One of Snakemake's own jobs, as this module has it."""
+    temporary = {f: maker.rule.name for maker in workflow.dag.dependencies[job] for f in maker.temp_output}
     return Job(
         rule=job.rule.name,
         wildcards=dict(job.wildcards_dict),
-        inputs=tuple(dict.fromkeys(str(f) for f in job.input)),
+        inputs=tuple(dict.fromkeys(str(f) for f in job.input if f not in temporary)),
         outputs=tuple(str(f) for f in job.output),
         keys=tuple(_keys(job)),
         values={name: str(value) for name, value in job.params.items()},
         shell=hashlib.sha256(job.rule.shellcmd.encode()).hexdigest()[:8],
         outdated=workflow.dag.needrun(job),
+        helpers=tuple(sorted(set(temporary.values()))),
     )
 
 

@@ -79,3 +79,22 @@ def require_originals(jobs: Collection[Any], params: Params) -> None:
     ]
     if absent:
         raise UserError("\nvqddm: ".join(absent))
+
+
+def forget_shards(workflow: Any, drawn: str, shards: Collection[str]) -> None:
+    """Let Snakemake forget in what shards a sampling was drawn.
+
+    It keeps its records of temporary files that it has long deleted, and would sample anew where they tell of other
+    shards, though they make no difference.
+
+    Args:
+        drawn: the temporary file that is made from all shards.
+        shards: the temporary files of those that there are now.
+    """
+    from snakemake.io import IOFile
+
+    whole, *parts = map(IOFile, (drawn, *shards))
+    if workflow.persistence.input(whole) not in (None, sorted(shards)):
+        parts.append(whole)
+    for file in parts:
+        workflow.persistence.cleanup_metadata(file)

@@ -48,9 +48,10 @@ def stage(job: Job, folders: Mapping[str, frozenset[str]]) -> dict[str, Any]:
         kind = "metrics" if path.startswith("results/") and job.rule in METRICS else "outs"
         outs[kind].append({path: {"cache": False}} if path.startswith("results/") else path)
     target = shlex.quote(job.outputs[0])
+    rules = " ".join([job.rule, *job.helpers])
     lists = {"deps": folded(job.inputs, folders), "params": list(job.keys), **outs}
     return {
-        "cmd": f"snakemake --cores all --allowed-rules {job.rule} -- {target} # shell {job.shell}",
+        "cmd": f"snakemake --cores all --allowed-rules {rules} -- {target} # shell {job.shell}",
         **{key: value for key, value in lists.items() if value},
     }
 

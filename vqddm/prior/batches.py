@@ -1,15 +1,17 @@
-"""Examples drawn in batches that are kept, so that a drawing which was killed goes on."""
+"""Examples drawn in batches that are kept, so that a drawing which was killed goes on, and several can share one."""
 
+import contextlib
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vqddm.artifacts import read_array, write_array
+from vqddm.artifacts import UserError, read_array, write_array
 from vqddm.compute import step_generator
 from vqddm.data.progress import progress
 from vqddm.settings import to_json
@@ -18,48 +20,94 @@ BATCH, BATCH_ON_GPU = 250, 1000  # of code maps
 BATCHES = "batches-"
 
 
-def in_batches(
-    draw: Callable[[int, torch.Generator, Callable[[], object]], Tensor],
-    *,
-    count: int,
-    batch_size: int = BATCH,
-    ticks: int,
-    seed: int,
-    settings: list[Any],
-    state: Path,
-    out: Path,
-    device: str,
-) -> None:
-    """Draw `count` examples in batches and write them as one array, in the batches' dtype.
-
-    Each batch's generator is a function of (seed, number of the batch), and finished batches are kept in the
-    folder `state`, so a run that was killed goes on and writes the same bytes. `forget_batches` deletes them.
+class Plan(NamedTuple):
+    """The batches in which examples are drawn.
 
     Args:
-        draw: takes a size, a generator on `device` and a function to call `ticks` times; returns (size, ...).
-        count: examples in all.
+        sizes: examples of each batch.
+        files: where each is kept once it is drawn.
+        seed: each batch's generator is a function of (seed, number of the batch) alone, so it does not matter who
+            draws it, and when.
+        device: where the generators live.
+    """
+
+    sizes: list[int]
+    files: list[Path]
+    seed: int
+    device: str
+
+
+def plan_batches(
+    *, count: int, batch_size: int = BATCH, seed: int, settings: list[Any], state: Path, device: str
+) -> Plan:
+    """Plan the drawing of `count` examples.
+
+    Args:
         batch_size: at most so many at a time.
-        ticks: of each batch, for the progress.
         settings: what else the examples depend on; batches of other settings are not taken.
-        state: folder of finished batches.
+        state: folder of the drawn batches.
         device: where the generators live.
     """
     key = hashlib.sha256(to_json([*settings, count, batch_size, seed, device]).encode()).hexdigest()[:16]
     sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
     files = [state / f"{BATCHES}{key}" / f"{number:05d}.npy" for number in range(len(sizes))]
-    done = [file.exists() for file in files]
-    with progress(None, len(files) * ticks, "step", initial=sum(done) * ticks) as bar:
-        for number, size in enumerate(sizes):
-            if not done[number]:
-                generator = step_generator(seed, number, device)
-                write_array(files[number], draw(size, generator, bar.update).cpu().numpy())
-    write_array(out, np.concatenate([read_array(file) for file in files]))
+    return Plan(sizes, files, seed, device)
+
+
+def numbers_of(shard: str, plan: Plan) -> range:
+    """The numbers of the batches in a shard: the second of three, `2-of-3`, has 1, 4, 7 and so on.
+
+    Raises:
+        UserError: there is no such shard.
+    """
+    match = re.fullmatch(r"([1-9][0-9]*)-of-([1-9][0-9]*)", shard)
+    which, shards = map(int, match.groups()) if match else (1, 0)
+    if which > shards:
+        raise UserError(f"'{shard}' is no shard; the second of eight is called 2-of-8")
+    return range(which - 1, len(plan.sizes), shards)
+
+
+def draw_batches(
+    plan: Plan,
+    draw: Callable[[int, torch.Generator, Callable[[], object]], Tensor],
+    *,
+    ticks: int,
+    numbers: Iterable[int] | None = None,
+) -> None:
+    """Draw batches and keep them; one that is there already is left as it is. `forget_batches` deletes them.
+
+    Args:
+        draw: takes a size, a generator on the plan's device and a function to call `ticks` times; returns (size, ...).
+        ticks: of each batch, for the progress.
+        numbers: of the batches; left out: all.
+    """
+    wanted = list(range(len(plan.sizes)) if numbers is None else numbers)
+    done = {number for number in wanted if plan.files[number].exists()}
+    with progress(None, len(wanted) * ticks, "step", initial=len(done) * ticks) as bar:
+        for number in wanted:
+            if number not in done:
+                generator = step_generator(plan.seed, number, plan.device)
+                drawn = draw(plan.sizes[number], generator, bar.update)
+                write_array(plan.files[number], drawn.cpu().numpy())
+
+
+def join_batches(plan: Plan, out: Path) -> None:
+    """Write all batches as one array, in their dtype.
+
+    Raises:
+        UserError: one of them is missing, damaged, or not of its size.
+    """
+    batches = [read_array(file) for file in plan.files]
+    for file, batch, size in zip(plan.files, batches, plan.sizes, strict=True):
+        if len(batch) != size:
+            raise UserError(f"{file}: {len(batch)} examples, but the batch has {size}; delete it and run this again")
+    write_array(out, np.concatenate(batches))
 
 
 def forget_batches(state: Path) -> None:
-    """Delete the finished batches that `in_batches` kept; what else lies there is left alone."""
+    """Delete the batches that `draw_batches` kept; what else lies there is left alone."""
     for batches in state.glob(f"{BATCHES}*"):
         for file in batches.glob("[0-9]*.npy"):
             file.unlink()
-        if not any(batches.iterdir()):
+        with contextlib.suppress(OSError):  # something else is in it
             batches.rmdir()

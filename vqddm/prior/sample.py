@@ -1,10 +1,20 @@
 """Samples of any method, as files."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from vqddm.artifacts import UserError, fingerprint, read_array, write_batches
 from vqddm.compute import at_once, device, limit_threads, mixed
-from vqddm.prior.batches import BATCH, BATCH_ON_GPU, forget_batches, in_batches
+from vqddm.prior.batches import (
+    BATCH,
+    BATCH_ON_GPU,
+    Plan,
+    draw_batches,
+    forget_batches,
+    join_batches,
+    numbers_of,
+    plan_batches,
+)
 from vqddm.samplers import Sampler, Sampling, check_sampling, fills_codes, load_pair, load_sampler
 from vqddm.state import alone_in
 from vqddm.vqgan.codec import Codec, decoded
@@ -30,7 +40,7 @@ def sample_images(
         first_stage: checkpoint of the first stage that it was trained on; a method that fills pixels has none.
         steps: sampling steps, from 1 to T; left out: all.
         eta: of pixel diffusion: 0 is DDIM; 1 with all T steps is DDPM.
-        state: folder of finished batches; they are deleted at the end.
+        state: folder of finished batches, those of `sample_shard` too; they are deleted at the end.
         codes: the sampled code maps to write, uint16 (count, h, w), if it fills code maps.
         out: the images to write, uint8 (count, H, W, 3).
 
@@ -49,21 +59,76 @@ def sample_images(
         raise UserError(
             f"{checkpoint}: a {sampler.about['kind']} fills code maps; give the first stage that decodes them"
         )
-    how = Sampling(sampler.steps[-1] if steps is None else steps, temperature, eta)
-    check_sampling(sampler, how, count)
+    how = _how(sampler, steps, temperature, eta, count)
     with alone_in(state):
-        with mixed(sampler.network):
-            in_batches(
-                lambda size, generator, tick: sampler.draw(size, how, generator, tick),
-                count=count,
-                batch_size=at_once(device(), BATCH, BATCH_ON_GPU) if decoder else BATCH,
-                ticks=how.steps,
-                seed=seed,
-                settings=[fingerprint(checkpoint), *how, threads],
-                state=state,
-                out=drawn,
-                device=device(),
-            )
+        plan = _plan(checkpoint, sampler, how, count, seed, state, threads)
+        _draw(plan, sampler, how)
+        join_batches(plan, drawn)
         if decoder is not None:
             write_batches(out, decoded(decoder, read_array(drawn)), count)
         forget_batches(state)
+
+
+def sample_shard(
+    *,
+    checkpoint: Path,
+    shard: str,
+    steps: int | None = None,
+    count: int = 64,
+    seed: int = 0,
+    temperature: float = 1.0,
+    eta: float = 0.0,
+    state: Path,
+    threads: int | None = None,
+) -> None:
+    """Draw a part of the batches of a sampling, to share it among several processes, also on several machines.
+
+    Whoever then samples with the same settings into the same `state` finds them there; with others it draws anew.
+
+    Args:
+        shard: which part: 2-of-8 is the second of eight.
+        steps: sampling steps, from 1 to T; left out: all.
+        count: number of images of the whole sampling.
+        eta: of pixel diffusion: 0 is DDIM; 1 with all T steps is DDPM.
+        state: folder of finished batches.
+
+    Raises:
+        UserError: there is no such shard, or numbers that cannot be.
+    """
+    limit_threads(threads)
+    sampler = load_sampler(checkpoint, device())
+    how = _how(sampler, steps, temperature, eta, count)
+    plan = _plan(checkpoint, sampler, how, count, seed, state, threads)
+    numbers = numbers_of(shard, plan)
+    with alone_in(state / shard):
+        _draw(plan, sampler, how, numbers)
+
+
+def _how(sampler: Sampler, steps: int | None, temperature: float, eta: float, count: int) -> Sampling:
+    """How to draw, checked."""
+    how = Sampling(sampler.steps[-1] if steps is None else steps, temperature, eta)
+    check_sampling(sampler, how, count)
+    return how
+
+
+def _plan(
+    checkpoint: Path, sampler: Sampler, how: Sampling, count: int, seed: int, state: Path, threads: int | None
+) -> Plan:
+    return plan_batches(
+        count=count,
+        batch_size=at_once(device(), BATCH, BATCH_ON_GPU) if fills_codes(sampler) else BATCH,
+        seed=seed,
+        settings=[fingerprint(checkpoint), *how, threads],
+        state=state,
+        device=device(),
+    )
+
+
+def _draw(plan: Plan, sampler: Sampler, how: Sampling, numbers: Iterable[int] | None = None) -> None:
+    with mixed(sampler.network):
+        draw_batches(
+            plan,
+            lambda size, generator, tick: sampler.draw(size, how, generator, tick),
+            ticks=how.steps,
+            numbers=numbers,
+        )

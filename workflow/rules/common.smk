@@ -17,7 +17,7 @@ from vqddm.first_stages import (
     kind_of,
     sampled_features,
 )
-from vqddm.ledger.guard import guard_checkpoints, require_originals
+from vqddm.ledger.guard import forget_shards, guard_checkpoints, require_originals
 from vqddm.ledger.imports import CodeFiles
 from vqddm.methods import METHODS, PIXELS
 from vqddm.paper.plan import plan_from
@@ -253,3 +253,18 @@ def perceptual_weights(section):
         return weights("lpips", "vgg16") if lpips else []
 
     return files
+
+
+# Where a sampling keeps its batches below state/, and files there that say that one shard of them, or all, are drawn.
+SAMPLING = of_suite("{dataset}/{stage}_{method}_samples_{steps}")
+SHARD = f"state/{SAMPLING}/{{scatteritem}}.drawn"
+DRAWN = f"state/{SAMPLING}/all.drawn"
+
+
+def shards(wildcards):
+    """The shards that a sampling waits for; none where there is but one, for then it draws all itself."""
+    patterns = gather.samples(SHARD, allow_missing=True)
+    drawn, *found = [path.format(**wildcards) for path in (DRAWN, *patterns)]
+    found = found if len(found) > 1 else []
+    forget_shards(workflow, drawn, found)
+    return found

@@ -74,11 +74,54 @@ use rule train_on_codes as train_on_pixels with:
         state="state/{dataset}/{method}",
 
 
+# `--set-scatter samples=8` has each sampling's batches drawn by eight jobs.
+scattergather:
+    samples=1,
+
+
+rule draw_shard:
+    # All `ancient`: whether batches are drawn anew is decided by the sampling that asks for them.
+    input:
+        ancient(lambda wildcards: code("prior.sample", method(wildcards).load)),
+        checkpoint=ancient("models/{dataset}/{stage}/{method}.safetensors"),
+    output:
+        temp(touch(SHARD)),
+    log:
+        logs(of_suite("prior/{dataset}_{stage}_{method}_samples_{steps}_{scatteritem}")),
+    retries: RETRIES
+    conda:
+        ENV
+    resources:
+        **on_gpu(),
+    params:
+        steps=steps_option,
+        images=evaluation("samples"),
+        seed=evaluation("seed"),
+        temperature=lambda wildcards: (
+            f"--temperature {SUITE.evaluate.temperature}"
+            if method(wildcards).fills == "codes"
+            else ""
+        ),
+        state=SAMPLING,
+    shell:
+        "vqddm prior sample-shard --checkpoint {input.checkpoint:q} {params.steps} --count {params.images:q}"
+        " --seed {params.seed:q} {params.temperature} --shard {wildcards.scatteritem:q}"
+        " --state state/{params.state:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule gather_shards:
+    input:
+        shards,
+    output:
+        temp(touch(DRAWN)),
+
+
 rule sample_codes:
     input:
         decoded("prior.sample"),
         checkpoint=f"{ON_CODES}.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
+        drawn=DRAWN.replace("{stage}", "{first_stage}"),
     output:
         images=SAMPLES,
         codes=f"{EVALUATION}/{{first_stage}}/{{method}}_sampled_codes_{{steps}}.npy",
@@ -97,7 +140,7 @@ rule sample_codes:
         images=evaluation("samples"),
         seed=evaluation("seed"),
         temperature=evaluation("temperature"),
-        state=of_suite("{dataset}/{first_stage}_{method}_samples_{steps}"),
+        state=SAMPLING.replace("{stage}", "{first_stage}"),
     shell:
         "vqddm {params.command} {input.checkpoint:q} --first-stage {input.first_stage:q} {params.steps}"
         " --count {params.images:q} --seed {params.seed:q} --temperature {params.temperature:q}"
@@ -108,6 +151,7 @@ rule sample_pixels:
     input:
         lambda wildcards: code("prior.sample", method(wildcards).load),
         checkpoint=f"{ON_PIXELS}.safetensors",
+        drawn=DRAWN.replace("{stage}", PIXELS),
     output:
         f"{EVALUATION}/{PIXELS}/{{method}}_samples_{{steps}}.npy",
     log:
@@ -124,7 +168,7 @@ rule sample_pixels:
         steps=steps_option,
         images=evaluation("samples"),
         seed=evaluation("seed"),
-        state=of_suite("{dataset}/{method}_samples_{steps}"),
+        state=SAMPLING.replace("{stage}", PIXELS),
     shell:
         "vqddm {params.command} {input.checkpoint:q} {params.steps} --count {params.images:q} --seed {params.seed:q}"
         " --state state/{params.state:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
