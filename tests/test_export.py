@@ -27,7 +27,7 @@ import vqddm
 from vqddm.api import folders
 from vqddm.api.curves import tensorboard
 from vqddm.api.export import OURS, export
-from vqddm.artifacts import UserError, describe_checkpoint, write_checkpoint
+from vqddm.artifacts import UserError, describe_checkpoint, read_json, write_checkpoint
 from vqddm.vqgan.settings import AutoencoderParams
 
 ROOT = Path(__file__).parent.parent
@@ -145,6 +145,10 @@ def test_the_card_says_how_diffusers_gives_the_same_pictures(name: str, tmp_path
 
 def test_the_card_tells_what_made_the_model_and_what_was_measured(pair: Path, tmp_path: Path) -> None:
     export(pair, out=tmp_path / "toy", results=METRICS)
+    rebuilt, drawn = (
+        read_json(METRICS / f"{name}.json")["distance"] for name in ("reconstruction", "prior_samples_100")
+    )
+    bits = read_json(METRICS / "prior_likelihood.json")["test"]["bits_per_code"]
     text = (tmp_path / "toy/README.md").read_text()
     assert text.startswith("---\nlicense: mit\n") and "{" not in text.split("```")[0]
     for words in (
@@ -154,9 +158,9 @@ def test_the_card_tells_what_made_the_model_and_what_was_measured(pair: Path, tm
         "- First stage: its codebook rebuilt by k-means of features (ReFiT's first half), 4,000 of them\n"
         "- First stage: decoder and codebook fine-tuned, encoder frozen (ReFiT's second half), 400 steps of 32",
         "- Prior, 2,600 steps of 32, seed 0",
-        "| reconstructions, FD (EfficientNet-Lite0) | 143.07 ± 3.94, 350 pictures a draw |",
-        "| samples of 100 steps, FD (EfficientNet-Lite0) | 325.33 ± 17.31, 350 pictures a draw |",
-        "| bits per code, at most | 5.276 of 8.00 |",
+        f"| reconstructions, FD (EfficientNet-Lite0) | {rebuilt['frechet']:.2f} ± {rebuilt['frechet_std']:.2f}, 350 pictures",
+        f"| samples of 100 steps, FD (EfficientNet-Lite0) | {drawn['frechet']:.2f} ± {drawn['frechet_std']:.2f}, 350 pictures",
+        f"| bits per code, at most | {bits:.3f} of 8.00 |",
     ):
         assert words in text, words
     assert (tmp_path / "toy/LICENSE").read_text() == (ROOT / "LICENSE").read_text()
