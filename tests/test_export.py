@@ -28,6 +28,7 @@ from vqddm.api import folders
 from vqddm.api.curves import tensorboard
 from vqddm.api.export import OURS, export
 from vqddm.artifacts import UserError, describe_checkpoint, read_json, write_checkpoint
+from vqddm.paper.render import with_spread
 from vqddm.vqgan.settings import AutoencoderParams
 
 ROOT = Path(__file__).parent.parent
@@ -158,8 +159,8 @@ def test_the_card_tells_what_made_the_model_and_what_was_measured(pair: Path, tm
         "- First stage: its codebook rebuilt by k-means of features (ReFiT's first half), 4,000 of them\n"
         "- First stage: decoder and codebook fine-tuned, encoder frozen (ReFiT's second half), 400 steps of 32",
         "- Prior, 2,600 steps of 32, seed 0",
-        f"| reconstructions, FD (EfficientNet-Lite0) | {rebuilt['frechet']:.2f} ± {rebuilt['frechet_std']:.2f}, 350 pictures",
-        f"| samples of 100 steps, FD (EfficientNet-Lite0) | {drawn['frechet']:.2f} ± {drawn['frechet_std']:.2f}, 350 pictures",
+        f"| reconstructions, FD (EfficientNet-Lite0) | {with_spread(*rebuilt)}, 350 pictures a draw |",
+        f"| samples of 100 steps, FD (EfficientNet-Lite0) | {with_spread(*drawn)}, 350 pictures a draw |",
         f"| bits per code, at most | {bits:.3f} of 8.00 |",
     ):
         assert words in text, words
