@@ -146,9 +146,8 @@ def test_the_card_says_how_diffusers_gives_the_same_pictures(name: str, tmp_path
 
 def test_the_card_tells_what_made_the_model_and_what_was_measured(pair: Path, tmp_path: Path) -> None:
     export(pair, out=tmp_path / "toy", results=METRICS)
-    rebuilt, drawn = (
-        read_json(METRICS / f"{name}.json")["distance"] for name in ("reconstruction", "prior_samples_100")
-    )
+    measured = [read_json(METRICS / f"{name}.json")["distance"] for name in ("reconstruction", "prior_samples_100")]
+    rebuilt, drawn = ((distance["frechet"], distance["frechet_std"]) for distance in measured)
     bits = read_json(METRICS / "prior_likelihood.json")["test"]["bits_per_code"]
     text = (tmp_path / "toy/README.md").read_text()
     assert text.startswith("---\nlicense: mit\n") and "{" not in text.split("```")[0]
