@@ -96,7 +96,7 @@ rehearse: environment ## the paper's whole suite with its true networks on a han
 cost: environment ## what a suite costs on this machine, timed and extrapolated (SUITE=paper), in results/paper/cost.csv
 	$(BIN)/snakemake --cores $(CORES) --config suite=$(SUITE) --forcerun cost -- cost
 
-search: environment ## try recipes of the first stage by validation pictures (search/trials.yaml), into docs/search.md (hours; goes on where it was)
+search: environment ## try settings of first stages and methods by validation pictures (search/trials.yaml), into docs/search.md (hours; goes on where it was)
 	$(BIN)/python search/search.py
 
 checkpoints: environment ## export the suite mini's trained models into vqddm/checkpoints/, which come with the package
