@@ -68,7 +68,9 @@ def test_every_stage_has_the_inputs_outputs_and_parameters_of_its_job(planned: l
         deps = []
         for path in stage["deps"]:
             folder = sorted((ROOT / path).rglob("*")) if (ROOT / path).is_dir() else []
-            deps += [str(f.relative_to(ROOT)) for f in folder if f.suffix in {".py", ".yaml", ".j2"}] or [path]
+            deps += [
+                str(f.relative_to(ROOT)) for f in folder if f.suffix in {".py", ".yaml", ".j2", ".css", ".js"}
+            ] or [path]
         assert sorted(deps) == sorted(job.inputs)
         outs = [next(iter(o)) if isinstance(o, dict) else o for o in stage.get("outs", []) + stage.get("metrics", [])]
         assert sorted(outs) == sorted(job.outputs)
@@ -121,7 +123,6 @@ EDITS: dict[str, Any] = {
     "presets.paper256.transformer.layers": 2,
     "presets.paper256.vqgan.autoencoder.width": 64,
     "presets.paper256.prior.diffusion.schedule": "sqrt_cosine",
-    "presets.laptop32.as_printed.diffusion": {"last_step": "as_printed", "schedule": "sqrt_cosine"},
     "presets.laptop32.no_residual.diffusion": {"residual": False, "schedule": "sqrt_cosine"},
     "presets.laptop32.absorbing.diffusion": {"transition": "absorbing", "residual": False, "schedule": "sqrt_cosine"},
 }

@@ -97,7 +97,7 @@ rule draw_shard:
         steps=steps_option,
         images=evaluation("samples"),
         seed=evaluation("seed"),
-        temperature=lambda wildcards: (
+        temperature_option=lambda wildcards: (
             f"--temperature {SUITE.evaluate.temperature}"
             if method(wildcards).fills == "codes"
             else ""
@@ -105,7 +105,7 @@ rule draw_shard:
         state=SAMPLING,
     shell:
         "vqddm prior sample-shard --checkpoint {input.checkpoint:q} {params.steps} --count {params.images:q}"
-        " --seed {params.seed:q} {params.temperature} --shard {wildcards.scatteritem:q}"
+        " --seed {params.seed:q} {params.temperature_option} --shard {wildcards.scatteritem:q}"
         " --state state/{params.state:q} --threads {threads} > {log:q} 2>&1"
 
 
