@@ -388,8 +388,8 @@ def left_open(questions: Mapping[str, Mapping[str, list[list[str]]]], rows: list
         "",
         "## What the paper leaves open",
         "",
-        "Trials of the prior on faces side by side, each the base but for what its row says (width 48, 1,000 steps): the "
-        "mean over trainings, with both values in brackets where there are two.",
+        "Trials of the prior on faces side by side, each the base but for what its row says (width 48, 1,000 steps): "
+        "the mean over trainings, with both values in brackets where there are two.",
         "",
         "| | choice | bits | distance | trainings |",
         "| --- " * 5 + "|",
