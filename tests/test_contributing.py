@@ -113,7 +113,7 @@ def test_what_the_examples_add_is_built_measured_and_shown(tmp_path: Path) -> No
     assert "patches_k16" in set(table1["first_stage"])
     table2 = pd.read_csv(results / "tables/table2.csv")
     measured = table2[table2["distance"].notna()]
-    assert "patches_k16 (not in the paper)" in set(measured["method"])
+    assert "ours on linear patches, K = 16 (not in the paper)" in set(measured["method"])
     assert measured["method"].str.contains("codes drawn one by one").any()
     likelihood = pd.read_csv(results / "tables/likelihood.csv")
     alone = likelihood[likelihood["method"].str.contains("one by one")]

@@ -14,11 +14,11 @@ from vqddm.prior.reverse import reverse_process
 from vqddm.prior.sampler import load_prior
 from vqddm.vqgan.codec import decode_codes, load_codec
 
-COLUMNS, ROWS = 8, 4  # pictures of the animation
+COLUMNS, ROWS = 8, 3  # pictures of the animation
 SIDE, GAP = 64, 4  # pixels of a picture in both, and between two
-FRAMES = 50  # of the animation, besides the first
+FRAMES = 33  # of the animation, besides the first
 SHOWN = 8  # frames of the strip
-FRAME, REST = 100, 2500  # milliseconds of a frame, and of the last one
+FRAME, REST = 130, 2500  # milliseconds of a frame, and of the last one
 CAPTION = 22  # pixels above a column of the strip, for its t
 
 

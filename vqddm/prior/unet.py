@@ -23,18 +23,17 @@ PAPER_TIMESTEPS = 4000
 
 
 class _Mish(torch.autograd.Function):
-    """x n / (n + 2) with n = e^x (e^x + 2), and its derivative, from one exponential."""
+    """As `Mish` without gradients, and its derivative from the same exponential."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        low = x.float().clamp(max=20)  # beyond it quotient and derivative are 1 in float32
+        low = x.float().clamp(max=20)
         power = low.exp()
         n = power.addcmul(power, power).add_(power)
         over = n + 2
         found = n.div_(over)
-        if ctx.needs_input_grad[0]:
-            slope = power.addcmul_(power, power).div_(over).div_(over).mul_(low).mul_(4).add_(found)
-            ctx.save_for_backward(slope.to(x.dtype))
+        slope = power.addcmul_(power, power).div_(over).div_(over).mul_(low).mul_(4).add_(found)
+        ctx.save_for_backward(slope.to(x.dtype))
         return found.to(x.dtype).mul_(x)
 
     @staticmethod
@@ -44,10 +43,20 @@ class _Mish(torch.autograd.Function):
 
 
 class Mish(nn.Module):
-    """x tanh(softplus(x)); on one thread of a CPU, without and with gradients, about twice as fast as torch's."""
+    """x tanh(softplus(x)).
+
+    On a CPU it is formed from one exponential, as x n / (n + 2) with n = e^x (e^x + 2). On one thread that is 1.5 to 1.8
+    times as fast as torch's with gradients, and up to 3 times without, the more so the smaller x is.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.mish(x) if x.is_cuda else _Mish.apply(x)
+        if x.is_cuda:
+            return F.mish(x)
+        if x.requires_grad:
+            return _Mish.apply(x)
+        power = x.float().clamp(max=20).exp_()  # beyond 20 quotient and derivative are 1 in float32
+        n = power.addcmul(power, power).add_(power)
+        return n.div_(torch.add(n, 2, out=power)).to(x.dtype).mul_(x)
 
 
 class TimeEmbedding(nn.Module):

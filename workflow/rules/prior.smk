@@ -88,6 +88,8 @@ rule draw_shard:
         temp(touch(SHARD)),
     log:
         logs(of_suite("prior/{dataset}_{stage}_{method}_samples_{steps}_{scatteritem}")),
+    benchmark:
+        benchmarks(of_suite("prior/{dataset}_{stage}_{method}_samples_{steps}_{scatteritem}"))
     retries: RETRIES
     conda:
         ENV

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from itertools import cycle
@@ -68,7 +69,8 @@ def _compose(files: Files) -> Figure:
         axes = style.pixel_axes(figure, 115, number * HEIGHT + 60, style.WIDTH - 150 - LEGEND, ROOM)
         losses = [smoothed(curve.path) for curve in curves]
         for curve, loss, colour in zip(curves, losses, cycle(COLOURS), strict=False):
-            axes.plot(loss.index, loss, color=colour, label=textwrap.fill(curve.label, WRAP))
+            label = re.sub(r"(?<=\d) (?=\d)", "\u00a0", curve.label)  # a number is not broken
+            axes.plot(loss.index, loss, color=colour, label=textwrap.fill(label, WRAP))
         axes.set(title=title, xlabel="step", yscale="log")
         axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.05), fontsize=7)
     style.footer(figure, len(panels) * HEIGHT, words)

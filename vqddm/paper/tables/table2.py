@@ -7,6 +7,7 @@ import pandas as pd
 from vqddm.methods import BASELINES, METHODS
 from vqddm.paper.counts import macs_per_image, network_of, recounted
 from vqddm.paper.metrics import Metrics
+from vqddm.paper.names import first_stage_label
 from vqddm.paper.plan import paper_rows
 from vqddm.paper.render import known, noted, short
 from vqddm.paper.reported import reported, told
@@ -35,10 +36,10 @@ def gather(metrics: Metrics) -> pd.DataFrame:
                 if method.name in about.methods
             ]
     shown = {ours.get(paper["row"]) for paper in reported()["table2"]["rows"]}
-    rows += [_unreported(metrics, main, s, s, s) for s in plan.datasets[main].priors if s not in shown]
+    rows += [_unreported(metrics, main, s, _on(s), s) for s in plan.datasets[main].priors if s not in shown]
     rows.append(_church(metrics, church))
     if church and church != main:
-        rows += [_unreported(metrics, church, stage, stage, stage) for stage in plan.datasets[church].priors[1:]]
+        rows += [_unreported(metrics, church, s, _on(s), s) for s in plan.datasets[church].priors[1:]]
     return pd.DataFrame(rows)
 
 
@@ -105,6 +106,11 @@ def _measured(metrics: Metrics, dataset: str | None, method: str, stage: str | N
         "timesteps": steps or (counts["timesteps"] if counts else None),
         "macs_per_image": macs_per_image(counts, steps or 0) if counts else None,
     }
+
+
+def _on(first_stage: str) -> str:
+    """The prior on one more first stage, as a row names it."""
+    return f"ours on {first_stage_label(first_stage)}"
 
 
 def _unreported(metrics: Metrics, dataset: str, id: str, named: str, stage: str | None = None) -> dict[str, Any]:
