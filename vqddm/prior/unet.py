@@ -45,8 +45,8 @@ class _Mish(torch.autograd.Function):
 class Mish(nn.Module):
     """x tanh(softplus(x)).
 
-    On a CPU it is formed from one exponential, as x n / (n + 2) with n = e^x (e^x + 2). On one thread that is 1.5 to 1.8
-    times as fast as torch's with gradients, and up to 3 times without, the more so the smaller x is.
+    On a CPU it is formed from one exponential, as x n / (n + 2) with n = e^x (e^x + 2). On one thread that is 1.5 to
+    1.8 times as fast as torch's with gradients, and up to 3 times without, the more so the smaller x is.
     """
 
     def forward(self, x: Tensor) -> Tensor:
