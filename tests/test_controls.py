@@ -14,10 +14,11 @@ from helpers.paper import PRIORS, STAGES, lay, make_metrics, make_plan, row, sam
 from vqddm import params
 from vqddm.artifacts import UserError
 from vqddm.first_stages import FIRST_STAGES, begins_with, codebook_size, kind_of, sampled_features
-from vqddm.paper.claims import CLAIMS, claims_inputs, controls
+from vqddm.paper.claims import CLAIMS, claims, claims_inputs, controls
 from vqddm.paper.claims.controls import HOLDS_NOT
 from vqddm.paper.claims.evidence import UNDECIDED
 from vqddm.paper.metrics import Metrics
+from vqddm.paper.page import page
 from vqddm.paper.plan import Plan, paper_rows
 from vqddm.paper.tables import TABLES
 from vqddm.settings import parse
@@ -122,6 +123,18 @@ def test_what_the_controls_are_asked_is_judged_beyond_the_spread(tmp_path: Path)
         "control_usage": controls.HOLDS,
         "control_samples": controls.HOLDS,
     }
+
+
+def test_the_page_tells_their_verdicts_before_all_claims(tmp_path: Path) -> None:
+    plan, metrics = controlled()
+    root = lay(tmp_path, metrics)
+    for about, told in ((plan, "holds"), (make_plan(), None)):
+        claims(about, root, root / "claims")
+        page(about, root, root / "index.html")
+        for path, end in (("index.html", '<ul class="claims">'), ("README.md", "| | Claim |")):
+            words = " ".join((root / path).read_text().split(end)[0].split())
+            _, _, asked = words.partition("controls of ours ask:")
+            assert ("old codebook does" in asked and f": {told}" in asked) if told else not asked
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,11 @@ def page(plan: Plan, root: Path, out: Path) -> None:
             claim["css"], claim["sign"] = (SIGNS | OF_CONTROLS)[claim["verdict"]]
             claim["files"] = claim["evidence"].split("; ") if isinstance(claim["evidence"], str) else []
             claim["alone"] = claim["alone"] if isinstance(claim["alone"], str) else ""
-    papers = [claim for claim in claims if claim["place"] != PLACE]
+    papers, controls = ([c for c in claims if (c["place"] == PLACE) == ours] for ours in (False, True))
     shown = {
         "plan": plan,
         "claims": claims,
+        "controls": controls,
         "counts": [(verdict, *SIGNS[verdict], sum(c["verdict"] == verdict for c in papers)) for verdict in SIGNS],
         "spread": spreads_are_of(plan.trainings) if _distance_names(root) else None,
         "notes": head_notes(plan, root),
