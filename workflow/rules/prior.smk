@@ -89,7 +89,9 @@ rule draw_shard:
     log:
         logs(of_suite("prior/{dataset}_{stage}_{method}_samples_{steps}_{scatteritem}")),
     benchmark:
-        benchmarks(of_suite("prior/{dataset}_{stage}_{method}_samples_{steps}_{scatteritem}"))
+        benchmarks(
+            of_suite("prior/{dataset}_{stage}_{method}_samples_{steps}_{scatteritem}")
+        )
     retries: RETRIES
     conda:
         ENV
