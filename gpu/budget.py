@@ -42,8 +42,10 @@ def budget(table: pd.DataFrame, dataset: str, params: Path, seconds: dict[str, f
     vqgan = seconds_of(table, "VQ-GAN, training step", about.vqgan.training.batch_size)
     if vqgan:
         count = steps(seconds["vqgan"], vqgan)
-        start = round(count * about.vqgan.loss.discriminator_start / about.vqgan.training.steps)
-        found["vqgan"] = {"training": {"steps": count}, "loss": {"discriminator_start": start}}
+        found["vqgan"] = {"training": {"steps": count}}
+        if about.vqgan.loss.discriminator_start < about.vqgan.training.steps:
+            start = round(count * about.vqgan.loss.discriminator_start / about.vqgan.training.steps)
+            found["vqgan"]["loss"] = {"discriminator_start": start}
         found["refit"] = {"training": {"steps": steps(seconds["refit"], REFIT * vqgan)}}
     prior = seconds_of(table, "prior, training step", about.prior.training.batch_size)
     if prior:

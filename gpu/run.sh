@@ -10,9 +10,9 @@
 # learning rates. Where the kit holds a benchmark.csv of this kind of card, the lengths of the trainings are taken from it.
 # Settings that may be changed at the last minute: seconds of the trainings and of sampling, in the four lines below.
 set -uo pipefail
-SECONDS_VQGAN=${SECONDS_VQGAN:-70} SECONDS_REFIT=${SECONDS_REFIT:-20} SECONDS_PRIOR=${SECONDS_PRIOR:-65}
-SECONDS_SAMPLES=${SECONDS_SAMPLES:-110} # of 2,000 samples with all T steps; fewer are drawn where it takes longer
-SECONDS_TESTS=${SECONDS_TESTS:-75} SECONDS_BENCHMARK=${SECONDS_BENCHMARK:-50} SECONDS_COST=${SECONDS_COST:-60} SECONDS_SMOKE=${SECONDS_SMOKE:-80} SECONDS_PROBE=${SECONDS_PROBE:-75}
+SECONDS_VQGAN=${SECONDS_VQGAN:-170} SECONDS_REFIT=${SECONDS_REFIT:-45} SECONDS_PRIOR=${SECONDS_PRIOR:-65} # alone on the card
+SECONDS_SAMPLES=${SECONDS_SAMPLES:-60} # of 2,000 samples with all T steps; fewer are drawn where it takes longer
+SECONDS_TESTS=${SECONDS_TESTS:-75} SECONDS_BENCHMARK=${SECONDS_BENCHMARK:-35} SECONDS_COST=${SECONDS_COST:-60} SECONDS_SMOKE=${SECONDS_SMOKE:-80} SECONDS_PROBE=${SECONDS_PROBE:-75}
 RESERVE=${RESERVE:-35} # to pack
 # VQGAN_RATE: its learning rate, where it is to be another than in params.yaml
 
@@ -85,7 +85,7 @@ fi
 D=faces256 M=results/gpu/metrics/faces256 MAIN=refit_k1024_p20000 CONFIG=$SCRATCH/budget.yaml
 snake() {
     rm -f .snakemake/locks/* # of a run that was stopped; no other is at work here
-    exec "$PYTHON" -m snakemake --scheduler greedy --cores all --resources on_gpu="${ON_GPU:-3}" --keep-going \
+    exec "$PYTHON" -m snakemake --scheduler greedy --cores all --resources on_gpu="${ON_GPU:-4}" --keep-going \
         --set-threads measure_samples=4 measure_reconstruction=4 measure_floor=4 diffuse_codes=4 measure_inpainting=4 \
         --configfile "$CONFIG" --config suite=gpu --nocolor "$@"
 }
@@ -126,6 +126,7 @@ if wanted tests && [[ ! -e $LOGS/tests.done ]]; then
     unset VQDDM_GPU_TESTS_ON
 fi
 if wanted benchmark && [[ ! -e $LOGS/benchmark.done ]]; then
+    await_data # its processes would slow the benchmark
     part benchmark $((SECONDS_BENCHMARK + 25)) "$PYTHON" gpu/benchmark.py --dataset $D --out "$OUT/benchmark.csv" \
         --seconds "$SECONDS_BENCHMARK" ${REHEARSE:+--rehearse} && touch "$LOGS/benchmark.done"
     grep -v '^left out' "$LOGS/benchmark.log" | tail -26 | cut -c-120
@@ -162,14 +163,15 @@ if wanted suite; then
         say "budget: $(tail -n 1 "$LOGS/budget.log" | cut -c-200)"
     fi
     await_data
-    read -r T FEW SWEEP < <("$PYTHON" gpu/page.py --config "$CONFIG" --steps) # all steps, about 100, the sweep
-    T=${T:-4000} FEW=${FEW:-100} SWEEP=${SWEEP:-10 100 1000}
-    prior=models/$D/$MAIN/prior.safetensors
-    suite prior "$prior" $M/floor.json $M/vqgan_k1024/reconstruction.json $M/$MAIN/reconstruction.json \
-        $M/$MAIN/prior_counts.json results/gpu/metrics/paper_counts.json --prioritize "$prior"
+    read -r T SWEEP < <("$PYTHON" gpu/page.py --config "$CONFIG" --steps) # all steps, and the sweep's
+    T=${T:-4000} SWEEP=${SWEEP:-10 100 1000}
+    prior=models/$D/$MAIN/prior.safetensors plain=vqgan_k1024
+    suite prior "$prior" models/$D/$plain/prior.safetensors $M/floor.json $M/$plain/reconstruction.json \
+        $M/$MAIN/reconstruction.json $M/$MAIN/prior_counts.json results/gpu/metrics/paper_counts.json --prioritize "$prior"
     mapfile -t sweep < <(for steps in $SWEEP "$T"; do echo "$M/$MAIN/prior_samples_$steps.json"; done)
-    suite samples "${sweep[@]}" $M/$MAIN/prior_likelihood.json $M/$MAIN/prior_inpainting.json figure8 \
-        --prioritize $M/$MAIN/prior_samples_"$FEW".json $M/$MAIN/prior_likelihood.json
+    suite samples "${sweep[@]}" $M/$plain/prior_samples_"$T".json $M/$MAIN/prior_likelihood.json \
+        $M/$MAIN/prior_inpainting.json $M/$plain/prior_counts.json figure8 $M/refit_k512_p20000/reconstruction.json \
+        --prioritize $M/$MAIN/prior_samples_"$T".json $M/$plain/prior_samples_"$T".json $M/$MAIN/prior_likelihood.json
     suite speed $M/speed.json figure5 likelihood inpainting # alone on the machine
     if [[ ! -e results/gpu/metrics/paper_counts.json && -e $KIT/paper_counts.json ]]; then
         mkdir -p results/gpu/metrics && cp "$KIT/paper_counts.json" results/gpu/metrics/ # counted, not measured: the same everywhere

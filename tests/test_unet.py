@@ -9,8 +9,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vqddm.artifacts import UserError
+from vqddm.layers import Mish
 from vqddm.prior.settings import DiffusionParams, UNetParams
-from vqddm.prior.unet import CodeUNet, LinearAttention, Mish, Prior
+from vqddm.prior.unet import CodeUNet, LinearAttention, Prior
 
 SMALL = UNetParams(width=8, multipliers=(1, 2, 2), groups=4, heads=2, head_dim=4)
 WITHOUT = DiffusionParams(timesteps=10, schedule="cosine", residual=False)

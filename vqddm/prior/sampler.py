@@ -44,8 +44,8 @@ class PriorSampler:
 def load_prior(path: Path, device: str = "cpu") -> PriorSampler:
     """Read `prior.safetensors`.
 
-    What was trained in bf16 keeps its weights in bf16 on a CPU that has units for it, as it is evaluated in bf16 on a
-    GPU; anything else is evaluated in float32.
+    What was trained in bf16 keeps its weights in bf16, on a GPU and on a CPU that has units for it; anything else is
+    evaluated in float32.
 
     Raises:
         UserError: missing, damaged, or no prior.
@@ -56,6 +56,6 @@ def load_prior(path: Path, device: str = "cpu") -> PriorSampler:
         return Prior(about["codebook_size"], params.unet, params.diffusion)
 
     network, about = load_network(path, "prior", make, device)
-    if network.precision == "bf16" and device == "cpu" and bf16_units():
+    if network.precision == "bf16" and (device != "cpu" or bf16_units()):
         network.unet.keep_in_bf16()
     return PriorSampler(network, about)

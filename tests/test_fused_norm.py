@@ -1,0 +1,76 @@
+"""The fused group normalisation against torch's in float64, in Triton's interpreter, which needs no GPU.
+
+`tests/test_gpu.py` has the same on a card.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vqddm.layers import ACTIVATIONS, GroupNorm, can_fuse
+
+INTERPRETED = """
+import contextlib
+import sys
+from unittest import mock
+import torch
+import torch.nn.functional as F
+from vqddm.fused_norm import fused_norm
+torch.manual_seed(0)
+activations = {"mish": F.mish, "silu": F.silu, "none": lambda x: x}
+for images, channels, height, width, groups, activation in [
+    (2, 128, 16, 16, 8, "mish"), (3, 128, 48, 64, 32, "silu"), (2, 256, 5, 7, 32, "silu"),
+    (2, 1024, 2, 2, 8, "mish"), (1, 16, 7, 1, 4, "mish"), (1, 128, 40, 40, 32, "none"), (2, 32, 3, 3, 32, "silu"),
+]:
+    x = torch.randn(images, channels, height, width) * 3 + 1
+    given = [x.requires_grad_(), torch.randn(channels).requires_grad_(), torch.randn(channels).requires_grad_()]
+    exact = [value.detach().double().requires_grad_() for value in given]
+    with mock.patch("torch.cuda.device_of", return_value=contextlib.nullcontext()):
+        made = fused_norm(*given, groups, 1e-6, activation)
+        grad = torch.randn_like(x)
+        made.backward(grad)
+    expected = activations[activation](F.group_norm(exact[0], groups, *exact[1:], 1e-6))
+    expected.backward(grad.double())
+    torch.testing.assert_close(made.double(), expected, rtol=1e-5, atol=1e-5)
+    for name, one, other in zip(("x", "weight", "bias"), given, exact):
+        apart = (one.grad.double() - other.grad).norm() / other.grad.norm()
+        assert apart < 1e-6, (name, activation, float(apart))
+    assert made.is_contiguous(memory_format=torch.channels_last)
+print("all agree")
+"""
+
+
+def test_the_fused_operation_and_its_gradients_are_torchs() -> None:
+    pytest.importorskip("triton", reason="Triton comes with torch for CUDA, on Linux")
+    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", INTERPRETED],
+        env=environment,
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert "all agree" in done.stdout, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("activation", ["none", "silu", "mish"])
+def test_on_a_cpu_it_is_torchs_and_the_activation(activation: str) -> None:
+    x = torch.randn(2, 12, 4, 4)
+    norm = GroupNorm(3, 12, activation=activation)  # type: ignore[arg-type]
+    torch.nn.init.normal_(norm.weight)
+    expected = ACTIVATIONS[activation](F.group_norm(x, 3, norm.weight, norm.bias))
+    assert torch.equal(norm(x), expected)
+    assert set(norm.state_dict()) == {"weight", "bias"}  # checkpoints are as before
+
+
+def test_where_triton_does_not_work_torch_does_it_and_that_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert not can_fuse(torch.device("meta"), 32)
+    assert "Triton does not work here" in capsys.readouterr().err
+    assert not can_fuse(torch.device("meta"), 24)  # no power of two: refused before anything is tried
