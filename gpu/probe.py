@@ -41,16 +41,17 @@ def probed(dataset: Dataset, data: Path, rate: float, steps: int) -> dict[str, f
     recipe = FirstStageRecipe(model, discriminator, loss, optimizer, steps=steps, device=device, **rates)
     recipe.prepare(accelerator)
     images = load_split(data / "train.npy")
+    out = min(SHOWN, len(images) // 2)  # pictures that are kept out
     losses: dict[str, torch.Tensor] = {}
     for step in range(steps):
         for made in recipe.optimizers.values():
             made.param_groups[0]["lr"] = rate * recipe.learning_rate_factor(step)
-        batch = torch.from_numpy(images[batch_indices(len(images) - SHOWN, params.training.batch_size, step, 0)])
+        batch = torch.from_numpy(images[batch_indices(len(images) - out, params.training.batch_size, step, 0)])
         losses = recipe.step(batch.to(device), step, step_generator(0, step, device), accelerator)
     found = {name: float(value) for name, value in losses.items()}
     model = accelerator.unwrap_model(recipe.modules["model"]).eval()
     model.precision = params.training.precision
-    kept_out = np.array(images[-SHOWN:])
+    kept_out = np.array(images[-out:])
     with torch.no_grad(), mixed(model):
         codes = model.encode(to_unit(kept_out).to(device).contiguous(memory_format=torch.channels_last))
         again = np.concatenate([to_bytes(model.decode(part)) for part in codes.split(16)])
