@@ -17,6 +17,7 @@ from scipy import stats
 from vqddm.artifacts import UserError
 from vqddm.evaluate.trainings import average_trainings, over_trainings
 from vqddm.paper.claims import claims, claims_inputs, judge
+from vqddm.paper.claims.evidence import REPRODUCED, UNDECIDED, spreads_are_of
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import plan_from
 from vqddm.paper.tables import TABLES
@@ -162,3 +163,38 @@ def test_the_table_has_both_spreads_apart(tmp_path: Path) -> None:
     assert set(found["note"].dropna()) == {"not measured yet"}
     shown = TABLES["trainings"].display(found)
     assert set(shown["measured here", "± between trainings"]) == {"0.0", "–"}
+
+
+def test_distances_of_one_training_are_judged_with_what_is_known_of_trainings(tmp_path: Path) -> None:
+    """40.5 against 66.0, each ± 0.3, is beyond the draws; where trainings lie 20 % apart it is within, 2 · 15.5."""
+    plan, measures = make_plan(), make_metrics()
+    for value in measures.values():
+        if "distance" in value:
+            value["distance"]["frechet_std"] = 0.3
+    root = lay(tmp_path, measures)
+
+    def judged(spread: float | None) -> dict[str, str]:
+        found = judge(plan.model_copy(update={"training_spread": spread}), root)
+        return dict(zip(found["id"], found["verdict"], strict=True))
+
+    before, near, far = judged(None), judged(0.01), judged(0.2)
+    assert before["generation_refit"] == near["generation_refit"] == REPRODUCED
+    assert far["generation_refit"] == UNDECIDED
+    assert far["steps"] == before["steps"] == REPRODUCED  # of one and the same prior
+    known = plan.model_copy(update={"training_spread": 0.2})
+    floor = Metrics(known, root).read("floor", "faces")
+    assert floor is not None and "between" not in floor["distance"]  # held-out pictures are not trained
+    assert "20.0%" in spreads_are_of(known) and spreads_are_of(known) != spreads_are_of(plan)
+
+
+def test_of_several_trainings_only_one_alone_is_judged_so(tmp_path: Path) -> None:
+    plan = make_plan().model_copy(update={"training_spread": 0.2, "trainings": 3})
+    measures = make_metrics()
+    root = lay(tmp_path, measures)
+    name = "faces/refit_k256_p4000/reconstruction"
+    (root / f"over_trainings/{name}.json").parent.mkdir(parents=True)
+    (root / f"over_trainings/{name}.json").write_text(json.dumps(measures[name]))
+    together = Metrics(plan, root).read("reconstruction", "faces", "refit_k256_p4000")
+    alone = Metrics(plan, root, training=1).read("reconstruction", "faces", "refit_k256_p4000")
+    assert together is not None and "between" not in together["distance"]
+    assert alone is not None and alone["distance"]["between"] == 0.2

@@ -225,6 +225,11 @@ class Suite(Section):
     title: Title
     datasets: Roles
     trainings: PositiveInt = Field(default=1, description="how often all is trained, each time with other seeds")
+    training_spread: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="standard deviation between trainings that is known of Fréchet distances, as a share of them; "
+        "with it distances of one training each are judged",
+    )
     evaluate: EvaluateParams
 
     @property

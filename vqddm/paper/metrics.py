@@ -70,6 +70,8 @@ class Metrics:
     ) -> dict[str, Any] | None:
         """One metric, by the arguments of `Plan.metric`; None where it was not measured.
 
+        Where it is of one training and the suite knows how far trainings lie apart, `distance` has that as `between`.
+
         Raises:
             UserError: the file is there but damaged.
         """
@@ -79,7 +81,11 @@ class Metrics:
         self.asked[name] = self.root is not None and (self.root / name).exists()
         if self.root is None or not self.asked[name]:
             return None
-        return read_metric(self.root / name)
+        found = read_metric(self.root / name)
+        of_one = self.plan.trainings == 1 or self.training is not None
+        if of_one and self.plan.training_spread and "distance" in found and kind != "floor":
+            found["distance"]["between"] = self.plan.training_spread
+        return found
 
     @property
     def found(self) -> list[str]:

@@ -73,7 +73,7 @@ def page(plan: Plan, root: Path, out: Path) -> None:
         "claims": claims,
         "controls": controls,
         "counts": [(verdict, *SIGNS[verdict], sum(c["verdict"] == verdict for c in papers)) for verdict in SIGNS],
-        "spread": spreads_are_of(plan.trainings) if _distance_names(root) else None,
+        "spread": spreads_are_of(plan) if _distance_names(root) else None,
         "notes": head_notes(plan, root),
         "film": _film(root),
         "glance": _part(GLANCE, root),

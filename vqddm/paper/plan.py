@@ -85,6 +85,7 @@ class Plan(Section):
     suite: str
     title: str
     trainings: PositiveInt = 1
+    training_spread: float | None = None
     roles: Roles
     datasets: dict[DatasetName, PlannedDataset]
 
@@ -157,6 +158,7 @@ def plan_from(params: Params, suite: str) -> Plan:
         suite=suite,
         title=chosen.title,
         trainings=chosen.trainings,
+        training_spread=chosen.training_spread,
         roles=chosen.datasets,
         datasets={
             name: PlannedDataset(

@@ -90,4 +90,4 @@ def claims(plan: Plan, root: Path, out: Path) -> None:
     found = judge(plan, root)
     columns = ["claim", "place", "measured", "verdict", *(["alone"] if plan.trainings > 1 else []), "rule"]
     shown = found[columns].rename(columns={**{name: name.capitalize() for name in columns}, "alone": ALONE})
-    write_texts(out, csv=full(found), md=f"{spreads_are_of(plan.trainings)}\n\n{markdown(shown)}")
+    write_texts(out, csv=full(found), md=f"{spreads_are_of(plan)}\n\n{markdown(shown)}")

@@ -75,7 +75,7 @@ def _rebuilt(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     before = metrics.read("reconstruction", dataset, vqgan) if vqgan else None
     if not pair or not before or before["codebook_size"] != pair[1]["codebook_size"]:
         return None
-    held, words = lower(pair[1]["distance"], before["distance"])
+    held, words = lower(pair[1]["distance"], before["distance"], one_training=True)
     used = [found["usage"]["train"]["seen"] for found in (before, pair[1])]
     psnrs = [found["psnr"] for found in (before, pair[1])]
     return held, f"{words}; usage {used[0]:.2%} to {used[1]:.2%}, {psnrs[0]:.2f} to {psnrs[1]:.2f} dB"

@@ -11,7 +11,7 @@ from typing import Any
 from vqddm.artifacts import UserError
 from vqddm.first_stages import codebook_size
 from vqddm.paper.metrics import Metrics
-from vqddm.paper.plan import paper_rows
+from vqddm.paper.plan import Plan, paper_rows
 from vqddm.paper.render import with_spread
 
 REPRODUCED = "reproduced"
@@ -22,6 +22,11 @@ ONE_TRAINING = (
     "One training stands behind each number: spreads are over draws, pictures or code maps of the evaluation, so "
     "“beyond the spread” speaks of these checkpoints, not of the methods trained again."
 )
+KNOWN_OF_TRAININGS = (
+    "One training stands behind each number: ± is over draws, pictures or code maps of the evaluation. Fréchet "
+    "distances of two trainings count as different only beyond this and what is known of trainings together: trained "
+    "again, such a distance moves by {:.1%} of itself (standard deviation, measured by training with several seeds)."
+)
 SEVERAL_TRAININGS = (
     "{} trainings with different seeds stand behind each number: ± is the standard deviation between them, for "
     "completions half the 95 % interval of their mean. Floors and times alone have the spread of their own measurement."
@@ -29,9 +34,11 @@ SEVERAL_TRAININGS = (
 BEYOND = "the Fréchet distance is lower beyond the spread, on every dataset"
 
 
-def spreads_are_of(trainings: int) -> str:
-    """What ± means in a suite with so many trainings."""
-    return ONE_TRAINING if trainings == 1 else SEVERAL_TRAININGS.format(trainings)
+def spreads_are_of(plan: Plan) -> str:
+    """What ± means in a suite, and what differences are compared with."""
+    if plan.trainings > 1:
+        return SEVERAL_TRAININGS.format(plan.trainings)
+    return KNOWN_OF_TRAININGS.format(plan.training_spread) if plan.training_spread else ONE_TRAINING
 
 
 class Held(Enum):
@@ -141,12 +148,15 @@ def floor(metrics: Metrics, dataset: str) -> str:
     return f", floor {found['distance']['frechet']:.2f}" if found else ""
 
 
-def above(*terms: tuple[float, dict[str, Any]]) -> tuple[Held, str]:
+def above(*terms: tuple[float, dict[str, Any]], one_training: bool = False) -> tuple[Held, str]:
     """Whether a sum of measured distances, each with its weight, is above 0 beyond its spread, and where it lies.
 
     Beyond means by more than twice the weighted deviations in quadrature. They are the Fréchet distance's own over
     trainings, or over independent draws; where there was one draw only, the sum of the KIDs must be on the same side of
-    0 too, by more than twice their deviations over subsets.
+    0 too, by more than twice their deviations over subsets. To those of one training comes what is known of trainings.
+
+    Args:
+        one_training: all distances are of the same training, so that another would move them together.
 
     Raises:
         UserError: they were measured with different feature networks.
@@ -157,16 +167,19 @@ def above(*terms: tuple[float, dict[str, Any]]) -> tuple[Held, str]:
     of_draws = all(distance.get("frechet_std") is not None for _, distance in terms)
     measure = "frechet" if of_draws else "kid"
     total = sum(weight * distance[measure] for weight, distance in terms)
-    spread = 2 * math.hypot(*(weight * distance[f"{measure}_std"] for weight, distance in terms))
+    deviations = [weight * distance[f"{measure}_std"] for weight, distance in terms]
+    if not one_training:
+        deviations += [weight * distance.get("between", 0) * distance[measure] for weight, distance in terms]
+    spread = 2 * math.hypot(*deviations)
     where = f"{'beyond' if abs(total) > spread else 'within'} the spread{'' if of_draws else ' of KID'}"
     held = Held.above_zero(total - spread, total + spread)
     agreed = sum(weight * distance["frechet"] for weight, distance in terms) * total > 0
     return held if agreed else Held.WITHIN, where
 
 
-def lower(first: dict[str, Any], second: dict[str, Any]) -> tuple[Held, str]:
+def lower(first: dict[str, Any], second: dict[str, Any], one_training: bool = False) -> tuple[Held, str]:
     """Whether one distance is below another beyond the spread, and the numbers in words."""
-    held, where = above((1, second), (-1, first))
+    held, where = above((1, second), (-1, first), one_training=one_training)
     return held, f"{_against(first, second)}, {where}"
 
 

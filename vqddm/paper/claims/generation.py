@@ -64,7 +64,7 @@ def _steps(metrics: Metrics) -> Judgement:
         return Judgement(NOT_TESTABLE, "Not measured in this suite: samples at three numbers of steps and at T.")
     ranks = pd.Series(list(sweep)).rank()
     correlation = ranks.corr(pd.Series([found["frechet"] for found in sweep.values()]).rank())
-    held, words = lower(sweep[wanted[-1]], sweep[min(sweep)])
+    held, words = lower(sweep[wanted[-1]], sweep[min(sweep)], one_training=True)
     words = f"{dataset.title}, {min(sweep)} to {wanted[-1]} steps: rank correlation {correlation:.2f}; {words}"
     held = Held.all_of([held, Held.known(correlation <= -0.9)])
     return Judgement(held.value, words + floor(metrics, main) + ".")
