@@ -226,6 +226,7 @@ def parts(dataset: Dataset) -> list[Part]:
     return [
         vqgan("fast", small),
         vqgan("plain", small),
+        vqgan("fast", 3 * small // 2),
         train("fast", large),
         train("plain", large),
         sample("fast", many),

@@ -34,15 +34,21 @@ def seconds_of(table: pd.DataFrame, work: str, batch: int) -> float | None:
     return float(row["seconds"]) * batch / float(row["batch"])
 
 
-def budget(table: pd.DataFrame, dataset: str, params: Path, seconds: dict[str, float]) -> dict[str, Any]:
-    """The keys of params.yaml to be changed; a work that was not measured keeps what stands there."""
+def budget(
+    table: pd.DataFrame, dataset: str, params: Path, seconds: dict[str, float], batch: int = 0
+) -> dict[str, Any]:
+    """The keys of params.yaml to be changed; a work that was not measured keeps what stands there.
+
+    `seconds` are those of each training, and of all sampling; `batch` is the VQ-GAN's, 0 for what params.yaml has.
+    """
     known = load(params)
     about, evaluate = known.datasets[dataset], known.suites["gpu"].evaluate
     found: dict[str, Any] = {}
-    vqgan = seconds_of(table, "VQ-GAN, training step", about.vqgan.training.batch_size)
+    batch = batch or about.vqgan.training.batch_size
+    vqgan = seconds_of(table, "VQ-GAN, training step", batch)
     if vqgan:
         count = steps(seconds["vqgan"], vqgan)
-        found["vqgan"] = {"training": {"steps": count}}
+        found["vqgan"] = {"training": {"steps": count, "batch_size": batch}}
         if about.vqgan.loss.discriminator_start < about.vqgan.training.steps:
             start = round(count * about.vqgan.loss.discriminator_start / about.vqgan.training.steps)
             found["vqgan"]["loss"] = {"discriminator_start": start}
@@ -57,11 +63,13 @@ def budget(table: pd.DataFrame, dataset: str, params: Path, seconds: dict[str, f
     fast = sampled[sampled["way"] == "fast"].sort_values("per_second")
     if not fast.empty:
         at_once = int(fast.iloc[-1]["work"].split()[1])
-        each = about.prior.diffusion.timesteps / at_once / float(fast.iloc[-1]["per_second"])  # of one sample
+        # of one sample: all steps on each prior, and the sweep on the first
+        count = about.prior.diffusion.timesteps * len(about.priors) + sum(evaluate.step_sweep)
+        each = count / at_once / float(fast.iloc[-1]["per_second"])
         fits = [n for n in SAMPLES if n <= evaluate.samples and n * each <= seconds["samples"]] or [SAMPLES[0]]
         if fits[-1] < evaluate.samples:
             whole["suites"] = {"gpu": {"evaluate": {"samples": fits[-1]}}}
-        print(f"{evaluate.samples} samples with all steps take {evaluate.samples * each:.0f} s")
+        print(f"{evaluate.samples} samples of each kind take {evaluate.samples * each:.0f} s")
     return whole
 
 
@@ -74,10 +82,11 @@ def main() -> None:
     for name in ("vqgan", "refit", "prior", "samples"):
         parser.add_argument(f"--{name}", type=float, required=True, help="seconds")
     parser.add_argument("--rate", type=float, default=0, help="the VQ-GAN's learning rate; 0: as params.yaml has it")
+    parser.add_argument("--batch", type=int, default=0, help="the VQ-GAN's batch size; 0: as params.yaml has it")
     given = parser.parse_args()
     seconds = {name: getattr(given, name) for name in ("vqgan", "refit", "prior", "samples")}
     table = pd.read_csv(given.benchmark) if given.benchmark.exists() else pd.DataFrame(columns=COLUMNS)
-    found = budget(table, given.dataset, given.params, seconds)
+    found = budget(table, given.dataset, given.params, seconds, given.batch)
     if given.rate:
         found.setdefault("datasets", {}).setdefault(given.dataset, {}).setdefault("vqgan", {})["learning_rate"] = (
             given.rate

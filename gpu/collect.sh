@@ -15,7 +15,7 @@ if [[ -d $target/so_far ]]; then # the page was not whole: what there is of it s
     cp -r $target/so_far/. $target/ && rm -rf $target/so_far
 fi
 sed 's/, scratch .*//' "$FROM"/log.txt >$target/run.log
-cp "$FROM"/benchmark.csv "$FROM"/probe.csv $target/ 2>/dev/null || true
+cp "$FROM"/{benchmark,probe,kernels}.csv $target/ 2>/dev/null || true
 (cd "$aside/models" 2>/dev/null && find . -name '*.csv' -printf '%P\n' || true) | while read -r file; do
     cp "$aside/models/$file" "$target/curves/$(cut -d/ -f2- <<<"$file" | tr / _)"
 done

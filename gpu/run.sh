@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The suite `gpu` on a machine with one GPU and no network, from the kit that `make gpu-kit` packs; it lies in the kit.
 #
-#   run.sh --minutes N [--out FOLDER] [--rehearse] [--smoke] [--probe] [--skip "tests benchmark cost suite"]
+#   run.sh --minutes N [--out FOLDER] [--rehearse] [--smoke] [--probe] [--skip "tests benchmark kernels cost suite"]
 #
-# Tests marked gpu, a benchmark, the paper's cost, then the suite, the most telling parts first. Each part ends in time; one
+# Tests marked gpu, a benchmark, the longest kernels, the paper's cost, then the suite, the most telling parts first. Each part ends in time; one
 # that fails is told and does not stop the rest. What is finished is packed into FOLDER before the minutes are over. Called
 # again it goes on where it was, in VQDDM_SCRATCH (./gpu-scratch). --rehearse: on the CPU, two steps of each training.
 # --smoke: before the suite, its chain with two steps of each training, in a folder of its own. --probe: the VQ-GAN at several
@@ -11,10 +11,10 @@
 # Settings that may be changed at the last minute: seconds of the trainings and of sampling, in the four lines below.
 set -uo pipefail
 SECONDS_VQGAN=${SECONDS_VQGAN:-170} SECONDS_REFIT=${SECONDS_REFIT:-45} SECONDS_PRIOR=${SECONDS_PRIOR:-65} # alone on the card
-SECONDS_SAMPLES=${SECONDS_SAMPLES:-60} # of 2,000 samples with all T steps; fewer are drawn where it takes longer
-SECONDS_TESTS=${SECONDS_TESTS:-75} SECONDS_BENCHMARK=${SECONDS_BENCHMARK:-35} SECONDS_COST=${SECONDS_COST:-60} SECONDS_SMOKE=${SECONDS_SMOKE:-80} SECONDS_PROBE=${SECONDS_PROBE:-75}
+SECONDS_SAMPLES=${SECONDS_SAMPLES:-110} # of all sampling, alone on the card; fewer are drawn where it takes longer
+SECONDS_TESTS=${SECONDS_TESTS:-75} SECONDS_BENCHMARK=${SECONDS_BENCHMARK:-35} SECONDS_COST=${SECONDS_COST:-60} SECONDS_SMOKE=${SECONDS_SMOKE:-80} SECONDS_PROBE=${SECONDS_PROBE:-90} SECONDS_KERNELS=${SECONDS_KERNELS:-40}
 RESERVE=${RESERVE:-35} # to pack
-# VQGAN_RATE: its learning rate, where it is to be another than in params.yaml
+# VQGAN_RATE, VQGAN_BATCH: its learning rate and batch size, where they are to be others than in params.yaml
 
 KIT=$(cd "$(dirname "$0")" && pwd)
 PYTHON=$(command -v "${PYTHON:-python3}")
@@ -120,7 +120,7 @@ if wanted suite || [[ $PROBE ]]; then begin_data; fi
 
 if wanted tests && [[ ! -e $LOGS/tests.done ]]; then
     [[ $REHEARSE ]] && export VQDDM_GPU_TESTS_ON=cpu
-    part tests "$SECONDS_TESTS" "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider --tb=short tests/test_gpu.py &&
+    part tests "$SECONDS_TESTS" "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider --tb=short tests/test_gpu.py -n 4 &&
         touch "$LOGS/tests.done"
     grep -E '^(FAILED|ERROR)|passed|failed' "$LOGS/tests.log" | tail -12 | cut -c-200
     unset VQDDM_GPU_TESTS_ON
@@ -133,6 +133,11 @@ if wanted benchmark && [[ ! -e $LOGS/benchmark.done ]]; then
     cp "$OUT/benchmark.csv" "$SCRATCH/benchmark.csv" 2>/dev/null
 fi
 [[ -e $SCRATCH/benchmark.csv ]] || cp "$KIT/benchmark.csv" "$SCRATCH/benchmark.csv" 2>/dev/null
+if wanted kernels && [[ ! -e $OUT/kernels.csv ]]; then
+    await_data
+    part kernels "$SECONDS_KERNELS" "$PYTHON" gpu/kernels.py --dataset $D --out "$OUT/kernels.csv" ${REHEARSE:+--rehearse}
+    cut -c-110 "$LOGS/kernels.log" | tail -24
+fi
 if wanted cost && [[ ! -e results/paper/cost.csv ]]; then
     part cost "$SECONDS_COST" "$PYTHON" gpu/cost.py --suite paper --out results/paper/cost.csv ${REHEARSE:+--dry}
 fi
@@ -159,7 +164,7 @@ if wanted suite; then
     if [[ ! $REHEARSE && ! -e $SCRATCH/budget.done ]]; then
         "$PYTHON" gpu/budget.py --benchmark "$SCRATCH/benchmark.csv" --dataset $D --out "$CONFIG" \
             --vqgan "$SECONDS_VQGAN" --refit "$SECONDS_REFIT" --prior "$SECONDS_PRIOR" --samples "$SECONDS_SAMPLES" \
-            --rate "${VQGAN_RATE:-0}" >"$LOGS/budget.log" 2>&1 && touch "$SCRATCH/budget.done"
+            --rate "${VQGAN_RATE:-0}" --batch "${VQGAN_BATCH:-0}" >"$LOGS/budget.log" 2>&1 && touch "$SCRATCH/budget.done"
         say "budget: $(tail -n 1 "$LOGS/budget.log" | cut -c-200)"
     fi
     await_data

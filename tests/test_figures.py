@@ -631,6 +631,24 @@ def test_a_noisy_page_stays_below_400_kb(tmp_path: Path) -> None:
     assert 50_000 < (tmp_path / "noise.png").stat().st_size <= 400_000
 
 
+def test_lines_need_few_colours_and_a_photograph_keeps_all(tmp_path: Path) -> None:
+    """A drawing's PNG is at most 256 colours, none of them far from the figure's own; pictures stay what they are."""
+    figure = style.new_figure(960, 700)
+    axes = figure.add_axes((0.1, 0.1, 0.8, 0.8))
+    axes.plot(np.linspace(0, 1, 50), np.linspace(0, 1, 50) ** 2, "o-", color=style.BLUE, alpha=0.5)
+    axes.set_title("Lines and letters")
+    style.save(figure, tmp_path / "lines")
+    drawn_now = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)  # type: ignore[attr-defined]
+    with Image.open(tmp_path / "lines.png") as lines:
+        assert lines.mode == "P" and lines.size == (960, 700)
+        assert np.abs(np.asarray(lines.convert("RGB")).astype(int) - drawn_now).max() < 24
+    draw_sheet(figure, np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8), 0, 0)
+    style.save(figure, tmp_path / "pictured")
+    with Image.open(tmp_path / "pictured.png") as pictured:
+        assert pictured.mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(pictured), np.asarray(figure.canvas.buffer_rgba())[..., :3])  # type: ignore[attr-defined]
+
+
 def test_figure8_shows_the_transformer_where_it_is_trained(
     suite: tuple[Plan, Path, Path], figures: dict[int, Figure], tmp_path: Path
 ) -> None:

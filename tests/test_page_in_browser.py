@@ -127,6 +127,20 @@ def test_only_what_stands_at_the_top_is_loaded_at_once(browser: Any, pages: dict
     assert all(path.stat().st_size < LIMIT for path in pages.values())
 
 
+def test_the_film_can_be_stopped_and_played_again(browser: Any, pages: dict[str, Path]) -> None:
+    shows = "[...document.querySelectorAll('.film')].map((image) => image.currentSrc.split('/').at(-1))"
+    with opened(browser, pages["mini"], reduced_motion="no-preference") as shown:
+        shown.wait_for_selector("text=Stop the film")
+        assert shown.evaluate(shows) == ["film.webp"]
+        shown.click("text=Stop the film")
+        shown.wait_for_function(f"{shows}[0] === 'film.png'")
+        shown.click("text=Play the film")
+        shown.wait_for_function(f"{shows}[0] === 'film.webp'")
+    with opened(browser, pages["mini"], reduced_motion="reduce") as shown:
+        shown.wait_for_load_state("networkidle")
+        assert shown.query_selector("text=Stop the film") is None  # nothing moves
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_headings_descend_by_one(browser: Any, pages: dict[str, Path], suite: str) -> None:
     with opened(browser, pages[suite]) as shown:

@@ -16,7 +16,7 @@ from vqddm.vqgan.codec import decode_codes, load_codec
 
 COLUMNS, ROWS = 8, 3  # pictures of the animation
 SIDE, GAP = 64, 4  # pixels of a picture in both, and between two
-FRAMES = 33  # of the animation, besides the first
+FRAMES = 25  # of the animation, besides the first
 SHOWN = 8  # frames of the strip
 FRAME, REST = 130, 2500  # milliseconds of a frame, and of the last one
 CAPTION = 22  # pixels above a column of the strip, for its t
@@ -62,7 +62,7 @@ def write_film(out: Path, frames: list[Image.Image]) -> None:
     """An endless animation, resting at its last frame."""
     with replacing(out) as aside:
         duration = [FRAME] * (len(frames) - 1) + [REST]
-        how = {"duration": duration, "loop": 0, "quality": 75, "method": 4}
+        how = {"duration": duration, "loop": 0, "quality": 70, "method": 4}
         frames[0].save(aside, format="WEBP", save_all=True, append_images=frames[1:], **how)
 
 

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from vqddm.prior.diffusion import draw_where, spread
+from vqddm.prior.diffusion import draw, mostly, spread
 from vqddm.prior.schedule import Interval
 
 
@@ -37,7 +37,9 @@ def reverse(z_t: Tensor, logits: Tensor, late: Interval, early: Interval, genera
     """
     level = torch.rand(z_t.shape, dtype=torch.float64, generator=generator, device=z_t.device)
     wanted = (z_t == logits.shape[-1]) & (level < unmasks(late, early, z_t))
-    return draw_where(wanted, logits.softmax(-1), z_t, generator)
+    if mostly(wanted):
+        return torch.where(wanted, draw(logits.softmax(-1), generator), z_t)
+    return z_t.masked_scatter(wanted, draw(logits[wanted].softmax(-1), generator))
 
 
 def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:

@@ -87,11 +87,18 @@ def draw_by_cdf(weights: Tensor, generator: torch.Generator) -> Tensor:
 
 def draw_where(wanted: Tensor, probs: Tensor, otherwise: Tensor, generator: torch.Generator) -> Tensor:
     """Draws of `probs` (..., K) where `wanted` (...) is true, and `otherwise`, int64 (...), elsewhere."""
-    # All of them where most are wanted, which saves a copy of these, and on a GPU, where picking some would make the
-    # host wait for their number at every step.
-    if probs.is_cuda or 2 * wanted.count_nonzero() > wanted.numel():
+    if mostly(wanted):
         return torch.where(wanted, draw(probs, generator), otherwise)
     return otherwise.masked_scatter(wanted, draw(probs[wanted], generator))
+
+
+def mostly(wanted: Tensor) -> bool:
+    """Whether to work on all positions rather than pick those that are wanted.
+
+    So where most are, which saves a copy of these, and on a GPU, where picking some would make the host wait for their
+    number at every step.
+    """
+    return wanted.is_cuda or bool(2 * wanted.count_nonzero() > wanted.numel())
 
 
 def posterior(z_t: Tensor, p0: Tensor, late: Interval, early: Interval) -> Tensor:
@@ -135,19 +142,37 @@ def renewal(p0_at_zt: Tensor, codes: int, late: Interval, early: Interval) -> Te
 def reverse(z_t: Tensor, logits: Tensor, late: Interval, early: Interval, generator: torch.Generator) -> Tensor:
     """Draw z_s from p(z_s | z_t), as `posterior` has it, for any s < t: int64 (B, ...).
 
-    Most positions stay what they are: of those alone that do not, codes are drawn from p0.
+    Most positions stay what they are, whatever p0 is, and of these alone that may not p0 is formed.
 
     Args:
         z_t: (B, ...).
         logits: of p0, (B, ..., K) in float32 or float64.
     """
-    p0, codes = logits.softmax(-1), logits.shape[-1]
-    anew = renewal(_at(p0, z_t), codes, late, early)
+    codes = logits.shape[-1]
     # float64: float32 draws are multiples of 2^-24, too coarse for the rare jumps of a long chain
     level = torch.rand(z_t.shape, dtype=torch.float64, generator=generator, device=z_t.device)
-    uniform = level < anew * spread(early, z_t).noise
     noise = torch.randint(codes, z_t.shape, generator=generator, device=z_t.device)
-    return draw_where((level < anew) & ~uniform, p0, torch.where(uniform, noise, z_t), generator)
+    none = logits.new_zeros((len(z_t),) + (1,) * (z_t.ndim - 1))
+    open_ = level < renewal(none, codes, late, early)  # no p0 gives more than none
+    if mostly(open_):
+        p0 = logits.softmax(-1)
+        wanted, uniform = _changes(level, _at(p0, z_t), codes, late, early)
+        return draw_where(wanted, p0, torch.where(uniform, noise, z_t), generator)
+    rows = open_.flatten().nonzero().squeeze(-1)
+    images = rows // z_t[0].numel()
+    late, early = (Interval(*(part[images] if part.ndim else part for part in i)) for i in (late, early))
+    level, noise, found = (values.flatten()[rows] for values in (level, noise, z_t))
+    p0 = logits.flatten(0, -2)[rows].softmax(-1)
+    wanted, uniform = _changes(level, _at(p0, found), codes, late, early)
+    found = torch.where(uniform, noise, found).masked_scatter_(wanted, draw(p0[wanted], generator))
+    return z_t.flatten().index_copy(0, rows, found).view_as(z_t)
+
+
+def _changes(level: Tensor, p0_at_zt: Tensor, codes: int, late: Interval, early: Interval) -> tuple[Tensor, Tensor]:
+    """Where z_s is drawn from p0, and where from the uniform distribution, by a uniform draw `level`; all (B, ...)."""
+    anew = renewal(p0_at_zt, codes, late, early)
+    uniform = level < anew * spread(early, level).noise
+    return (level < anew) & ~uniform, uniform
 
 
 def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Interval) -> Tensor:

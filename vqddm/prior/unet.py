@@ -215,4 +215,4 @@ class Prior(nn.Module):
         if not self.diffusion.residual:
             return logits
         index = codes.unsqueeze(-1)
-        return logits.scatter_add(-1, index, torch.ones_like(index, dtype=logits.dtype))
+        return logits.scatter_add_(-1, index, torch.ones_like(index, dtype=logits.dtype))

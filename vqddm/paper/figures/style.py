@@ -20,6 +20,7 @@ WIDTH = 960  # pixels: 4.8 inches, so that 9 point text is still read at phone w
 MARGIN, LINE = 24, 31  # pixels at the sides, and of a line of small text
 INSIDE = WIDTH - 2 * MARGIN
 LIMIT = 400_000  # bytes of a PNG on the page
+DRAWN = 2000  # colours; a figure with fewer has no photograph in it
 
 # Okabe and Ito's colours, told apart with every common kind of colour blindness.
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
@@ -114,12 +115,15 @@ def save(figure: Figure, stem: Path) -> None:
 
 
 def _write_png(image: Image.Image, path: Path) -> None:
+    if image.getcolors(DRAWN):  # nothing but lines and letters, whose smoothed edges need no more than 256 colours
+        image = image.quantize(256, dither=Image.Dither.NONE)
     image.save(path, optimize=True, dpi=(DPI, DPI))
     if path.stat().st_size <= LIMIT:
         return
     for dpi, colours in ((150, 256), (150, 128), (150, 64), (100, 64), (100, 16)):
         size = (image.width * dpi // DPI, image.height * dpi // DPI)
-        small = image.resize(size, Image.Resampling.LANCZOS).quantize(colours, method=Image.Quantize.MEDIANCUT)
+        small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        small = small.quantize(colours, method=Image.Quantize.MEDIANCUT)
         small.save(path, optimize=True, dpi=(dpi, dpi))
         if path.stat().st_size <= LIMIT:
             return

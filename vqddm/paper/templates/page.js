@@ -59,6 +59,24 @@ for (const table of document.querySelectorAll("table")) {
   if (table.tBodies[0].rows.length > LONG) makeFilterable(table);
 }
 
+// A film that plays can be stopped: its frames, side by side, then stand in its place.
+function makeStoppable(film) {
+  const moving = film.currentSrc || film.src, frames = moving.replace(/\.webp$/, ".png");
+  if (moving === frames) return; // who asks for less motion is shown the frames anyway
+  const button = element("button", { type: "button", className: "stop", textContent: "Stop the film" });
+  button.addEventListener("click", () => {
+    const plays = film.src === moving;
+    film.src = plays ? frames : moving;
+    button.textContent = plays ? "Play the film" : "Stop the film";
+  });
+  film.closest("figure").querySelector("figcaption").append(" ", button);
+}
+
+for (const film of document.querySelectorAll(".film")) {
+  if (film.complete) makeStoppable(film);
+  else film.addEventListener("load", () => makeStoppable(film), { once: true });
+}
+
 // On paper every claim is unfolded; afterwards the page is as it was.
 let unfolded = [];
 addEventListener("beforeprint", () => {
