@@ -27,7 +27,7 @@ report: "workflow/report.rst"
 onstart:
     with one_sentence():
         guard_checkpoints(workflow)
-        require_originals(list(workflow.dag.needrun_jobs()), PARAMS)
+        require_originals(list(workflow.dag.needrun_jobs()), DATASETS)
         if workflow.executor_plugin.name == "slurm":
             check_slurm(SITE)
             tell_orphans()

@@ -179,8 +179,12 @@ def test_own_pictures_that_are_not_there_are_told_before_the_first_job() -> None
     own = values["datasets"]["faces"] | {"data": {**values["datasets"]["faces"]["data"], "source": "folder"}}
     values["datasets"]["faces"] = merged(own, {"data": {"path": "pictures/holidays"}})
     asking = SimpleNamespace(rule=SimpleNamespace(name="prepare_data"), wildcards=SimpleNamespace(dataset="faces"))
+    params = resolve(values)
     with pytest.raises(UserError, match=r"^pictures/holidays: "):
-        require_originals([asking], resolve(values))
+        require_originals([asking], params.suites["mini"].trained(params.datasets))
+    asking.wildcards.dataset = "faces_T3"  # of the third training: its pictures are prepared too
+    with pytest.raises(UserError, match=r"^pictures/holidays: "):
+        require_originals([asking], params.suites["mini3"].trained(params.datasets))
 
 
 # On the built tiny suite

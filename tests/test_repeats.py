@@ -13,6 +13,7 @@ import pytest
 import yaml
 from helpers.paper import lay, make_metrics, make_plan, verdicts
 from scipy import stats
+from tiny import copy_of, snakemake
 
 from vqddm.artifacts import UserError
 from vqddm.evaluate.trainings import average_trainings, over_trainings
@@ -142,6 +143,19 @@ def test_each_further_training_has_jobs_of_its_own_and_the_rest_is_shared(tmp_pa
     assert made("over_trainings/tinyfaces/refit_k16_p100/reconstruction.json") == 1
     assert made("metrics/tinyfaces/floor.json") == 1 and made("metrics/tinyfaces_T2/floor.json") == 0
     assert made("metrics/tinyfaces_T2/speed.json") == 0 and made("figures/figure1.png") == 1
+
+
+@pytest.mark.slow
+def test_a_further_training_really_starts(tmp_path: Path) -> None:
+    """What is checked before the first job knows the repeats too; a dry run does not come that far."""
+    folder = copy_of(ROOT, tmp_path / "copy")
+    path = folder / "tests/tiny.yaml"
+    values = yaml.safe_load(path.read_text())
+    values["suites"][values["suite"]]["trainings"] = 2
+    path.write_text(yaml.safe_dump(values))
+    done = snakemake(folder, "--", "data/tinyfaces_T2/train.npy")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (folder / "data/tinyfaces_T2/train.npy").exists()
 
 
 def test_the_table_has_both_spreads_apart(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Nothing expensive is made again only because Snakemake's records are not the truth about it."""
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from vqddm.artifacts import UserError
 from vqddm.data.sources import SOURCES
 from vqddm.ledger.dag import job_of
 from vqddm.ledger.dvc import clean_stages
-from vqddm.params import Params
+from vqddm.params import Dataset
 from vqddm.registry import imported
 
 
@@ -54,8 +54,11 @@ def guard_checkpoints(workflow: Any, root: Path = Path()) -> None:
             )
 
 
-def require_originals(jobs: Collection[Any], params: Params) -> None:
+def require_originals(jobs: Collection[Any], datasets: Mapping[str, Dataset]) -> None:
     """Stop where pictures or official checkpoints that Snakemake's jobs need are not there; pictures are named first.
+
+    Args:
+        datasets: all that are trained, the repeats of further trainings too.
 
     Raises:
         UserError: names what is absent and where it is to be had.
@@ -64,7 +67,7 @@ def require_originals(jobs: Collection[Any], params: Params) -> None:
     official = {(job.wildcards.dataset, job.params.checkpoint) for job in jobs if job.rule.name == "import_vqgan"}
     absent = []
     for dataset in sorted(prepared):
-        data = params.datasets[dataset].data
+        data = datasets[dataset].data
         if check := SOURCES[data.source].check:
             try:
                 imported(check)(data)
