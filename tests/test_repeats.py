@@ -153,7 +153,7 @@ def test_a_further_training_really_starts(tmp_path: Path) -> None:
     values = yaml.safe_load(path.read_text())
     values["suites"][values["suite"]]["trainings"] = 2
     path.write_text(yaml.safe_dump(values))
-    done = snakemake(folder, "--", "data/tinyfaces_T2/train.npy")
+    done = snakemake(folder, "--cores", "1", "--", "data/tinyfaces_T2/train.npy")
     assert done.returncode == 0, done.stderr[-2000:]
     assert (folder / "data/tinyfaces_T2/train.npy").exists()
 
