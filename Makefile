@@ -69,7 +69,7 @@ torture: environment ## kills, full disks and bad inputs by the hundred, counted
 $(VENV)/bench: tests/bench/requirements.lock $(VENV)/installed
 	-$(BIN)/python -m pip install --quiet --no-compile --no-deps --no-build-isolation --require-hashes -r $< && touch $@
 
-bench: environment $(VENV)/bench ## ours against what one would otherwise take, timed, in results/bench/ (BENCH="--only reverse_step")
+bench: environment $(VENV)/bench ## ours against what one would otherwise take, timed, in results/bench/ (BENCH="--only reverse_steps")
 	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
 # What it shares with requirements.lock has the same version there (`lock`).

@@ -233,7 +233,7 @@ def test_slopes_are_those_of_powers() -> None:
 def test_its_help_is_told() -> None:
     command = [sys.executable, "-m", "bench", "--help"]
     done = subprocess.run(command, cwd=ROOT / "tests", env=ENVIRONMENT, capture_output=True, text=True, check=True)
-    assert "--only" in done.stdout and "reverse_step" in done.stdout
+    assert "--only" in done.stdout and "reverse_steps" in done.stdout
 
 
 # ---- what is committed

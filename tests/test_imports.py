@@ -21,6 +21,8 @@ LAYERS = [
     {"training"},
     {"data"},
     {"recipe", "state"},
+    {"layers"},
+    {"fused_norm"},
     {"compute", "slurm"},
     {"artifacts"},
 ]

@@ -48,20 +48,20 @@ LIMITS = (
 )
 
 CONTESTS = (
-    Contest("reverse_step", LOG_ONE_HOT, EVERY, diffusion.reverse_step, diffusion.check_reverse_step),
+    Contest("reverse_steps", LOG_ONE_HOT, EVERY, diffusion.reverse_steps, diffusion.check_reverse_steps),
     Contest(
-        "reverse_step",
+        "reverse_steps",
         "diffusers' VQDiffusionScheduler",
         EVERY,
         diffusion.vq_diffusion_step,
         diffusion.check_vq_diffusion,
     ),
     Contest(
-        "reverse_step_with_network",
+        "reverse_steps_with_network",
         LOG_ONE_HOT,
         (SMALL,),
-        diffusion.reverse_step_with_network,
-        diffusion.check_reverse_step,
+        diffusion.reverse_steps_with_network,
+        diffusion.check_reverse_steps,
     ),
     Contest("noising", LOG_ONE_HOT, EVERY, diffusion.noising, diffusion.check_noising),
     *(
@@ -193,14 +193,14 @@ def without_network(work: str) -> Contest:
 def growths() -> list[Growth]:
     """What is measured over a range of sizes."""
     found = []
-    for work in ("reverse_step", "noising", "kl_terms", "kl_terms_and_gradient"):
+    for work in ("reverse_steps", "noising", "kl_terms", "kl_terms_and_gradient"):
         contest = of(work, LOG_ONE_HOT)
         found += [
             Growth(contest, "K", CODES, AT_CODES),
             Growth(contest, "positions", POSITIONS, AT_POSITIONS),
             Growth(contest, "batch", BATCHES, AT_BATCHES),
         ]
-    network = of("reverse_step_with_network", LOG_ONE_HOT)
+    network = of("reverse_steps_with_network", LOG_ONE_HOT)
     nearest, seeds = of("quantising", CDIST), of("seeding", GREEDY)
     return [
         *found,

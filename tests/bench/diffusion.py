@@ -27,6 +27,7 @@ from vqddm.prior.unet import Prior
 
 ROOT = Path(__file__).parents[2]
 FLOAT, CODE = 4, 8  # bytes
+STEPS = 9  # reverse steps that are timed together
 UNLIKELY = 1e-4  # p-value below which two samples are called unlike
 UNIFORM = TRANSITIONS["uniform"].functions
 SAME_DRAWS, SAME_NUMBERS = "same distribution", "same numbers"
@@ -96,28 +97,40 @@ def network_flops(prior: Prior, sizes: Sizes, evaluations: int) -> float:
     return 2.0 * evaluations * macs(prior, codes, torch.ones(sizes["batch"]))
 
 
-# ---- a reverse step
+# ---- reverse steps
 
 
-def reverse_step(sizes: Sizes, device: torch.device) -> Match:
-    """z_s from z_t and logits that are there already."""
+def reverse_steps(sizes: Sizes, device: torch.device) -> Match:
+    """z_s from z_t and logits that are there already, at timesteps of the whole chain."""
     z_t, prior = fixed(sizes, device)
-    return both_steps(prior, z_t, sizes, bytes=entries(sizes) * FLOAT)
+    return both_steps(prior, z_t, sizes)  # most logits are never read: no limit of memory can be told
 
 
-def reverse_step_with_network(sizes: Sizes, device: torch.device) -> Match:
+def reverse_steps_with_network(sizes: Sizes, device: torch.device) -> Match:
     """z_s from z_t, the network's evaluation included."""
     z_t, _ = codes_and_logits(sizes, device)
     prior = small_prior(sizes, device)
-    return both_steps(prior, z_t, sizes, flops=network_flops(prior, sizes, 1))
+    return both_steps(prior, z_t, sizes, flops=network_flops(prior, sizes, STEPS))
 
 
-def both_steps(prior: Prior | FixedLogits, z_t: Tensor, sizes: Sizes, bytes: float = 0, flops: float = 0) -> Match:
-    """A step in the middle of the chain."""
-    t, generator = sizes["T"] // 2, seeded(z_t.device)
-    ours = torch.inference_mode()(lambda: denoise(prior, z_t, t, t - 1, 1.0, generator))
-    theirs = torch.inference_mode()(lambda: logonehot.denoise(prior, z_t, t, t - 1, generator))
-    return Match(ours, theirs, bytes=bytes, flops=flops)
+def both_steps(prior: Prior | FixedLogits, z_t: Tensor, sizes: Sizes, flops: float = 0) -> Match:
+    """`STEPS` steps at timesteps from T to 1: the first and the last change far more codes than those between."""
+    timesteps, generator = spread_timesteps(sizes), seeded(z_t.device)
+
+    @torch.inference_mode()
+    def ours() -> list[Tensor]:
+        return [denoise(prior, z_t, t, t - 1, 1.0, generator) for t in timesteps]
+
+    @torch.inference_mode()
+    def theirs() -> list[Tensor]:
+        return [logonehot.denoise(prior, z_t, t, t - 1, generator) for t in timesteps]
+
+    return Match(ours, theirs, flops=flops)
+
+
+def spread_timesteps(sizes: Sizes) -> list[int]:
+    """`STEPS` timesteps, evenly from T to 1."""
+    return [round(t) for t in np.linspace(sizes["T"], 1, STEPS)]
 
 
 def vq_diffusion(schedule: NoiseSchedule, codebook_size: int, device: torch.device) -> VQDiffusionScheduler:
@@ -139,15 +152,18 @@ def vq_diffusion(schedule: NoiseSchedule, codebook_size: int, device: torch.devi
 
 
 def vq_diffusion_step(sizes: Sizes, device: torch.device) -> Match:
-    """The same step by the scheduler of diffusers, which takes log p0."""
+    """The same steps by the scheduler of diffusers, which takes log p0."""
     z_t, prior = fixed(sizes, device)
-    scheduler, t = vq_diffusion(prior.schedule, sizes["K"], device), sizes["T"] // 2
-    generator, ours = seeded(device), reverse_step(sizes, device)
+    scheduler = vq_diffusion(prior.schedule, sizes["K"], device)
+    generator, ours = seeded(device), reverse_steps(sizes, device)
 
     @torch.inference_mode()
-    def theirs() -> Tensor:
-        log_p0 = logonehot.columns(prior.logits).log_softmax(1)
-        return scheduler.step(log_p0, t - 1, z_t.flatten(1), generator).prev_sample
+    def theirs() -> list[Tensor]:
+        found = []
+        for t in spread_timesteps(sizes):
+            log_p0 = logonehot.columns(prior.logits).log_softmax(1)
+            found.append(scheduler.step(log_p0, t - 1, z_t.flatten(1), generator).prev_sample)
+        return found
 
     return ours._replace(theirs=theirs)
 
@@ -171,7 +187,7 @@ def stub(device: torch.device, count: int, timesteps: int, codebook_size: int = 
 
 
 @torch.inference_mode()
-def check_reverse_step(device: torch.device) -> str:
+def check_reverse_steps(device: torch.device) -> str:
     """Steps from the middle, a long one, and the first and last, from a likely code and an unlikely one."""
     prior = stub(device, 20_000, 20)
     for (t, s), code in product([(20, 19), (12, 4), (12, 11), (2, 1), (1, 0)], [0, 3]):
@@ -183,7 +199,7 @@ def check_reverse_step(device: torch.device) -> str:
 
 @torch.inference_mode()
 def check_vq_diffusion(device: torch.device) -> str:
-    """Like `check_reverse_step`, for neighbours.
+    """Like `check_reverse_steps`, for neighbours.
 
     The scheduler weighs each p0(z_0) by 1 / q(z_t | z_0) before it sums over z_0; ours does not (Eq. 22). A p0 that is
     multiplied by q(z_t | z_0) makes the two the same.

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from vqddm.paper.figures.style import BLUE, DPI, GREEN, INK, ORANGE, RED, STYLE, save
 
 WIDTH, ROW, TOP, BELOW, LOWER = 1900, 40, 80, 150, 700  # pixels
-SHOWN = {"reverse_step": BLUE, "kl_terms_and_gradient": GREEN, "noising": ORANGE}  # whose growth is drawn
+SHOWN = {"reverse_steps": BLUE, "kl_terms_and_gradient": GREEN, "noising": ORANGE}  # whose growth is drawn
 
 
 def picture(contests: pd.DataFrame, growth: pd.DataFrame, limits: pd.DataFrame, stem: Path) -> None:

@@ -23,7 +23,8 @@ class Match(NamedTuple):
     Args:
         ours, theirs: a call does the work once; `theirs` is None where the machine's own limit is measured.
         bytes: memory that the work must touch at least once, read or written.
-        flops: floating-point operations, two for a multiply-accumulate; without any, memory is the limit.
+        flops: floating-point operations, two for a multiply-accumulate; without any, memory is the limit. Without
+            either, none is told.
         quality: takes what a call returned; what else counts than time, smaller is better.
     """
 

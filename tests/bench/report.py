@@ -28,8 +28,9 @@ quartiles: above 1 ours is the faster one.
 ![Ratios, growth with K, shares of the machine's limits](bench.png)
 
 To repeat it, on a machine with nothing else to do: `make bench`. A killed run goes on when it is called again.
-`make bench BENCH="--only reverse_step"` measures one work, `make bench BENCH=--quick` each at its smallest; these write
-to `bench-scratch/` and leave what is shown here alone. The table of contests is `tests/bench/contests.py`.
+`make bench BENCH="--only reverse_steps"` measures one work, `make bench BENCH=--quick` each at its smallest; these
+write to `bench-scratch/` and leave what is shown here alone. The table of contests is `tests/bench/contests.py`.
+*reverse_steps* are nine steps, at timesteps evenly from T to 1.
 
 The references: *log-one-hot* is multinomial diffusion as its equations have it, over log probabilities of all K codes,
 with Gumbel draws (`tests/bench/logonehot.py`; torch's own `logaddexp`, not exponentials and logarithms one by one). The

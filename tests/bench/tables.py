@@ -90,7 +90,7 @@ def limits(rows: list[Row], run: dict[str, str]) -> pd.DataFrame:
     """What the machine can do, and how much of it each work of ours reaches."""
     found, best = [], {}
     for row in rows:
-        if row["note"] or row["part"] == "growth":
+        if row["note"] or row["part"] == "growth" or not (row["flops"] or row["bytes"]):
             continue
         limit, amount, unit = (PRODUCT, row["flops"], "GFLOP") if row["flops"] else (MEMORY, row["bytes"], "GB")
         rate = amount / 1e9 / (row["ours_ms"] / 1e3)
