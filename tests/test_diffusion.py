@@ -33,7 +33,7 @@ from vqddm.prior.diffusion import (
 from vqddm.prior.likelihood import bound_bits
 from vqddm.prior.masks import paper_masks, random_mask
 from vqddm.prior.reverse import inpaint_codes, sample_codes
-from vqddm.prior.schedule import NoiseSchedule
+from vqddm.prior.schedule import Interval, NoiseSchedule
 from vqddm.prior.settings import DiffusionParams
 from vqddm.prior.unet import Prior
 
@@ -174,6 +174,33 @@ def test_levels_are_finer_than_the_rarest_jump(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch, "rand", rand)
     reverse(torch.full((1, 2), 7), logits, late, early, torch.Generator())
     assert renewed[0].tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize(("codes", "timesteps"), [(7, 10), (64, 100)])
+def test_positions_that_no_p0_could_change_are_left_out_and_no_draw_with_them(codes: int, timesteps: int) -> None:
+    """The same codes as where p0 is formed everywhere, from the same generator."""
+    schedule, shape = NoiseSchedule(timesteps, "cosine"), (5, 6, 6)
+    for t, scale in product(range(1, timesteps + 1), (0.3, 30.0)):
+        seeded = torch.Generator().manual_seed(t)
+        z_t = torch.randint(codes, shape, generator=seeded)
+        logits = torch.randn(*shape, codes, generator=seeded) * scale
+        late, early = schedule.interval(t - 1, t), schedule.interval(0, t - 1)
+        given, again = (torch.Generator().manual_seed(0) for _ in range(2))
+        p0 = logits.softmax(-1)
+        level = torch.rand(shape, dtype=torch.float64, generator=again)
+        noise = torch.randint(codes, shape, generator=again)
+        anew = renewal(p0.gather(-1, z_t.unsqueeze(-1)).squeeze(-1), codes, late, early)
+        uniform = level < anew * early.noise
+        wanted = (level < anew) & ~uniform
+        expected = draw_where(wanted, p0, torch.where(uniform, noise, z_t), again)
+        assert torch.equal(reverse(z_t, logits, late, early, given), expected), (t, scale)
+    each = schedule.interval(torch.full((5,), timesteps // 2), torch.full((5,), timesteps // 2 + 1))
+    before = schedule.interval(0, torch.full((5,), timesteps // 2))
+    one = [Interval(*(part[0] for part in interval)) for interval in (each, before)]
+    given, again = (torch.Generator().manual_seed(1) for _ in range(2))
+    assert torch.equal(
+        reverse(z_t, logits, each, before, given), reverse(z_t, logits, *one, again)
+    )  # one t for each image
 
 
 @pytest.mark.parametrize(("codes", "timesteps", "kind"), CASES)
