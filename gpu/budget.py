@@ -81,16 +81,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     for name in ("vqgan", "refit", "prior", "samples"):
         parser.add_argument(f"--{name}", type=float, required=True, help="seconds")
-    parser.add_argument("--rate", type=float, default=0, help="the VQ-GAN's learning rate; 0: as params.yaml has it")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=0,
+        help="the VQ-GAN's learning rate, and that of ReFiT's decoder; 0: as params.yaml has it",
+    )
     parser.add_argument("--batch", type=int, default=0, help="the VQ-GAN's batch size; 0: as params.yaml has it")
     given = parser.parse_args()
     seconds = {name: getattr(given, name) for name in ("vqgan", "refit", "prior", "samples")}
     table = pd.read_csv(given.benchmark) if given.benchmark.exists() else pd.DataFrame(columns=COLUMNS)
     found = budget(table, given.dataset, given.params, seconds, given.batch)
-    if given.rate:
-        found.setdefault("datasets", {}).setdefault(given.dataset, {}).setdefault("vqgan", {})["learning_rate"] = (
-            given.rate
-        )
+    if given.rate:  # ReFiT's decoder goes on at the same
+        about = found.setdefault("datasets", {}).setdefault(given.dataset, {})
+        about.setdefault("vqgan", {})["learning_rate"] = given.rate
+        about.setdefault("refit", {})["decoder_learning_rate"] = given.rate
     given.out.write_text(yaml.safe_dump(found, sort_keys=False))
     print(yaml.safe_dump(found, sort_keys=False, default_flow_style=True, width=1000).strip())
 

@@ -71,6 +71,42 @@ def test_on_a_cpu_it_is_torchs_and_the_activation(activation: str) -> None:
 
 
 def test_where_triton_does_not_work_torch_does_it_and_that_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert not can_fuse(torch.device("meta"), 32)
+    assert not can_fuse(torch.empty(1, 32, 4, 4, device="meta"))
     assert "Triton does not work here" in capsys.readouterr().err
-    assert not can_fuse(torch.device("meta"), 24)  # no power of two: refused before anything is tried
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(24, torch.float32), (16384, torch.float32), (32, torch.float64)])
+def test_maps_that_do_not_fit_are_torchs(channels: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No power of two, too many channels, more than float32: whatever the GPU."""
+    monkeypatch.setattr("vqddm.layers._triton_works", lambda device: True)
+    assert not can_fuse(torch.empty(1, channels, 1, 1, dtype=dtype, device="meta"))
+    assert can_fuse(torch.empty(1, 32, 1, 1, device="meta"))
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "activation", "parts", "kind"),
+    [(128, 32, "silu", 64, "bf16"), (512, 32, "none", 16, "fp32"), (1024, 8, "mish", 1, "bf16")],
+)
+def test_the_kernels_compile_for_a_card(channels: int, groups: int, activation: str, parts: int, kind: str) -> None:
+    """For compute capability 9.0, which needs none: what the interpreter takes is not all that the compiler does."""
+    triton = pytest.importorskip("triton", reason="Triton comes with torch for CUDA, on Linux")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from vqddm import fused_norm
+
+    pointers = dict.fromkeys(("x", "grad", "out"), f"*{kind}") | dict.fromkeys(
+        ("sums", "back", "weight", "bias"), "*fp32"
+    )
+    types = pointers | {"positions": "i32", "share": "i32", "count": "fp32", "eps": "fp32"}
+    sizes = {"PARTS": parts, "CHANNELS": channels, "ROWS": max(1, fused_norm.TILE // channels)}
+    constants = sizes | {"GROUPS": groups, "ACTIVATION": activation}
+    for kernel in ("_sum_up", "_apply", "_sum_up_gradients", "_apply_gradients"):
+        function = getattr(fused_norm, kernel)
+        names = function.arg_names
+        signature = {name: types.get(name, "constexpr") for name in names}
+        values = {(names.index(name),): value for name, value in constants.items() if name in names}
+        aligned = {(names.index(name),): [["tt.divisibility", 16]] for name in pointers if name in names}
+        source = ASTSource(function, signature, values, aligned)
+        made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": fused_norm.WARPS})
+        assert "ld.global.v4" in made.asm["ptx"], f"{kernel} reads its maps in too small pieces"

@@ -72,6 +72,23 @@ def _moments(sums, image, count, eps, PARTS: tl.constexpr, CHANNELS: tl.constexp
 
 
 @triton.jit
+def _channels(sums, weight, bias, image, count, eps, PARTS: tl.constexpr, CHANNELS: tl.constexpr, GROUPS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Of each channel: mean, reciprocal standard deviation, weight, bias."""
+    mean, inverse = _moments(sums, image, count, eps, PARTS, CHANNELS, GROUPS)
+    channel = tl.arange(0, CHANNELS)
+    return mean, inverse, tl.load(weight + channel).to(tl.float32), tl.load(bias + channel).to(tl.float32)
+
+
+@triton.jit
+def _before_activation(x, grad, at, inside, mean, inverse, w, b, ACTIVATION: tl.constexpr):  # type: ignore[no-untyped-def]
+    """A tile normalised, and the gradient of what the activation took."""
+    value = tl.load(x + at, mask=inside, other=0).to(tl.float32)
+    normal = (value - mean[None, :]) * inverse[None, :]
+    slope = _slope(normal * w[None, :] + b[None, :], ACTIVATION)
+    return normal, tl.load(grad + at, mask=inside, other=0).to(tl.float32) * slope
+
+
+@triton.jit
 def _sum_up(x, sums, positions, PARTS: tl.constexpr, CHANNELS: tl.constexpr, ROWS: tl.constexpr):  # type: ignore[no-untyped-def]
     """Sum and sum of squares of each channel over one part of an image's positions."""
     image, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
@@ -97,10 +114,10 @@ def _apply(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Normalise and activate `share` positions of an image."""
     image, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    mean, inverse = _moments(sums, image, count, eps, PARTS, CHANNELS, GROUPS)
+    mean, inverse, w, b = _channels(sums, weight, bias, image, count, eps, PARTS, CHANNELS, GROUPS)
     channel = tl.arange(0, CHANNELS)
-    scale = inverse * tl.load(weight + channel).to(tl.float32)
-    shift = tl.load(bias + channel).to(tl.float32) - mean * scale
+    scale = inverse * w
+    shift = b - mean * scale
     last = tl.minimum((part + 1) * share, positions)
     for start in range(part * share, last, ROWS):
         row = (start + tl.arange(0, ROWS))[:, None]
@@ -117,9 +134,8 @@ def _sum_up_gradients(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Of one part of an image: the sums for each channel's bias and weight."""
     image, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    mean, inverse = _moments(sums, image, count, eps, PARTS, CHANNELS, GROUPS)
+    mean, inverse, w, b = _channels(sums, weight, bias, image, count, eps, PARTS, CHANNELS, GROUPS)
     channel = tl.arange(0, CHANNELS)
-    w, b = tl.load(weight + channel).to(tl.float32), tl.load(bias + channel).to(tl.float32)
     total = tl.zeros((ROWS, CHANNELS), tl.float32)
     weighted = tl.zeros((ROWS, CHANNELS), tl.float32)
     share = tl.cdiv(positions, PARTS)
@@ -127,10 +143,7 @@ def _sum_up_gradients(  # type: ignore[no-untyped-def]
     for start in range(part * share, last, ROWS):
         row = (start + tl.arange(0, ROWS))[:, None]
         at = (image * positions + row) * CHANNELS + channel[None, :]
-        value = tl.load(x + at, mask=row < last, other=0).to(tl.float32)
-        normal = (value - mean[None, :]) * inverse[None, :]
-        slope = _slope(normal * w[None, :] + b[None, :], ACTIVATION)
-        given = tl.load(grad + at, mask=row < last, other=0).to(tl.float32) * slope
+        normal, given = _before_activation(x, grad, at, row < last, mean, inverse, w, b, ACTIVATION)
         total += given
         weighted += given * normal
     at_sums = back + (image * PARTS + part) * (2 * CHANNELS) + channel
@@ -145,9 +158,8 @@ def _apply_gradients(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """The gradient of `share` positions of an image."""
     image, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    mean, inverse = _moments(sums, image, count, eps, PARTS, CHANNELS, GROUPS)
+    mean, inverse, w, b = _channels(sums, weight, bias, image, count, eps, PARTS, CHANNELS, GROUPS)
     channel = tl.arange(0, CHANNELS)
-    w, b = tl.load(weight + channel).to(tl.float32), tl.load(bias + channel).to(tl.float32)
     total, weighted = _both(back, image, PARTS, CHANNELS)
     level = _over_group(total * w, CHANNELS, GROUPS) / count
     tilt = _over_group(weighted * w, CHANNELS, GROUPS) / count
@@ -155,10 +167,7 @@ def _apply_gradients(  # type: ignore[no-untyped-def]
     for start in range(part * share, last, ROWS):
         row = (start + tl.arange(0, ROWS))[:, None]
         at = (image * positions + row) * CHANNELS + channel[None, :]
-        value = tl.load(x + at, mask=row < last, other=0).to(tl.float32)
-        normal = (value - mean[None, :]) * inverse[None, :]
-        slope = _slope(normal * w[None, :] + b[None, :], ACTIVATION)
-        given = tl.load(grad + at, mask=row < last, other=0).to(tl.float32) * slope
+        normal, given = _before_activation(x, grad, at, row < last, mean, inverse, w, b, ACTIVATION)
         made = inverse[None, :] * (given * w[None, :] - level[None, :] - normal * tilt[None, :])
         tl.store(out + at, made.to(out.dtype.element_ty), mask=row < last)
 
@@ -200,15 +209,11 @@ class _FusedNorm(torch.autograd.Function):
         return out, weighted.to(weight.dtype), total.to(bias.dtype), None, None, None
 
 
-def fits(channels: int) -> bool:
-    """Whether a map of so many channels can be normalised here: powers of two."""
-    return channels <= MOST_SUMS and channels & (channels - 1) == 0
-
-
 def fused_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, activation: str) -> Tensor:
     """activation(GroupNorm(x)) of a map (B, C, H, W) on a GPU, with gradients; in x's dtype and channels-last.
 
     Args:
+        x: of at most 32 bits, C a power of two, at most `MOST_SUMS` (`layers.can_fuse`).
         activation: `none`, `silu` or `mish`.
     """
     return _FusedNorm.apply(x, weight, bias, groups, eps, activation)

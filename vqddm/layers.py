@@ -53,6 +53,7 @@ class Mish(nn.Module):
         return mish(x)
 
 
+MOST_CHANNELS = 8192  # of a map that is normalised and activated in one operation
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"none": lambda x: x, "silu": F.silu, "mish": mish}
 
 
@@ -66,16 +67,18 @@ class GroupNorm(nn.GroupNorm):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.is_cuda and can_fuse(x.device, self.num_channels):
+        if x.is_cuda and can_fuse(x):
             from vqddm.fused_norm import fused_norm
 
             return fused_norm(x, self.weight, self.bias, self.num_groups, self.eps, self.activation)
         return ACTIVATIONS[self.activation](super().forward(x))
 
 
-def can_fuse(device: torch.device, channels: int) -> bool:
-    """Whether this GPU can normalise and activate a map of so many channels in one operation."""
-    return channels & (channels - 1) == 0 and not torch.compiler.is_compiling() and _triton_works(device)
+def can_fuse(x: Tensor) -> bool:
+    """Whether its GPU can normalise and activate this map in one operation, which computes in float32."""
+    channels = x.shape[1]
+    fits = channels & (channels - 1) == 0 and channels <= MOST_CHANNELS and x.dtype != torch.float64
+    return fits and not torch.compiler.is_compiling() and _triton_works(x.device)
 
 
 @cache
