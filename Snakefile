@@ -51,6 +51,7 @@ rule all:
             for stage in about.stages(method)
         ],
         f"{RESULTS}/index.html",
+        "results/README.md",
 
 
 with one_sentence():

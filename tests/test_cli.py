@@ -50,7 +50,7 @@ describe
 data prepare
     --params:json --out:path --workers:int=
 vqgan train
-    --data:path --params:json --codebook-size:int --state:path --out:path --curve:path
+    --data:path --params:json --codebook-size:int --state:path --out:path --curve:path --validation:path=
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 vqgan import
     checkpoint:path --params:json --codebook-size:int --out:path --trust-pickle:flag
@@ -59,12 +59,12 @@ vqgan weights
 refit rebuild
     --source:path --data:path --params:json --codebook-size:int --features:int --out:path --threads:int=≥1
 refit finetune
-    --source:path --data:path --params:json --state:path --out:path --curve:path
+    --source:path --data:path --params:json --state:path --out:path --curve:path --validation:path=
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 refit encode
     --first-stage:path --data:path* --out:path* --threads:int=≥1
 prior train
-    --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path
+    --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path --validation:path=
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --micro-batch:int=≥1$VQDDM_MICRO_BATCH --threads:int=≥1
 prior sample
     --prior:path --first-stage:path= --steps:int= --state:path --codes:path= --out:path --eta:float=0.0
@@ -74,12 +74,12 @@ prior inpaint
     --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
 baselines train-vqvae2
     --data:path --autoencoder:json --params:json --codebook-size:int --state:path --out:path --curve:path
-    --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
+    --validation:path= --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines train-dvae
     --data:path --autoencoder:json --params:json --codebook-size:int --state:path --out:path --curve:path
-    --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
+    --validation:path= --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines train-transformer
-    --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path
+    --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path --validation:path=
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines sample-transformer
     --transformer:path --first-stage:path= --steps:int= --state:path --codes:path= --out:path --eta:float=0.0
@@ -88,8 +88,8 @@ baselines inpaint-transformer
     --transformer:path --first-stage:path --data:path --out:path --count:int=8≥1 --encode:masked|full=masked
     --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
 baselines train-ddpm
-    --data:path --params:json --state:path --out:path --curve:path --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS
-    --threads:int=≥1
+    --data:path --params:json --state:path --out:path --curve:path --validation:path=
+    --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines sample-ddpm
     --ddpm:path --first-stage:path= --codes:path= --temperature:float=1.0 --steps:int= --state:path --out:path
     --count:int=64≥1 --eta:float=0.0 --seed:int=0≥0 --threads:int=≥1
@@ -143,6 +143,8 @@ paper claims
     --plan:json --root:path --out:path
 paper page
     --plan:json --root:path --out:path
+paper overview
+    --root:path --out:path
 paper timeline
     --suite:str --out:path --benchmarks:path=benchmarks
 paper so-far

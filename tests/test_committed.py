@@ -11,6 +11,7 @@ from PIL import Image
 
 from vqddm.paper.claims import claims
 from vqddm.paper.figures import draw
+from vqddm.paper.overview import overview
 from vqddm.paper.page import page
 from vqddm.paper.plan import Plan, plan_from
 from vqddm.paper.tables import TABLES
@@ -30,6 +31,8 @@ def test_tables_claims_and_page_are_made_from_the_committed_metrics(suite: str, 
     plan, committed = planned(suite), ROOT / "results" / suite
     for folder in ("metrics", "figures"):  # the page tells the pictures' sizes
         shutil.copytree(committed / folder, tmp_path / folder)
+    for timeline in committed.glob("timeline.*"):
+        shutil.copy(timeline, tmp_path)
     for name, table in TABLES.items():
         table(plan, tmp_path, tmp_path / "tables" / name)
     claims(plan, tmp_path, tmp_path / "claims")
@@ -39,6 +42,11 @@ def test_tables_claims_and_page_are_made_from_the_committed_metrics(suite: str, 
     assert made == shown if suite == "mini" else made <= shown  # how it ran lies in results/gpu too
     unlike = {str(path) for path in made if (tmp_path / path).read_bytes() != (committed / path).read_bytes()}
     assert not unlike
+
+
+def test_the_first_page_of_results_is_made_from_the_committed_suites(tmp_path: Path) -> None:
+    overview(root=ROOT / "results", out=tmp_path / "README.md")
+    assert (tmp_path / "README.md").read_text() == (ROOT / "results/README.md").read_text()
 
 
 @pytest.mark.parametrize("number", FROM_METRICS)

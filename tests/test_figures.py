@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -165,10 +166,14 @@ PAPER_COUNTS = {
 
 
 def write_curve(path: Path, loss: str, start: float) -> None:
-    """A training's losses, falling."""
+    """A training's losses, falling as its learning rate; one validation a bit above them."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [f"{step},{start / (1 + step / 200):.6f}" for step in range(4, 801, 4)]
-    path.write_text("\n".join([f"step,{loss}", *rows, ""]))
+    losses = {step: start / (1 + step / 200) for step in range(4, 801, 4)}
+    rows = [
+        f"{step},{value:.6f},{0.002 * (1 - step / 800):.6f},{1.1 * value if step % 100 == 0 else math.nan}"
+        for step, value in losses.items()
+    ]
+    path.write_text("\n".join([f"step,{loss},learning_rate,validation", *rows, ""]))
 
 
 def write_suite(plan: Plan, place: Path) -> tuple[Path, Path]:

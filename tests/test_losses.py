@@ -17,6 +17,7 @@ from helpers.recipes import ADAM, ADVERSARIAL, AUTOENCODER, PRIOR, TRANSFORMER, 
 from vqddm.baselines.transformer.train import train_transformer
 from vqddm.prior.train import train_prior
 from vqddm.settings import TrainingParams
+from vqddm.vqgan.codec import decode_codes, encode_images, load_codec
 from vqddm.vqgan.settings import VQGANParams
 from vqddm.vqgan.train import train_vqgan
 
@@ -37,7 +38,7 @@ def test_of_the_first_stage(tmp_path: Path) -> None:
     data = write_pictures(tmp_path / "train.npy", pictures)
     adam = ADAM.model_copy(update={"betas": (0.5, 0.9)})
     params = VQGANParams(autoencoder=AUTOENCODER, loss=ADVERSARIAL, learning_rate=1e-3, optimizer=adam, training=STEPS)
-    found = losses(tmp_path, train_vqgan, data=data, params=params, codebook_size=16)
+    found = losses(tmp_path, train_vqgan, data=data, validation=data, params=params, codebook_size=16)
     expected = {
         "reconstruction": [0.571511, 0.580172, 0.564632, 0.583951],
         "perceptual": [3.459218, 3.078481, 2.907465, 2.683877],
@@ -47,9 +48,14 @@ def test_of_the_first_stage(tmp_path: Path) -> None:
         "adaptive_weight": [0, 0, 2.083868, 1.914635],
         "discriminator": [0, 0, 1.001030, 1.005416],
     }
-    assert found.keys() == expected.keys() | {"squared"}
+    assert found.keys() == expected.keys() | {"squared", "learning_rate", "validation"}
     for name, values in expected.items():
         assert found[name] == pytest.approx(values, rel=TOLERANCE), name
+    assert found["learning_rate"] == [1e-3] * 4
+    made = decode_codes(model := load_codec(tmp_path / "out.safetensors")[0], encode_images(model, pictures))
+    error = np.abs(made.astype(float) - pictures).mean() / 127.5
+    assert found["validation"][-1] == pytest.approx(error, rel=0.01)  # pixels are rounded there, and clamped
+    assert np.isnan(found["validation"][:-1]).all()
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,18 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers.recipes import PRIOR, TRANSFORMER, train_dvae_on, write_pictures
 from PIL import Image
 
 from vqddm.artifacts import UserError, read_json, write_array
+from vqddm.baselines.ddpm.network import add_noise, alpha_bars
 from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.baselines.ddpm.train import train_ddpm
 from vqddm.baselines.transformer.train import train_transformer
+from vqddm.data.arrays import to_unit
 from vqddm.data.grid import grid
 from vqddm.evaluate import speed
 from vqddm.evaluate.diffused import FRACTIONS, draw_diffused
@@ -74,7 +77,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, (train, params) in trainings.items():
         examples = {"data": data} if name == "ddpm" else {"codes": codes, "codebook_size": 16}
         made = {"out": folder / f"{name}.safetensors", "curve": folder / f"{name}.csv", "state": folder / name}
-        train(params=briefly(params), threads=1, **examples, **made)
+        validation = next(iter(examples.values()))
+        train(params=briefly(params), validation=validation, threads=1, **examples, **made)
     return folder
 
 
@@ -195,6 +199,28 @@ def test_likelihoods_are_the_samplers_own(models: Path, tmp_path: Path) -> None:
         )
     with pytest.raises(UserError, match="40 images, but the suite's `evaluate` asks for 41"):
         measure_likelihood(checkpoint=checkpoint, codes_train=codes, codes_test=codes, images=41, out=tmp_path / "x")
+
+
+@pytest.mark.parametrize("name", ["prior", "absorbing", "transformer", "ddpm"])
+def test_a_curve_ends_with_the_loss_of_the_weights_that_are_kept(models: Path, name: str) -> None:
+    """By other means: the exact bound over all T terms, and the mean over all timesteps with other noise."""
+    curve = pd.read_csv(models / f"{name}.csv")
+    sampler, generator = load_sampler(models / f"{name}.safetensors"), torch.Generator().manual_seed(7)
+    if name == "ddpm":
+        images = to_unit(np.load(models / "train.npy"))
+        errors = []
+        for t in range(DDPM.timesteps):
+            noise = torch.randn(images.shape, generator=generator)
+            noisy = add_noise(images, noise, alpha_bars(DDPM.timesteps, torch.device("cpu"))[[t + 1] * len(images)])
+            with torch.no_grad():
+                found = sampler.network(noisy, torch.full((len(images),), t))  # type: ignore[attr-defined]
+            errors.append(float((found - noise).square().mean()))
+        expected = float(np.mean(errors))
+    else:
+        maps = torch.from_numpy(np.load(models / "codes.npy").astype(np.int64))
+        expected = float(sampler.bits_per_code(maps, generator).each.mean())  # type: ignore[attr-defined]
+    tolerance = 1e-5 if name == "transformer" else 0.15  # the others draw noise, and few timesteps
+    assert curve["validation"].iloc[-1] == pytest.approx(expected, rel=tolerance)
 
 
 def test_speed_is_that_of_one_step_of_one_example(

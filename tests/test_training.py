@@ -11,14 +11,18 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from helpers.recipes import PRIOR, write_maps
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 
 from vqddm.artifacts import UserError
+from vqddm.compute import step_generator
+from vqddm.prior.train import train_prior
 from vqddm.recipe import Recipe
 from vqddm.settings import TrainingParams
 from vqddm.state import StateFolder
@@ -49,19 +53,29 @@ class Toy(Recipe):
         self.optimizers["net"].step()
         return {"loss": loss.detach()}
 
+    def validate(self, batch, generator, accelerator):
+        noise = torch.randn(batch.shape, generator=generator)
+        return (self.modules["net"](batch + 0.1 * noise) - batch).square().mean()
+
     def checkpoint(self):
         return self.modules["net"].state_dict()
 
 
 def run(
-    folder: Path, fetch=lambda i: DATA[i], identity=None, save_seconds: float = 0.0, params: TrainingParams = PARAMS
+    folder: Path,
+    fetch=lambda i: DATA[i],
+    identity=None,
+    save_seconds: float = 0.0,
+    params: TrainingParams = PARAMS,
+    held_out: torch.Tensor | None = DATA[:6],
 ) -> torch.Tensor:
     recipe = Toy()
     out, curve = folder / "out.pt", folder / "curve.csv"
     with StateFolder(folder / "state", identity or {"rate": 0.1}, save_seconds) as state:
         if not state.take_finished([out, curve]):
-            train(recipe, fetch, len(DATA), params, state, curve)
+            train(recipe, fetch, len(DATA), params, state, curve, held_out)
             torch.save(recipe.modules["net"].weight.detach(), out)
+            torch.save(recipe.modules["net"].bias.detach(), folder / "bias.pt")
             state.finish([out, curve])
     return torch.load(out)
 
@@ -305,8 +319,10 @@ def test_the_curve_is_the_mean_over_windows(tmp_path):
     curve = LossCurve(1000)
     values = np.random.default_rng(0).random(1000)
     for step, value in enumerate(values):
-        curve.add(step, {"loss": torch.tensor(value)})
+        awaits = curve.add(step, {"loss": torch.tensor(value)}, 1 / (step + 1))
+        assert awaits == ((step + 1) % 50 == 0)
     assert [r["step"] for r in curve.rows] == list(range(2, 1001, 2))
+    assert [r["learning_rate"] for r in curve.rows] == [1 / step for step in range(2, 1001, 2)]
     np.testing.assert_allclose([r["loss"] for r in curve.rows], values.reshape(-1, 2).mean(1))
 
 
@@ -314,9 +330,38 @@ def test_the_curve_is_the_mean_over_windows(tmp_path):
 def test_the_curve_is_short_and_reaches_the_last_step(steps):
     curve = LossCurve(steps)
     for step in range(steps):
-        curve.add(step, {"loss": torch.tensor(float(step))})
+        awaits = curve.add(step, {"loss": torch.tensor(float(step))}, 0.1)
+    assert awaits
     assert len(curve.rows) <= 500
     assert curve.rows[-1]["step"] == steps
+
+
+def test_the_curve_shows_learning_rate_and_validation_and_they_change_no_weight(tmp_path):
+    params = PARAMS.model_copy(update={"steps": 60})
+    weights = run(tmp_path / "with", params=params)
+    assert torch.equal(weights, run(tmp_path / "without", params=params, held_out=None))
+    curve, without = (pd.read_csv(tmp_path / name / "curve.csv") for name in ("with", "without"))
+    pd.testing.assert_frame_equal(curve.drop(columns="validation"), without)
+    np.testing.assert_allclose(curve["learning_rate"], [0.1 * Toy().learning_rate_factor(s) for s in range(60)])
+    assert curve["step"][curve["validation"].notna()].to_list() == [25, 50, 60]
+
+    toy, generator = Toy(), step_generator(PARAMS.seed, 60, "cpu")
+    with torch.no_grad():
+        toy.modules["net"].weight.copy_(weights)
+        toy.modules["net"].bias.copy_(torch.load(tmp_path / "with/bias.pt"))
+        batches = [toy.validate(batch, generator, None) * len(batch) for batch in (DATA[:4], DATA[4:6])]
+    assert curve["validation"].iloc[-1] == pytest.approx(float(sum(batches)) / 6, rel=1e-6)
+
+
+def test_validation_examples_of_another_size_are_refused(tmp_path):
+    write_maps(tmp_path / "codes.npy")
+    np.save(tmp_path / "wide.npy", np.zeros((3, 4, 8), np.uint16))
+    made = {name: tmp_path / name for name in ("state", "out", "curve")}
+    message = r"wide\.npy: examples of \(4, 8\), but those to train on have \(4, 4\)"
+    with pytest.raises(UserError, match=message):
+        train_prior(
+            codes=tmp_path / "codes.npy", params=PRIOR, codebook_size=6, validation=tmp_path / "wide.npy", **made
+        )
 
 
 def test_a_compiler_that_there_is_not_is_told_before_anything_is_made(monkeypatch, tmp_path):

@@ -74,6 +74,7 @@ TABLE = {
     "paper figure NUMBER": "vqddm.paper.figures:draw",
     "paper claims": "vqddm.paper.claims:claims",
     "paper page": "vqddm.paper.page:page",
+    "paper overview": "vqddm.paper.overview:overview",
     "paper timeline": "vqddm.paper.timeline:timeline",
     "paper so-far": "vqddm.paper.so_far:so_far",
     "ledger stages": "vqddm.ledger.commands:stages",

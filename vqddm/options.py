@@ -49,6 +49,7 @@ HELP = {
     "state": "folder of the resumable state.",
     "temperature": "divides the logits of the codes.",
     "threads": "CPU threads; last bits may differ with their number.",
+    "validation": "validation examples, whose loss the curve shows too; no weight depends on them.",
 }
 
 

@@ -51,6 +51,10 @@ class Recipe(ABC):
         """
 
     @abstractmethod
+    def validate(self, batch: Tensor, generator: torch.Generator, accelerator: Accelerator) -> Tensor:
+        """The main loss of held-out examples, a scalar, by the weights that would be kept; called without gradients."""
+
+    @abstractmethod
     def checkpoint(self) -> Mapping[str, Tensor]:
         """The tensors to keep when all steps are done."""
 
@@ -89,6 +93,10 @@ class NetworkRecipe(Recipe):
         """Its optimiser, as accelerate prepared it."""
         return self.optimizers["network"]
 
+    def kept(self, accelerator: Accelerator) -> nn.Module:
+        """The network with the weights that would be kept now."""
+        return without_wrappers(self.network, self.average, accelerator)
+
     def update(self, accelerator: Accelerator) -> None:
         """From gradients to weights: clip, step, average."""
         if self.gradient_clip is not None:
@@ -115,6 +123,13 @@ def averaged(network: nn.Module, decay: float, device: torch.device | None) -> A
     return AveragedModel(network, device=device, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
 
+def without_wrappers(network: nn.Module, average: AveragedModel | None, accelerator: Accelerator) -> nn.Module:
+    """The network itself, averaged where it is, without what accelerate put around it."""
+    if average is not None:
+        return average.module
+    return accelerator.unwrap_model(network, keep_torch_compile=False)
+
+
 def whole_batch(batch: Tensor, accelerator: Accelerator) -> tuple[int, slice]:
     """How many examples the processes' shares have together, and which of them this process has.
 
@@ -122,6 +137,13 @@ def whole_batch(batch: Tensor, accelerator: Accelerator) -> tuple[int, slice]:
     """
     processes = accelerator.num_processes
     return processes * len(batch), slice(accelerator.process_index, None, processes)
+
+
+def spread_evenly(count: int, timesteps: int, generator: torch.Generator) -> Tensor:
+    """Timesteps int64 (count,) in [0, timesteps): one drawn from each of as many equal parts of them."""
+    drawn = torch.rand(count, dtype=torch.float64, generator=generator, device=generator.device)
+    parts = (torch.arange(count, device=generator.device) + drawn) / count
+    return (parts * timesteps).long().clamp(max=timesteps - 1)
 
 
 def warmed(step: int, warmup_steps: int) -> float:

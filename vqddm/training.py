@@ -8,6 +8,7 @@ Where the state is kept: `vqddm/state.py`.
 
 import csv
 import inspect
+import math
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ from vqddm.data.progress import progress
 from vqddm.recipe import Recipe
 from vqddm.settings import TrainingParams
 from vqddm.state import StateFolder, steps_done
+
+HELD_OUT = 128  # validation examples that a curve's `validation` is the loss of
 
 
 class Interrupted(SystemExit):
@@ -81,7 +84,11 @@ def check_finite(losses: Mapping[str, Tensor], step: int, state: StateFolder) ->
 
 
 class LossCurve:
-    """Mean of every loss over windows of steps; at most about 500 rows however long the training."""
+    """Mean of every loss over windows of steps, and the learning rate at their ends.
+
+    It has at most about 500 rows however long the training; every 25th and the last await the loss of validation
+    examples.
+    """
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
@@ -90,28 +97,31 @@ class LossCurve:
         self.rows: list[dict[str, float]] = []
         self.sums: dict[str, Tensor] = {}
 
-    def add(self, step: int, losses: Mapping[str, Tensor]) -> None:
-        """Take in the losses of `step`."""
+    def add(self, step: int, losses: Mapping[str, Tensor], learning_rate: float) -> bool:
+        """Take in the losses of `step`; return whether its row awaits a `validation`."""
         self.added += 1
         for name, value in losses.items():
             total = value.detach().double()
             self.sums[name] = self.sums[name] + total if name in self.sums else total
-        if (step + 1) % self.window and step + 1 < self.steps:
-            return
+        last = step + 1 == self.steps
+        if (step + 1) % self.window and not last:
+            return False
         row = {name: float(total) / self.added for name, total in self.sums.items()}
-        self.rows.append({"step": step + 1, **row})
+        self.rows.append({"step": step + 1, **row, "learning_rate": learning_rate})
         self.sums, self.added = {}, 0
+        return last or (step + 1) % (25 * self.window) == 0
 
     def latest(self) -> str:
         """The last row in a few words, for the progress line."""
         if not self.rows:
             return ""
-        return " ".join(f"{name} {value:.3g}" for name, value in self.rows[-1].items() if name != "step")
+        losses = {name: value for name, value in self.rows[-1].items() if name not in ("step", "learning_rate")}
+        return " ".join(f"{name} {value:.3g}" for name, value in losses.items())
 
     def write(self, path: Path) -> None:
-        """Write the rows as CSV."""
+        """Write the rows as CSV; nan is where nothing was measured."""
         with replacing(path) as aside, aside.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, fieldnames=list(self.rows[-1]), restval=0.0)
+            writer = csv.DictWriter(handle, fieldnames=list(self.rows[-1]), restval=math.nan)
             writer.writeheader()
             writer.writerows(self.rows)
 
@@ -146,6 +156,7 @@ class Training(NamedTuple):
     Args:
         make: takes the device of this process and makes the recipe; it is seeded.
         examples: (N, ...), memory-mapped or not; a batch is a tensor of some of them.
+        read: reads a file of such examples: those that are held out.
         params: steps, batch size over all processes, precision, seed.
         about: all that the result depends on, and `kind`; kept in the checkpoint.
         identity: what an unfinished state must agree in, if it is not all of `about`.
@@ -153,6 +164,7 @@ class Training(NamedTuple):
 
     make: Callable[[torch.device], Recipe]
     examples: np.ndarray
+    read: Callable[[Path], np.ndarray]
     params: TrainingParams
     about: Mapping[str, Any]
     identity: Mapping[str, Any] | None = None
@@ -165,19 +177,35 @@ def trains(prepare: Callable[..., Training]) -> Callable[..., None]:
     """
 
     def run(
-        *, state: Path, out: Path, curve: Path, save_seconds: float = 60.0, threads: int | None = None, **own: Any
+        *,
+        state: Path,
+        out: Path,
+        curve: Path,
+        validation: Path | None = None,
+        save_seconds: float = 60.0,
+        threads: int | None = None,
+        **own: Any,
     ) -> None:
         limit_threads(threads)
         _check_compiler()
         device = join_processes().device
-        make, examples, params, about, identity = prepare(**own)
+        make, examples, read, params, about, identity = prepare(**own)
+        held_out = None if validation is None else _held_out(validation, read(validation), examples)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(params.seed)
             recipe = make(device)
         with StateFolder(state, dict(identity or about), save_seconds) as folder:
             if folder.take_finished([out, curve]):
                 return
-            train(recipe, lambda index: torch.from_numpy(examples[index]), len(examples), params, folder, curve)
+            train(
+                recipe,
+                lambda index: torch.from_numpy(examples[index]),
+                len(examples),
+                params,
+                folder,
+                curve,
+                held_out,
+            )
             if PartialState().is_main_process:
                 write_checkpoint(out, recipe.checkpoint(), about)
                 folder.finish([out, curve])
@@ -189,6 +217,20 @@ def trains(prepare: Callable[..., Training]) -> Callable[..., None]:
     return run
 
 
+def _held_out(path: Path, held_out: np.ndarray, examples: np.ndarray) -> Tensor:
+    """The first validation examples.
+
+    Raises:
+        UserError: they do not have the size of the training examples.
+    """
+    if held_out.shape[1:] != examples.shape[1:]:
+        raise UserError(
+            f"{path}: examples of {held_out.shape[1:]}, but those to train on have {examples.shape[1:]}; "
+            "give two splits of the same dataset"
+        )
+    return torch.from_numpy(np.array(held_out[:HELD_OUT]))
+
+
 def train(
     recipe: Recipe,
     fetch: Callable[[np.ndarray], Tensor],
@@ -196,6 +238,7 @@ def train(
     params: TrainingParams,
     state: StateFolder,
     curve_path: Path,
+    held_out: Tensor | None = None,
 ) -> None:
     """Train `recipe` to its last step, resuming from `state` where there is one.
 
@@ -204,6 +247,7 @@ def train(
         count: number of training examples.
         state: where the resumable state is kept, and how often; the caller finishes it after writing the checkpoint.
         curve_path: CSV of every loss, written at the end.
+        held_out: examples (n, ...) whose loss the curve shows too; nothing else depends on them.
 
     Raises:
         UserError: fewer examples than one batch, a batch that the processes cannot share, a loss that is
@@ -228,7 +272,9 @@ def train(
             losses = recipe.step(batch.to(accelerator.device), step, generator, accelerator)
             losses = mean_over_processes(losses, accelerator)
             check_finite(losses, step, state)
-            curve.add(step, losses)
+            rate = next(iter(recipe.optimizers.values())).param_groups[0]["lr"]
+            if curve.add(step, losses, rate) and held_out is not None:
+                curve.rows[-1]["validation"] = validation_loss(recipe, held_out, params, accelerator)
             bar.update()
             bar.set_postfix_str(curve.latest(), refresh=False)
             if state.time_is_up and not signals.received:
@@ -244,6 +290,21 @@ def train(
     recipe.modules = {
         name: accelerator.unwrap_model(module, keep_torch_compile=False) for name, module in recipe.modules.items()
     }
+
+
+@torch.no_grad()
+def validation_loss(recipe: Recipe, held_out: Tensor, params: TrainingParams, accelerator: Accelerator) -> float:
+    """The loss of validation examples, with the same noise at any step.
+
+    Every process computes all of it, since they are few.
+    """
+    generator = step_generator(params.seed, params.steps, accelerator.device)  # no step of the training draws from it
+    total = 0.0
+    with accelerator.autocast():
+        for batch in held_out.split(max(1, params.batch_size // accelerator.num_processes)):
+            loss = recipe.validate(batch.to(accelerator.device), generator, accelerator)
+            total += len(batch) * float(loss)
+    return total / len(held_out)
 
 
 def _check_compiler() -> None:

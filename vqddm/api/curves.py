@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from math import isnan
 from pathlib import Path
 
 from vqddm.artifacts import UserError, reading
@@ -31,7 +32,7 @@ def tensorboard(folder: Path, *, out: Path = Path("runs")) -> str:
         with SummaryWriter(str(run)) as writer:
             for row in rows:
                 for name, value in row.items():
-                    if name != "step":
+                    if name != "step" and not isnan(value):
                         writer.add_scalar(name, value, int(row["step"]))
         for file in before:
             file.unlink()

@@ -16,7 +16,7 @@ from vqddm.vqgan.codec import decode_codes, load_codec
 
 COLUMNS, ROWS = 8, 3  # pictures of the animation
 SIDE, GAP = 64, 4  # pixels of a picture in both, and between two
-FRAMES = 25  # of the animation, besides the first
+FRAMES = 20  # of the animation, besides the first
 SHOWN = 8  # frames of the strip
 FRAME, REST = 130, 2500  # milliseconds of a frame, and of the last one
 CAPTION = 22  # pixels above a column of the strip, for its t

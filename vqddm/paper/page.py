@@ -57,10 +57,6 @@ def page(plan: Plan, root: Path, out: Path) -> None:
     Raises:
         UserError: a CSV is damaged, or there are no claims.
     """
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"), autoescape=lambda name: str(name).endswith("html.j2"),
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
     claims = read_table(root / "claims.csv").to_dict("records")
     with reading(root / "claims.csv", "not the table of claims"):
         for claim in claims:
@@ -75,7 +71,8 @@ def page(plan: Plan, root: Path, out: Path) -> None:
         "counts": [(verdict, *SIGNS[verdict], sum(c["verdict"] == verdict for c in papers)) for verdict in SIGNS],
         "spread": spreads_are_of(plan) if _distance_names(root) else None,
         "notes": head_notes(plan, root),
-        "film": _film(root),
+        "film": _size(root / "figures/film.webp"),
+        "timeline": _size(root / "timeline.png"),
         "glance": _part(GLANCE, root),
         "roles": ROLE_TITLES,
         "sections": [
@@ -84,7 +81,15 @@ def page(plan: Plan, root: Path, out: Path) -> None:
     }
     for path, template in ((out, "index.html.j2"), (out.with_name("README.md"), "README.md.j2")):
         with replacing(path) as aside:
-            aside.write_text(environment.get_template(template).render(shown), encoding="utf-8")
+            aside.write_text(environment().get_template(template).render(shown), encoding="utf-8")
+
+
+def environment() -> Environment:
+    """The templates; what one names and nobody gives is an error."""
+    return Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=lambda name: str(name).endswith("html.j2"),
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
 
 
 def _shown_in(section: str) -> list[str]:
@@ -94,13 +99,12 @@ def _shown_in(section: str) -> list[str]:
     return [name for name in captions() if shown[name] == section and name != GLANCE]
 
 
-def _film(root: Path) -> tuple[int, int] | None:
-    """Width and height of the film, None where there is none."""
-    path = root / "figures/film.webp"
-    if not path.exists():
+def _size(picture: Path) -> tuple[int, int] | None:
+    """Width and height of a picture or film, None where there is none."""
+    if not picture.exists():
         return None
-    with reading(path, "not a whole film") as handle, Image.open(handle) as film:
-        return film.size
+    with reading(picture, "not a whole picture") as handle, Image.open(handle) as image:
+        return image.size
 
 
 def head_notes(plan: Plan, root: Path) -> list[str]:
@@ -147,7 +151,7 @@ def _part(name: str, root: Path) -> Part:
     ]
     head: list[list[tuple[str, int, bool]]] = []
     rows: list[list[tuple[str, bool]]] = []
-    text, size = "", None
+    text, size = "", None if is_table else _size(root / "figures" / f"{name}.png")
     if is_table and (path := root / "tables" / f"{name}.csv").exists():
         with reading(path, f"not {name}"):
             display = TABLES[name].display(read_table(path))
@@ -155,9 +159,6 @@ def _part(name: str, root: Path) -> Part:
         numeric = [is_numeric(display.iloc[:, index]) for index in range(display.shape[1])]
         head = header_rows(display.columns, numeric)
         rows = [list(zip(row, numeric, strict=True)) for row in display.astype(str).to_numpy().tolist()]
-    elif (picture := root / "figures" / f"{name}.png").exists():
-        with reading(picture, "not a whole picture") as handle, Image.open(handle) as image:
-            size = image.size
     return Part(name, words["title"], words["caption"], words.get("alt", ""), links, head, rows, text, size)
 
 

@@ -22,13 +22,13 @@ STEPS = {  # the project's steps, by the folder of their benchmarks
 }
 COLUMNS = {"seconds": "s", "cpu_seconds": "cpu_time", "max_rss": "max_rss"}  # of a benchmark file
 LANE, TOP = 46, 70  # pixels of a lane, and above the first one
+PAUSE = 60  # seconds: where no job ran for longer than that, the run had been stopped
 
 
 def timeline(*, benchmarks: Path = Path("benchmarks"), suite: str, out: Path) -> None:
     """Write all jobs of a run as `out`.csv, and draw them as `out`.png and `out`.pdf.
 
-    A job's end is when its benchmark file was written. Jobs of several runs stand beside each other, with the hours
-    between them: only of one run from nothing is this a timeline.
+    A job's end is when its benchmark file was written. The time for which a run had been stopped is left out.
 
     Args:
         benchmarks: Snakemake's benchmark files; those of other suites are left out.
@@ -60,7 +60,13 @@ def read_jobs(benchmarks: Path, suite: str) -> pd.DataFrame:
     if not rows:
         raise UserError(f"{benchmarks}: holds no benchmark of the suite {suite}; run `snakemake --cores all` first")
     jobs = pd.DataFrame(rows).sort_values("start", ignore_index=True)
-    return jobs.assign(start=jobs["start"] - jobs["start"].min())
+    return jobs.assign(start=jobs["start"] - stopped(jobs).cumsum())
+
+
+def stopped(jobs: pd.DataFrame) -> pd.Series:
+    """Before each job, by their starts: the seconds of a stop, in which none ran; before the first, all until then."""
+    idle = (jobs["start"] - (jobs["start"] + jobs["seconds"]).cummax().shift()).fillna(jobs["start"])
+    return idle.where((idle > PAUSE) | (jobs.index == 0), 0.0)
 
 
 def lanes(jobs: pd.DataFrame) -> list[int]:

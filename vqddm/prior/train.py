@@ -6,6 +6,7 @@ weight * T * L_t / (N ln 2), plus the (constant) prior KL, for code maps of N co
 
 import contextlib
 import math
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from vqddm.artifacts import fingerprint
 from vqddm.prior.settings import PriorParams
 from vqddm.prior.timesteps import LossHistory
 from vqddm.prior.unet import Prior
-from vqddm.recipe import NetworkRecipe, warmed_cosine, whole_batch
+from vqddm.recipe import NetworkRecipe, spread_evenly, warmed_cosine, whole_batch
 from vqddm.training import Training, trains
 from vqddm.vqgan.codec import read_codes
 
@@ -56,24 +57,36 @@ class PriorRecipe(NetworkRecipe):
         z_t = self.transition.diffuse(z_0, self.schedule.interval(0, t), self.codebook_size, generator)
         z_0, z_t, t, weight = z_0[share], z_t[share], t[share], weight[share]
         self.optimizer.zero_grad()
-
-        def bits(nats: Tensor, weight: Tensor) -> Tensor:
-            return self.schedule.timesteps * weight * nats / (z_0[0].numel() * math.log(2))
-
-        parts = torch.arange(len(z_0), device=z_0.device).split(self.micro_batch or len(z_0))
+        parts = self.parts(z_0)
         nats = []
         for part in parts:
             with contextlib.nullcontext() if part is parts[-1] else accelerator.no_sync(self.network):
                 logits = self.network(z_t[part], t[part])
                 terms = self.bound_terms(z_0[part], z_t[part], t[part], logits)
-                accelerator.backward(bits(terms, weight[part]).mean() * (len(part) / len(z_0)))
+                accelerator.backward(self.bits(terms, weight[part], z_0).mean() * (len(part) / len(z_0)))
             nats.append(terms.detach())
         self.update(accelerator)
         if self.params.importance_sampling:
             gathered = accelerator.gather((t, torch.cat(nats)))
             processes = accelerator.num_processes
             self.history.update(*(values.view(processes, -1).T.flatten() for values in gathered))  # the batch's order
-        return {"bits_per_code": bits(torch.cat(nats), weight).mean() + self.prior_bits}
+        return {"bits_per_code": self.bits(torch.cat(nats), weight, z_0).mean() + self.prior_bits}
+
+    def bits(self, nats: Tensor, weight: Tensor | float, z_0: Tensor) -> Tensor:
+        """What L_t in nats, weighted, makes the bound in bits per code of each map; all (B,)."""
+        return self.schedule.timesteps * weight * nats / (z_0[0].numel() * math.log(2))
+
+    def parts(self, z_0: Tensor) -> tuple[Tensor, ...]:
+        """The indices of the code maps that go through the network together."""
+        return torch.arange(len(z_0), device=z_0.device).split(self.micro_batch or len(z_0))
+
+    def validate(self, batch: Tensor, generator: torch.Generator, accelerator: Accelerator) -> Tensor:
+        """The bound in bits per code, at timesteps that are spread evenly."""
+        z_0, network = batch.long(), self.kept(accelerator)
+        t = 1 + spread_evenly(len(z_0), self.schedule.timesteps, generator)
+        z_t = self.transition.diffuse(z_0, self.schedule.interval(0, t), self.codebook_size, generator)
+        nats = [self.bound_terms(z_0[i], z_t[i], t[i], network(z_t[i], t[i])) for i in self.parts(z_0)]
+        return self.bits(torch.cat(nats), 1.0, z_0).mean() + self.prior_bits
 
 
 @trains
@@ -97,4 +110,4 @@ def train_prior(*, codes: Path, params: PriorParams, codebook_size: int, micro_b
         recipe.network.unet.check_size(*maps.shape[1:])  # type: ignore[union-attr, operator]
         return recipe
 
-    return Training(make, maps, params.training, about)
+    return Training(make, maps, partial(read_codes, codebook_size=codebook_size), params.training, about)

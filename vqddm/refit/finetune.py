@@ -51,4 +51,4 @@ def finetune(*, source: Path, data: Path, params: RefitParams) -> Training:
             device=device,
         )
 
-    return Training(make, load_split(data), params.training, {"kind": FIRST_STAGE, **identity}, identity)
+    return Training(make, load_split(data), load_split, params.training, {"kind": FIRST_STAGE, **identity}, identity)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vqddm.artifacts import fingerprint
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.recipe import Recipe, averaged, scheduled
+from vqddm.recipe import Recipe, averaged, scheduled, without_wrappers
 from vqddm.settings import OptimizerParams
 from vqddm.training import Training, trains
 from vqddm.vqgan.codec import DISCRIMINATOR, FIRST_STAGE
@@ -126,6 +126,12 @@ class FirstStageRecipe(Recipe):
             losses["discriminator"] = discriminator_loss
         return {name: value.detach() for name, value in losses.items()}
 
+    def validate(self, batch: Tensor, generator: torch.Generator, accelerator: Accelerator) -> Tensor:
+        """The absolute error of reconstructions."""
+        images = to_unit(batch).to(memory_format=torch.channels_last)
+        model = without_wrappers(self.modules["model"], self.average, accelerator)
+        return (images - model(images).images).abs().mean()
+
     def checkpoint(self) -> Mapping[str, Tensor]:
         """The first stage, averaged where it is, and the discriminator as it is, which ReFiT goes on with."""
         model = self.modules["model"] if self.average is None else self.average.module
@@ -157,4 +163,4 @@ def train_vqgan(*, data: Path, params: VQGANParams, codebook_size: int) -> Train
             device=device,
         )
 
-    return Training(make, load_split(data), params.training, {"kind": FIRST_STAGE, **identity}, identity)
+    return Training(make, load_split(data), load_split, params.training, {"kind": FIRST_STAGE, **identity}, identity)

@@ -255,6 +255,18 @@ def perceptual_weights(section):
     return files
 
 
+def held_out(path):
+    """The validation examples whose loss a training's curve shows too; none where the dataset has none."""
+    return lambda wildcards: (
+        path.format(**wildcards) if in_dataset(wildcards, "data.validation") else []
+    )
+
+
+validation_option = lambda wildcards, input: (
+    f"--validation {quote(input.validation)}" if input.validation else ""
+)
+
+
 # Where a sampling keeps its batches below state/, and files there that say that one shard of them, or all, are drawn.
 SAMPLING = of_suite("{dataset}/{stage}_{method}_samples_{steps}")
 SHARD = f"state/{SAMPLING}/{{scatteritem}}.drawn"

@@ -113,6 +113,7 @@ rule page:
         code("paper.page", *RECORDS),
         f"{RESULTS}/claims.csv",
         rules.film_sampling.output,
+        f"{RESULTS}/timeline.png",
         tables=expand(
             f"{RESULTS}/tables/{{table}}.{{kind}}",
             table=TABLES,
@@ -140,6 +141,46 @@ rule page:
         "vqddm paper page --plan {params.plan:q} --root {params.root:q} --out {output.page:q} > {log:q} 2>&1"
 
 
+rule overview:
+    # Of all suites that have results; this one's page is what it waits for.
+    input:
+        code("paper.overview"),
+        f"{RESULTS}/claims.csv",
+        f"{RESULTS}/README.md",
+    output:
+        "results/README.md",
+    log:
+        logs("paper/overview"),
+    benchmark:
+        benchmarks("paper/overview")
+    localrule: True
+    conda:
+        ENV
+    shell:
+        "vqddm paper overview --root results --out {output:q} > {log:q} 2>&1"
+
+
+rule timeline:
+    # When the jobs of a run ran differs with every run, so what there is is kept: all `ancient`, after all else.
+    input:
+        ancient(code("paper.timeline")),
+        ancient(f"{RESULTS}/claims.csv"),
+        ancient(expand(f"{RESULTS}/tables/{{table}}.csv", table=TABLES)),
+        ancient(expand(f"{RESULTS}/figures/figure{{number}}.png", number=FIGURES)),
+    output:
+        multiext(f"{RESULTS}/timeline", ".csv", ".png", ".pdf"),
+    log:
+        logs(of_suite("paper/timeline")),
+    localrule: True
+    conda:
+        ENV
+    params:
+        suite=PARAMS.suite,
+        stem=lambda wildcards, output: Path(output[0]).with_suffix(""),
+    shell:
+        "vqddm paper timeline --suite {params.suite:q} --out {params.stem:q} > {log:q} 2>&1"
+
+
 rule so_far:
     # No input and no output: it shows what is there and makes nothing.
     log:
@@ -152,20 +193,6 @@ rule so_far:
         root=RESULTS,
     shell:
         "vqddm paper so-far --plan {params.plan:q} --root {params.root:q} --out {params.root:q}/so_far 2>&1 | tee {log:q}"
-
-
-rule timeline:
-    # Like `so_far`: it shows when the jobs of a run ran.
-    log:
-        logs(of_suite("paper/timeline")),
-    localrule: True
-    conda:
-        ENV
-    params:
-        suite=PARAMS.suite,
-        out=f"{RESULTS}/timeline",
-    shell:
-        "vqddm paper timeline --suite {params.suite:q} --out {params.out:q} 2>&1 | tee {log:q}"
 
 
 # One target for each artefact.

@@ -26,6 +26,7 @@ rule train_on_codes:
     input:
         lambda wildcards: code(method(wildcards).train),
         codes=f"{MODEL}/codes_train.npy",
+        validation=held_out(f"{MODEL}/codes_validation.npy"),
     output:
         checkpoint=f"{ON_CODES}.safetensors",
         curve=f"{ON_CODES}.csv",
@@ -48,16 +49,18 @@ rule train_on_codes:
             f"--codes {quote(input.codes)} --codebook-size {codebook_size(wildcards.first_stage)}"
         ),
         state="state/{dataset}/{first_stage}_{method}",
+        validation=validation_option,
     shell:
         "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
         " {params.command} {params.examples} --params {params.settings:q} --state {params.state:q}"
-        " --out {output.checkpoint:q} --curve {output.curve:q} --threads {threads} > {log:q} 2>&1"
+        " --out {output.checkpoint:q} --curve {output.curve:q} {params.validation} --threads {threads} > {log:q} 2>&1"
 
 
 use rule train_on_codes as train_on_pixels with:
     input:
         lambda wildcards: code(method(wildcards).train),
         data=f"{DATA}/train.npy",
+        validation=held_out(f"{DATA}/validation.npy"),
     output:
         checkpoint=f"{ON_PIXELS}.safetensors",
         curve=f"{ON_PIXELS}.csv",
@@ -72,6 +75,7 @@ use rule train_on_codes as train_on_pixels with:
         settings=section(lambda wildcards: wildcards.method),
         examples=lambda wildcards, input: f"--data {quote(input.data)}",
         state="state/{dataset}/{method}",
+        validation=validation_option,
 
 
 # `--set-scatter samples=8` has each sampling's batches drawn by eight jobs.

@@ -39,6 +39,7 @@ rule finetune_first_stage:
             dataset=wildcards.dataset, first_stage=begins_with(wildcards.first_stage)
         ),
         data=f"{DATA}/train.npy",
+        validation=held_out(f"{DATA}/validation.npy"),
     output:
         checkpoint=f"{MODEL}/first_stage.safetensors",
         curve=f"{MODEL}/first_stage.csv",
@@ -56,11 +57,12 @@ rule finetune_first_stage:
         **training_on("refit"),
     params:
         refit=section("refit"),
+        validation=validation_option,
     shell:
         "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
         " refit finetune --source {input.source:q} --data {input.data:q} --params {params.refit:q}"
         " --state state/{wildcards.dataset:q}/{wildcards.first_stage:q} --out {output.checkpoint:q}"
-        " --curve {output.curve:q} --threads {threads} > {log:q} 2>&1"
+        " --curve {output.curve:q} {params.validation} --threads {threads} > {log:q} 2>&1"
 
 
 rule encode_codes:
@@ -69,9 +71,11 @@ rule encode_codes:
         first_stage=f"{MODEL}/first_stage.safetensors",
         train=f"{DATA}/train.npy",
         test=f"{DATA}/test.npy",
+        validation=f"{DATA}/validation.npy",
     output:
         train=f"{MODEL}/codes_train.npy",
         test=f"{MODEL}/codes_test.npy",
+        validation=f"{MODEL}/codes_validation.npy",
     log:
         logs("refit/{dataset}_{first_stage}_codes"),
     benchmark:
@@ -83,5 +87,6 @@ rule encode_codes:
     resources:
         **on_gpu(),
     shell:
-        "vqddm refit encode --first-stage {input.first_stage:q} --data {input.train:q} --data {input.test:q}"
-        " --out {output.train:q} --out {output.test:q} --threads {threads} > {log:q} 2>&1"
+        "vqddm refit encode --first-stage {input.first_stage:q}"
+        " --data {input.train:q} --data {input.test:q} --data {input.validation:q}"
+        " --out {output.train:q} --out {output.test:q} --out {output.validation:q} --threads {threads} > {log:q} 2>&1"

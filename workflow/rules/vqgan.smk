@@ -14,6 +14,7 @@ rule train_first_stage:
         lambda wildcards: code(kind(wildcards).train),
         perceptual_weights(lambda wildcards: kind(wildcards).name),
         data=f"{DATA}/train.npy",
+        validation=held_out(f"{DATA}/validation.npy"),
     output:
         checkpoint=f"{MODEL}/first_stage.safetensors",
         curve=f"{MODEL}/first_stage.csv",
@@ -33,11 +34,12 @@ rule train_first_stage:
         command=lambda wildcards: kind(wildcards).command,
         sections=sections(lambda wildcards: kind(wildcards).sections),
         codebook_size=lambda wildcards: codebook_size(wildcards.first_stage),
+        validation=validation_option,
     shell:
         "vqddm launch --processes {resources.processes} --nodes {resources.nodes}"
         " {params.command} --data {input.data:q} {params.sections} --codebook-size {params.codebook_size:q}"
         " --state state/{wildcards.dataset:q}/{wildcards.first_stage:q} --out {output.checkpoint:q}"
-        " --curve {output.curve:q} --threads {threads} > {log:q} 2>&1"
+        " --curve {output.curve:q} {params.validation} --threads {threads} > {log:q} 2>&1"
 
 
 rule import_vqgan:

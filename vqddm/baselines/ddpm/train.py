@@ -4,14 +4,14 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vqddm.artifacts import fingerprint
 from vqddm.baselines.ddpm.network import DDPM, add_noise, alpha_bars
 from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.recipe import NetworkRecipe, whole_batch
+from vqddm.recipe import NetworkRecipe, spread_evenly, whole_batch
 from vqddm.training import Training, trains
 
 
@@ -37,12 +37,23 @@ class DDPMRecipe(NetworkRecipe):
         whole, share = whole_batch(images, accelerator)
         t = torch.randint(self.params.timesteps, (whole,), generator=generator, device=images.device)[share]
         noise = torch.randn(whole, *images.shape[1:], generator=generator, device=images.device)[share]
-        noisy = add_noise(images, noise, self.bars[t + 1]).contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad()
-        loss = F.mse_loss(self.network(noisy, t).float(), noise)
+        loss = self.noise_error(self.network, images, t, noise)
         accelerator.backward(loss)
         self.update(accelerator)
         return {"noise_error": loss.detach()}
+
+    def noise_error(self, network: nn.Module, images: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """The squared error of the noise that the network finds in images (B, 3, H, W) at t (B,), from 0."""
+        noisy = add_noise(images, noise, self.bars[t + 1]).contiguous(memory_format=torch.channels_last)
+        return F.mse_loss(network(noisy, t).float(), noise)
+
+    def validate(self, batch: Tensor, generator: torch.Generator, accelerator: Accelerator) -> Tensor:
+        """The squared error of the noise, at timesteps that are spread evenly."""
+        images = to_unit(batch)
+        t = spread_evenly(len(images), self.params.timesteps, generator)
+        noise = torch.randn(images.shape, generator=generator, device=images.device)
+        return self.noise_error(self.kept(accelerator), images, t, noise)
 
 
 @trains
@@ -55,4 +66,6 @@ def train_ddpm(*, data: Path, params: DDPMParams) -> Training:
         "resolution": images.shape[1],
         "inputs": {data.name: fingerprint(data)},
     }
-    return Training(lambda device: DDPMRecipe(images.shape[1], params, device), images, params.training, about)
+    return Training(
+        lambda device: DDPMRecipe(images.shape[1], params, device), images, load_split, params.training, about
+    )

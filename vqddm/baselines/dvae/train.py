@@ -33,6 +33,11 @@ class DVAERecipe(NetworkRecipe):
         """From 1 down to 1/16, geometrically, over the first three quarters of the training."""
         return float(COLDEST ** min(1.0, step / (0.75 * self.params.training.steps)))
 
+    def noise(self, count: int, generator: torch.Generator) -> Tensor:
+        """Uniform noise for `count` images, in (0, 1)."""
+        noise = torch.rand(count, *self.noise_shape, generator=generator, device=generator.device)
+        return noise.clamp(torch.finfo(torch.float32).tiny, 1 - 2**-24)
+
     def learning_rate_factor(self, step: int) -> float:
         """As its settings say."""
         return scheduled(self.params.optimizer, step, self.params.training.steps)
@@ -41,14 +46,19 @@ class DVAERecipe(NetworkRecipe):
         """One update on images uint8 (B, H, W, 3)."""
         images = to_unit(batch).to(memory_format=torch.channels_last)
         whole, share = whole_batch(images, accelerator)
-        noise = torch.rand(whole, *self.noise_shape, generator=generator, device=images.device)
-        noise = noise.clamp(torch.finfo(torch.float32).tiny, 1 - 2**-24)[share]
+        noise = self.noise(whole, generator)[share]
         made, kl = self.network(images, self.temperature(step), noise)
         error = (made.float() - images).abs().mean()
         self.optimizer.zero_grad()
         accelerator.backward(error + self.params.kl_weight * kl)
         self.update(accelerator)
         return {"reconstruction": error.detach(), "kl": kl.detach()}
+
+    def validate(self, batch: Tensor, generator: torch.Generator, accelerator: Accelerator) -> Tensor:
+        """The absolute error of reconstructions at the last temperature."""
+        images = to_unit(batch).to(memory_format=torch.channels_last)
+        made, _ = self.kept(accelerator)(images, COLDEST, self.noise(len(images), generator))
+        return (made.float() - images).abs().mean()
 
 
 @trains
@@ -64,6 +74,7 @@ def train_dvae(*, data: Path, autoencoder: AutoencoderParams, params: DVAEParams
     return Training(
         lambda device: DVAERecipe(DVAE(autoencoder, codebook_size), params, device),
         load_split(data),
+        load_split,
         params.training,
         about,
     )

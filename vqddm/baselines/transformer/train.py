@@ -1,6 +1,7 @@
 """Training of the transformer prior on code maps."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,18 +37,27 @@ class TransformerRecipe(NetworkRecipe):
 
         Of maps larger than the window, one part of its size is learned, the same part of all maps of the batch.
         """
+        codes = self.part(batch, generator)
+        self.optimizer.zero_grad()
+        loss = F.cross_entropy(self.network(codes).flatten(0, 1), codes.flatten())
+        accelerator.backward(loss)
+        self.update(accelerator)
+        return {"bits_per_code": loss.detach() / math.log(2)}
+
+    def validate(self, batch: Tensor, generator: torch.Generator, accelerator: Accelerator) -> Tensor:
+        """The cross-entropy in bits per code, of a part as in a step."""
+        codes = self.part(batch, generator)
+        return F.cross_entropy(self.kept(accelerator)(codes).flatten(0, 1), codes.flatten()) / math.log(2)
+
+    def part(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """The same part of all code maps (B, h, w), as large as the window: (B, window * window) int64."""
         window = self.params.window
         corner = torch.rand(2, generator=generator, device=batch.device).tolist()
         rows, columns = (
             slice(at := int(part * (max(size - window, 0) + 1)), at + window)
             for part, size in zip(corner, batch.shape[1:], strict=True)
         )
-        codes = batch.long()[:, rows, columns].flatten(1)
-        self.optimizer.zero_grad()
-        loss = F.cross_entropy(self.network(codes).flatten(0, 1), codes.flatten())
-        accelerator.backward(loss)
-        self.update(accelerator)
-        return {"bits_per_code": loss.detach() / math.log(2)}
+        return batch.long()[:, rows, columns].flatten(1)
 
 
 @trains
@@ -67,4 +77,10 @@ def train_transformer(*, codes: Path, params: TransformerParams, codebook_size: 
         "latent_size": list(maps.shape[1:]),
         "inputs": {"codes": fingerprint(codes)},
     }
-    return Training(lambda device: TransformerRecipe(codebook_size, params), maps, params.training, about)
+    return Training(
+        lambda device: TransformerRecipe(codebook_size, params),
+        maps,
+        partial(read_codes, codebook_size=codebook_size),
+        params.training,
+        about,
+    )

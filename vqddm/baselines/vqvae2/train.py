@@ -41,6 +41,11 @@ class VQVAE2Recipe(NetworkRecipe):
         losses = {"reconstruction": error, "codebook": codebook, "commitment": commitment}
         return {name: value.detach() for name, value in losses.items()}
 
+    def validate(self, batch: Tensor, generator: torch.Generator, accelerator: Accelerator) -> Tensor:
+        """The squared error of reconstructions."""
+        images = to_unit(batch).to(memory_format=torch.channels_last)
+        return F.mse_loss(self.kept(accelerator)(images)[0].float(), images)
+
 
 @trains
 def train_vqvae2(*, data: Path, autoencoder: AutoencoderParams, params: VQVAE2Params, codebook_size: int) -> Training:
@@ -55,6 +60,7 @@ def train_vqvae2(*, data: Path, autoencoder: AutoencoderParams, params: VQVAE2Pa
     return Training(
         lambda device: VQVAE2Recipe(VQVAE2(autoencoder, codebook_size), params, device),
         load_split(data),
+        load_split,
         params.training,
         about,
     )

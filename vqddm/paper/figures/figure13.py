@@ -1,4 +1,4 @@
-"""Figure 13, which the paper has not: the loss of every training of a suite."""
+"""Figure 13, which the paper has not: losses and learning rate of every training of a suite."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vqddm.paper.names import first_stage_label, short_title
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HEIGHT, ROOM = 520, 330  # pixels of a panel's row, and of its axes
+HEIGHT, ROOM, STRIP = 620, 330, 80  # pixels of a panel's row, of its losses' axes, and of those of the rates below
 LEGEND = 420  # pixels beside them
 POINTS = 60  # means that a curve is drawn with
 WRAP = 31  # characters of a line of the legend
@@ -63,25 +63,44 @@ def _compose(files: Files) -> Figure:
     panels: dict[str, list[Curve]] = {}
     for curve in _curves(files):
         panels.setdefault(curve.panel, []).append(curve)
-    words = style.wrapped("Losses of training batches, means of a sixtieth of the steps each.", style.INSIDE)
+    words = style.wrapped(
+        "Lines: losses of training batches, means of a sixtieth of the steps each. Dots: the same loss of 128 "
+        "validation pictures, by the weights that are kept. Below each panel: the learning rate.",
+        style.INSIDE,
+    )
     figure = style.new_figure(style.WIDTH, len(panels) * HEIGHT + style.height_of(words))
     for number, (title, curves) in enumerate(panels.items()):
-        axes = style.pixel_axes(figure, 115, number * HEIGHT + 60, style.WIDTH - 150 - LEGEND, ROOM)
-        losses = [smoothed(curve.path) for curve in curves]
-        for curve, loss, colour in zip(curves, losses, cycle(COLOURS), strict=False):
-            label = re.sub(r"(?<=\d) (?=\d)", "\u00a0", curve.label)  # a number is not broken
-            axes.plot(loss.index, loss, color=colour, label=textwrap.fill(label, WRAP))
-        axes.set(title=title, xlabel="step", yscale="log")
+        place, width = number * HEIGHT + 60, style.WIDTH - 150 - LEGEND
+        axes = style.pixel_axes(figure, 115, place, width, ROOM)
+        below = style.pixel_axes(figure, 115, place + ROOM + 25, width, STRIP)
+        for curve, colour in zip(curves, cycle(COLOURS), strict=False):
+            label = re.sub(r"(?<=[\d=]) (?=\d)", "\u00a0", curve.label)  # a number stays whole, and beside its "="
+            shown = read_curve(curve.path)
+            axes.plot(shown.loss.index, shown.loss, color=colour, label=textwrap.fill(label, WRAP))
+            axes.plot(shown.validation.index, shown.validation, ".", color=colour, markersize=4)
+            below.plot(shown.learning_rate.index, shown.learning_rate, color=colour)
+        axes.set(title=title, yscale="log")
+        axes.tick_params(labelbottom=False)
+        below.set(xlabel="step", xlim=axes.get_xlim(), ylim=(0, None))
+        below.text(1.02, 0.5, "learning rate", transform=below.transAxes, va="center", fontsize=7)
         axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.05), fontsize=7)
     style.footer(figure, len(panels) * HEIGHT, words)
     return figure
 
 
-def smoothed(path: Path) -> pd.Series:
-    """The loss of `LOSSES` that a file has, in means of parts of the training, by the step at the end of each.
+class Shown(NamedTuple):
+    """What is drawn of a training, by its steps; where it was not written, validation or learning rate are empty."""
+
+    loss: pd.Series  # that of `LOSSES` which the file has, in means of parts of the training
+    validation: pd.Series
+    learning_rate: pd.Series
+
+
+def read_curve(path: Path) -> Shown:
+    """The curve of a training.
 
     Raises:
-        UserError: the file is missing or holds no such loss.
+        UserError: the file is missing or holds no loss that is drawn.
     """
     with reading(path, "not a curve of losses"):
         table = pd.read_csv(path)
@@ -89,7 +108,9 @@ def smoothed(path: Path) -> pd.Series:
     if column is None or "step" not in table:
         raise UserError(f"{path}: holds no loss that is drawn; delete it and train again")
     part = (table.index * POINTS // max(len(table), 1)).to_numpy()
-    return table.groupby(part).agg({"step": "max", column: "mean"}).set_index("step")[column]
+    loss = table.groupby(part).agg({"step": "max", column: "mean"}).set_index("step")[column]
+    by_step = table.set_index("step").reindex(columns=["validation", "learning_rate"])
+    return Shown(loss, by_step["validation"].dropna(), by_step["learning_rate"].dropna())
 
 
 FIGURE = PaperFigure(13, "A", lambda files: [curve.path for curve in _curves(files)], _compose)
