@@ -149,7 +149,9 @@ def prepare_dataset(trial: Trial) -> None:
         ("validation", "held_out", evaluate.reconstructions),
     ):
         place = {"data": folder / f"{split}.npy", "out": folder / f"{out}.npy"}
-        extract_features(count=count, network=evaluate.features, threads=THREADS, **place)
+        extract_features(
+            count=count, network=evaluate.features, state=folder / f"state_{out}", threads=THREADS, **place
+        )
     measured = {"network": evaluate.features, "draws": evaluate.draws, "seed": evaluate.seed}
     files = {"train": folder / "reference.npy", "test": folder / "held_out.npy", "out": folder / "floor.json"}
     measure_floor(**files, **measured)
@@ -222,7 +224,9 @@ def measured(trial: Trial, first_stage: str) -> dict[str, Any]:
     files = {"first_stage": checkpoint, "codes_train": codes, "codes_test": codes, "test": validation}
     sizes = {"images": evaluate.reconstructions, "draws": evaluate.draws, "seed": evaluate.seed, "threads": THREADS}
     with timed(trial.folder, "measuring"):
-        encode_splits(first_stage=checkpoint, data=[validation], out=[codes], threads=THREADS)
+        encode_splits(
+            first_stage=checkpoint, data=[validation], state=trial.folder / "state_codes", out=[codes], threads=THREADS
+        )
         reference = trial.data / "reference.npy"
         measure_reconstruction(
             **files, reference=reference, network=evaluate.features, out=out, pictures=pictures, **sizes
@@ -254,7 +258,7 @@ def tried(trial: Trial, method: str) -> dict[str, Any]:
     examples: dict[str, Any] = {"data": trial.data / "train.npy"}
     if first_stage is not None:
         pictures = [trial.data / f"{split}.npy" for split in ("train", "validation")]
-        encode_splits(first_stage=first_stage, data=pictures, out=splits, threads=THREADS)
+        encode_splits(first_stage=first_stage, data=pictures, state=folder / "state_codes", out=splits, threads=THREADS)
         examples = {"codes": splits[0], "codebook_size": codebook_size(stage)}
     with timed(folder, method):
         imported(about.train)(**examples, params=getattr(trial.resolved, method), threads=THREADS, **kept)

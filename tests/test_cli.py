@@ -62,7 +62,9 @@ refit finetune
     --source:path --data:path --params:json --state:path --out:path --curve:path --validation:path=
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 refit encode
-    --first-stage:path --data:path* --out:path* --threads:int=≥1
+    --first-stage:path --data:path* --state:path --out:path* --threads:int=≥1
+refit encode-shard
+    --first-stage:path --data:path* --shard:str --state:path --threads:int=≥1
 prior train
     --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path --validation:path=
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --micro-batch:int=≥1$VQDDM_MICRO_BATCH --threads:int=≥1
@@ -97,7 +99,9 @@ prior sample-shard
     --checkpoint:path --shard:str --steps:int= --state:path --eta:float=0.0 --count:int=64≥1 --seed:int=0≥0
     --temperature:float=1.0 --threads:int=≥1
 evaluate features
-    --data:path --count:int≥1 --out:path --network:str=efficientnet_lite0 --threads:int=≥1
+    --data:path --count:int≥1 --state:path --out:path --network:str=efficientnet_lite0 --threads:int=≥1
+evaluate features-shard
+    --data:path --count:int≥1 --shard:str --state:path --network:str=efficientnet_lite0 --threads:int=≥1
 evaluate floor
     --train:path --test:path --out:path --network:str=efficientnet_lite0 --draws:int=1≥1 --seed:int=0≥0
 evaluate reconstruction
@@ -216,7 +220,7 @@ def said(capsys: pytest.CaptureFixture[str], *tokens: str) -> tuple[int, str, st
     return code, captured.out, captured.err
 
 
-FEATURES = ["evaluate", "features", "--data", "x.npy", "--out", "y.npy"]
+FEATURES = ["evaluate", "features", "--data", "x.npy", "--state", "z", "--out", "y.npy"]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +239,7 @@ FEATURES = ["evaluate", "features", "--data", "x.npy", "--out", "y.npy"]
         ([*FEATURES[:-1], "", "--count", "3"], " evaluate features: Invalid value for --out: an empty text is no path"),
         (["show", ""], " show: an empty text is no path"),
         (
-            ["refit", "encode", "--data", "", "--first-stage=x", "--out=y"],
+            ["refit", "encode", "--data", "", "--first-stage=x", "--state=z", "--out=y"],
             " refit encode: Invalid value for --data: an empty text is no path",
         ),
         (
@@ -398,11 +402,13 @@ def test_a_methods_commands_come_from_its_record(monkeypatch):
 
 def test_every_rules_command_line_can_be_read(root):
     snakemake = [sys.executable, "-m", "snakemake", "-n", "-p", "--forceall", "--cores", "1"]
-    snakemake += ["--set-scatter", "samples=3", "--", "all", "cost"]
+    snakemake += ["--set-scatter", "samples=3", "codes=2", "features=2", "--", "all", "cost"]
     planned = subprocess.run(snakemake, cwd=root, capture_output=True, text=True, check=True).stdout
     rules = re.findall(r"^(?:local)?rule (\w+):$", planned, re.MULTILINE)
     samplings = rules.count("sample_codes") + rules.count("sample_pixels")
     assert (rules.count("gather_shards"), rules.count("draw_shard")) == (samplings, 3 * samplings)
+    for work, shard in (("encode_codes", "encode_shard"), ("extract_features", "extract_shard")):
+        assert rules.count(shard) == 2 * rules.count(work) > 0
     read = set()
     for line in set(re.findall(r"^ *(?:Shell command: )?vqddm (.*?)(?: > .*| 2>&1 .*)?$", planned, re.MULTILINE)):
         tokens = shlex.split(line)
@@ -412,3 +418,4 @@ def test_every_rules_command_line_can_be_read(root):
         cli.command(name).parse_args(tokens[len(name.split()) :], exit_on_error=False, print_error=False)
         read.add(name)
     assert {"prior train", "prior sample-shard", "baselines sample-ddpm", "evaluate cost", "paper figure"} <= read
+    assert {"refit encode-shard", "evaluate features-shard"} <= read

@@ -121,7 +121,7 @@ def test_training_encoding_and_measuring(kind: str, tmp_path: Path) -> None:
     assert error[-10:].mean() < 0.8 * error[:3].mean()
     model, about = load_codec(out)
     assert about["kind"] == kind and model.codebook_size == 16
-    encode_splits(first_stage=out, data=[data], out=[codes], threads=1)
+    encode_splits(first_stage=out, data=[data], state=tmp_path / "codes", out=[codes], threads=1)
     write_array(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(32, 1280)).astype(np.float32))
     measure = partial(
         measure_reconstruction,

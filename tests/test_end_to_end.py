@@ -86,6 +86,24 @@ def test_samples_are_the_same_in_any_number_of_shards(built: Path, tmp_path: Pat
     assert not [path.name for path in (folder / "state/tiny").rglob("*") if path.is_file() and path.name != "lock"]
 
 
+def test_codes_and_features_are_the_same_in_any_number_of_shards(built: Path, tmp_path: Path) -> None:
+    """As above; the few pictures make one batch, and the shards without one have nothing to do."""
+    folder = Path(shutil.copytree(built, tmp_path / "clone", symlinks=True))
+    for work, path in (
+        ("codes", "models/tinyfaces/vqgan_k16/codes_train.npy"),
+        ("features", "evaluation/tiny/tinyfaces/features_train.npy"),
+    ):
+        before = (folder / path).read_bytes()
+        for shards in (1, 3):
+            done = snakemake(folder, "--cores", "2", "--set-scatter", f"{work}={shards}", "-f", path)
+            assert done.returncode == 0, done.stderr[-2000:]
+            shared = {"codes": "encode_shard", "features": "extract_shard"}[work]
+            assert (shared in jobs(done.stderr)) == (shards > 1)
+            assert (folder / path).read_bytes() == before
+            again = snakemake(folder, "-n", "--set-scatter", f"{work}=2", "--", path)
+            assert "Nothing to be done" in again.stdout + again.stderr
+
+
 def test_unlock_and_report_work_as_the_readme_says(built: Path) -> None:
     assert snakemake(built, "--unlock").returncode == 0
     reported = snakemake(built, "--report", "report.html")

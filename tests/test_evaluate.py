@@ -23,10 +23,11 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 from torch_fidelity.registry import register_feature_extractor
 
 from vqddm.artifacts import UserError, read_json, write_array
+from vqddm.evaluate import measure
 from vqddm.evaluate.agreement import agreement, region_distance
 from vqddm.evaluate.distances import distances_of_draws, frechet, gaussian, kernel_and_coverage
 from vqddm.evaluate.features import LABELS, EfficientNetLite0, extract
-from vqddm.evaluate.measure import extract_features, measure_floor, measure_samples
+from vqddm.evaluate.measure import extract_features, extract_shard, measure_floor, measure_samples
 from vqddm.evaluate.neighbours import find_neighbours, nearest, perceptual_neighbours
 from vqddm.evaluate.networks import count_networks, macs, parameters
 from vqddm.vqgan.perceptual import PerceptualDistance
@@ -277,7 +278,7 @@ def test_distances_refuse_bad_features() -> None:
 def test_the_floor_and_samples_are_measured_against_the_same_features(images: np.ndarray, tmp_path: Path) -> None:
     files = {name: tmp_path / f"{name}.npy" for name in ("train", "test", "made")}
     split = write_pictures(tmp_path / "split.npy", images)
-    extract_features(data=split, count=40, out=files["train"], threads=1)
+    extract_features(data=split, count=40, state=tmp_path / "state", out=files["train"], threads=1)
     write_array(files["test"], extract(images[40:], "efficientnet_lite0"))
     real, held_out = np.load(files["train"]), np.load(files["test"])
     np.testing.assert_allclose(real, extract(images[:40], "efficientnet_lite0"), atol=1e-4)
@@ -296,7 +297,27 @@ def test_the_floor_and_samples_are_measured_against_the_same_features(images: np
     assert found["distance"]["name"] == label
     assert found["distance"]["frechet"] > 1.2 * expected["frechet"]
     with pytest.raises(UserError, match="60 images, but the suite's `evaluate` asks for 61"):
-        extract_features(data=split, count=61, out=out)
+        extract_features(data=split, count=61, state=tmp_path / "state", out=out)
+
+
+def test_features_are_the_same_in_any_number_of_shards(
+    images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "KEPT", 16)
+    split = write_pictures(tmp_path / "split.npy", images)
+    given = {"data": split, "count": 40, "state": tmp_path / "state", "threads": 1}
+    extract_features(out=tmp_path / "whole.npy", **given)
+    for shard in ("3-of-3", "1-of-3"):
+        extract_shard(shard=shard, **given)
+    seen = []
+    monkeypatch.setattr(measure, "extract", lambda part, network: seen.append(len(part)) or extract(part, network))
+    extract_features(out=tmp_path / "shared.npy", **given)
+    assert seen == [16], "the second of three batches was left"
+    assert (tmp_path / "shared.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), extract(images[:40], "efficientnet_lite0"))
+    assert not [path for path in (tmp_path / "state").rglob("*") if path.is_file() and path.name != "lock"]
+    with pytest.raises(UserError, match="the second of eight is called 2-of-8"):
+        extract_shard(shard="9-of-8", **given)
 
 
 # ---- counts

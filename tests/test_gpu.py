@@ -278,7 +278,7 @@ def test_the_whole_chain_runs_at_a_tiny_size(tmp_path: Path) -> None:
     loaded: Any = load_first_stage(stage)[0]
     assert loaded.precision == "bf16"
     maps = [tmp_path / "codes_train.npy", tmp_path / "codes_test.npy"]
-    encode_splits(first_stage=stage, data=[train, test], out=maps)
+    encode_splits(first_stage=stage, data=[train, test], state=tmp_path / "codes", out=maps)
     prior, samples = tmp_path / "prior.safetensors", tmp_path / "samples.npy"
     train_prior(codes=maps[0], params=faces.prior, codebook_size=16, **kept("s3", prior))
     sample_images(checkpoint=prior, first_stage=stage, count=24, state=tmp_path / "s4", out=samples)

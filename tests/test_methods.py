@@ -13,6 +13,7 @@ import torch
 from helpers.recipes import PRIOR, TRANSFORMER, train_dvae_on, write_pictures
 from PIL import Image
 
+from vqddm import batches
 from vqddm.artifacts import UserError, read_json, write_array
 from vqddm.baselines.ddpm.network import add_noise, alpha_bars
 from vqddm.baselines.ddpm.settings import DDPMParams
@@ -24,7 +25,7 @@ from vqddm.evaluate import speed
 from vqddm.evaluate.diffused import FRACTIONS, draw_diffused
 from vqddm.evaluate.film import COLUMNS, FRAMES, GAP, ROWS, SHOWN, SIDE, at_size, draw_film
 from vqddm.evaluate.likelihood import measure_likelihood
-from vqddm.prior import batches, sample
+from vqddm.prior import sample
 from vqddm.prior.inpaint import inpaint_images
 from vqddm.prior.masks import all_masks, mask_pixels
 from vqddm.prior.reverse import sample_codes
@@ -32,7 +33,8 @@ from vqddm.prior.sample import sample_images, sample_shard
 from vqddm.prior.sampler import load_prior
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.train import train_prior
-from vqddm.refit.codes import encode_splits
+from vqddm.refit import codes as codes_module
+from vqddm.refit.codes import encode_shard, encode_splits
 from vqddm.samplers import load_pair, load_sampler
 from vqddm.settings import Section
 from vqddm.vqgan.codec import decode_codes, encode_images, load_codec
@@ -65,7 +67,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = write_pictures(folder / "train.npy", colours.repeat(8, 1).repeat(8, 2))
     train_dvae_on(data, folder / "first_stage.safetensors")
     codes = folder / "codes.npy"
-    encode_splits(first_stage=folder / "first_stage.safetensors", data=[data], out=[codes], threads=1)
+    stage = folder / "first_stage.safetensors"
+    encode_splits(first_stage=stage, data=[data], state=folder / "encoding", out=[codes], threads=1)
     diffusion = PRIOR.diffusion.model_copy(update={"transition": "absorbing", "residual": False})
     absorbing = PRIOR.model_copy(update={"diffusion": diffusion})
     trainings: dict[str, tuple[Callable[..., None], Section]] = {
@@ -102,6 +105,29 @@ def test_samples_are_drawn_to_files_by_any_method(models: Path, tmp_path: Path, 
         codes = np.load(tmp_path / "one_codes.npy")
         assert codes.shape == (7, 4, 4) and codes.dtype == np.uint16 and codes.max() < 16
         np.testing.assert_array_equal(decode_codes(load_codec(stage)[0], codes), images)
+
+
+def test_codes_are_the_same_in_any_number_of_shards(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codes_module, "KEPT", 1)
+    monkeypatch.setattr(codes_module, "images_at_once", lambda *_: 16)
+    pictures = np.load(models / "train.npy")
+    none = write_pictures(tmp_path / "validation.npy", pictures[:0])
+    given = {"first_stage": models / "first_stage.safetensors", "data": [models / "train.npy", none], "threads": 1}
+    given["state"] = tmp_path / "state"
+    whole, shared = ([tmp_path / f"{name}_{split}.npy" for split in "ab"] for name in ("whole", "shared"))
+    encode_splits(out=whole, **given)
+    for shard in ("3-of-3", "1-of-3"):
+        encode_shard(shard=shard, **given)
+    seen = []
+    monkeypatch.setattr(codes_module, "encode_images", lambda *a: seen.append(len(a[1])) or encode_images(*a))
+    encode_splits(out=shared, **given)
+    assert seen == [16], "the second of three batches was left"
+    assert [path.read_bytes() for path in whole] == [path.read_bytes() for path in shared]
+    np.testing.assert_array_equal(np.load(whole[0]), np.load(models / "codes.npy"))
+    assert np.load(whole[1]).shape == (0, 4, 4)
+    assert not [path for path in (tmp_path / "state").rglob("*") if path.is_file() and path.name != "lock"]
 
 
 @pytest.mark.parametrize("name", ["prior", "transformer", "ddpm"])

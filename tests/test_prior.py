@@ -17,8 +17,8 @@ from torch import Tensor
 
 from vqddm import training
 from vqddm.artifacts import UserError, read_checkpoint, write_array
+from vqddm.batches import Plan, draw_batches, forget_batches, join_batches, numbers_of, plan_batches
 from vqddm.prior import sampler as sampling
-from vqddm.prior.batches import Plan, draw_batches, forget_batches, join_batches, numbers_of, plan_batches
 from vqddm.prior.reverse import sample_codes
 from vqddm.prior.sampler import load_prior
 from vqddm.prior.timesteps import SIZE, UNIFORM, LossHistory

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from cyclopts import App, CycloptsError, Group, MissingArgumentError, UnusedCliTokensError
 
 from vqddm.artifacts import UserError, sentence
+from vqddm.memory import keep_freed
 from vqddm.options import application, with_options
 from vqddm.registry import imported
 
@@ -54,8 +55,10 @@ TABLE = {
     "refit rebuild": "vqddm.refit.rebuild:rebuild",
     "refit finetune": "vqddm.refit.finetune:finetune",
     "refit encode": "vqddm.refit.codes:encode_splits",
+    "refit encode-shard": "vqddm.refit.codes:encode_shard",
     "prior sample-shard": "vqddm.prior.sample:sample_shard",
     "evaluate features": "vqddm.evaluate.measure:extract_features",
+    "evaluate features-shard": "vqddm.evaluate.measure:extract_shard",
     "evaluate floor": "vqddm.evaluate.measure:measure_floor",
     "evaluate reconstruction": "vqddm.evaluate.measure:measure_reconstruction",
     "evaluate samples": "vqddm.evaluate.measure:measure_samples",
@@ -232,6 +235,7 @@ def _untouched(tokens: list[str]) -> list[str]:
 def main() -> None:
     """Run the command line. What the user can mend ends in one sentence and exit code 1, wrong usage in 2."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that half-written files go away
+    keep_freed()
     try:
         run(sys.argv[1:])
     except Usage as error:

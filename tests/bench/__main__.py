@@ -12,6 +12,7 @@ import torch
 from bench import report
 from bench.contests import plan, works
 from bench.run import code_of, cores, measured
+from vqddm.memory import keep_freed
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +27,7 @@ def main() -> None:
         "--scratch", type=Path, default=ROOT / "bench-scratch", help="folder of what is measured so far"
     )
     given = parser.parse_args()
+    keep_freed()
     part = bool(given.only or given.quick)
     out = given.out or (given.scratch / "results" if part else ROOT / "results/bench")
     folder = given.scratch / "-".join([code_of(ROOT), "quick" if given.quick else "whole", *given.only])

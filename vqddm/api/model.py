@@ -18,9 +18,9 @@ from vqddm import compute
 from vqddm.api import folders
 from vqddm.api.pictures import Images, Mask, Pictures, given_codes, to_pixels, upright
 from vqddm.artifacts import UserError
+from vqddm.batches import BATCH, BATCH_ON_GPU
 from vqddm.compute import at_once, mixed, step_generator
 from vqddm.data.arrays import to_bytes, to_unit
-from vqddm.prior.batches import BATCH, BATCH_ON_GPU
 from vqddm.prior.masks import mask_pixels
 from vqddm.prior.reverse import reverse_process
 from vqddm.prior.sampler import PriorSampler

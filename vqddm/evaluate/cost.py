@@ -23,10 +23,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from vqddm.artifacts import UserError, replacing
+from vqddm.batches import BATCH, BATCH_ON_GPU
 from vqddm.compute import at_once, device, limit_threads, machine_name, mixed, step_generator
 from vqddm.evaluate.speed import seconds
 from vqddm.params import Dataset, EvaluateParams, Params, codebook_size
-from vqddm.prior.batches import BATCH, BATCH_ON_GPU
 from vqddm.prior.masks import paper_masks
 from vqddm.prior.reverse import sample_codes
 from vqddm.prior.settings import PriorParams

@@ -5,16 +5,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqddm.artifacts import read_array, replacing, write_array, write_json
+from vqddm.artifacts import fingerprint, read_array, replacing, write_json
+from vqddm.batches import Plan, forget_batches, join_batches, keep_parts, numbers_of, plan_batches
 from vqddm.compute import device, limit_threads
 from vqddm.data.arrays import load_split, to_unit
 from vqddm.evaluate.distances import distances_of_draws
 from vqddm.evaluate.draws import enough, mean_and_spread, split_draws
 from vqddm.evaluate.features import LABELS, extract
+from vqddm.state import alone_in
 from vqddm.vqgan.codec import Codec, decode_codes, decoded, kind_in, load_codec, read_codes
 from vqddm.vqgan.perceptual import FeatureDistance, perceptual_distance
 
 SHOWN = 64  # pictures kept for figures
+KEPT = 2048  # pictures whose features are kept together, in one file: whole batches of the network
 FEATURES = "float32", 2  # as `extract` gives them: type and number of axes
 
 
@@ -25,11 +28,64 @@ def usage(codes: np.ndarray, codebook_size: int, at_least: int = 1) -> float:
 
 
 def extract_features(
-    *, data: Path, count: int, out: Path, network: str = "efficientnet_lite0", threads: int | None = None
+    *,
+    data: Path,
+    count: int,
+    state: Path,
+    out: Path,
+    network: str = "efficientnet_lite0",
+    threads: int | None = None,
 ) -> None:
-    """Write the features of a split's first images as `.npy`, float32 (count, D)."""
+    """Write the features of a split's first images as `.npy`, float32 (count, D).
+
+    Args:
+        state: folder of finished batches, those of `extract_shard` too; they are deleted at the end.
+    """
     limit_threads(threads)
-    write_array(out, extract(enough(load_split(data), count, data), network))
+    with alone_in(state):
+        plan, images = _planned(data, count, network, state, threads)
+        keep_parts(plan, images, lambda part: extract(part, network))
+        join_batches(plan, out)
+        forget_batches(state)
+
+
+def extract_shard(
+    *,
+    data: Path,
+    count: int,
+    shard: str,
+    state: Path,
+    network: str = "efficientnet_lite0",
+    threads: int | None = None,
+) -> None:
+    """Extract a part of the features, to share that among several processes, also on several machines.
+
+    Whoever then extracts the same features with the same `state` finds them there.
+
+    Args:
+        shard: which part: 2-of-8 is the second of eight.
+        state: folder of finished batches.
+
+    Raises:
+        UserError: there is no such shard.
+    """
+    limit_threads(threads)
+    plan, images = _planned(data, count, network, state, threads)
+    with alone_in(state / shard):
+        keep_parts(plan, images, lambda part: extract(part, network), numbers=numbers_of(shard, plan))
+
+
+def _planned(data: Path, count: int, network: str, state: Path, threads: int | None) -> tuple[Plan, np.ndarray]:
+    """The batches of a split's first images, and these."""
+    plan = plan_batches(
+        count=count,
+        batch_size=KEPT,
+        seed=0,
+        settings=[fingerprint(data), network, threads],
+        state=state,
+        device=device(),
+    )
+    return plan, enough(load_split(data), count, data)
 
 
 def measure_floor(

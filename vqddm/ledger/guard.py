@@ -85,9 +85,9 @@ def require_originals(jobs: Collection[Any], datasets: Mapping[str, Dataset]) ->
 
 
 def forget_shards(workflow: Any, drawn: str, shards: Collection[str]) -> None:
-    """Let Snakemake forget in what shards a sampling was drawn.
+    """Let Snakemake forget in what shards a work was done.
 
-    It keeps its records of temporary files that it has long deleted, and would sample anew where they tell of other
+    It keeps its records of temporary files that it has long deleted, and would do it anew where they tell of other
     shards, though they make no difference.
 
     Args:

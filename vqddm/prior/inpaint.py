@@ -9,9 +9,9 @@ import torch
 from tqdm import tqdm
 
 from vqddm.artifacts import UserError, replacing
+from vqddm.batches import BATCH_ON_GPU
 from vqddm.compute import at_once, device, limit_threads, mixed
 from vqddm.data.arrays import load_split, to_bytes, to_unit
-from vqddm.prior.batches import BATCH_ON_GPU
 from vqddm.prior.masks import all_masks, mask_pixels
 from vqddm.samplers import load_pair
 

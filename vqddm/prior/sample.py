@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vqddm.artifacts import UserError, fingerprint, read_array, write_batches
-from vqddm.compute import at_once, device, limit_threads, mixed
-from vqddm.prior.batches import (
+from vqddm.batches import (
     BATCH,
     BATCH_ON_GPU,
     Plan,
@@ -15,6 +14,7 @@ from vqddm.prior.batches import (
     numbers_of,
     plan_batches,
 )
+from vqddm.compute import at_once, device, limit_threads, mixed
 from vqddm.samplers import Sampler, Sampling, check_sampling, fills_codes, load_pair, load_sampler
 from vqddm.state import alone_in
 from vqddm.vqgan.codec import Codec, decoded

@@ -79,7 +79,8 @@ def encode_images(model: Codec, images: np.ndarray) -> np.ndarray:
     device = next(model.parameters()).device
     batch_size = images_at_once(model.params, device)
     batches = []
-    for start in tqdm(range(0, len(images), batch_size), desc="encode", **BAR):
+    starts = range(0, max(1, len(images)), batch_size)  # the codes of no images have a shape too
+    for start in tqdm(starts, desc="encode", **BAR):
         batch = to_unit(torch.from_numpy(np.array(images[start : start + batch_size])).to(device))
         with mixed(model):
             batches.append(model.encode(batch.contiguous(memory_format=torch.channels_last)).cpu().numpy())

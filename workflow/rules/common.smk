@@ -267,16 +267,32 @@ validation_option = lambda wildcards, input: (
 )
 
 
-# Where a sampling keeps its batches below state/, and files there that say that one shard of them, or all, are drawn.
+# Where work that can be shared keeps its batches below state/. `--set-scatter samples=8` has each sampling's batches
+# drawn by eight jobs; so it is with the encoding of code maps and with the features of pictures.
 SAMPLING = of_suite("{dataset}/{stage}_{method}_samples_{steps}")
-SHARD = f"state/{SAMPLING}/{{scatteritem}}.drawn"
-DRAWN = f"state/{SAMPLING}/all.drawn"
+ENCODING = "{dataset}/{first_stage}_codes"
+EXTRACTION = of_suite("{dataset}/features_{split}")
 
 
-def shards(wildcards):
-    """The shards that a sampling waits for; none where there is but one, for then it draws all itself."""
-    patterns = gather.samples(SHARD, allow_missing=True)
-    drawn, *found = [path.format(**wildcards) for path in (DRAWN, *patterns)]
-    found = found if len(found) > 1 else []
-    forget_shards(workflow, drawn, found)
-    return found
+scattergather:
+    samples=1,
+    codes=1,
+    features=1,
+
+
+# Files there that say that one shard of the work, or all of it, is done.
+shard_of = "state/{}/{{scatteritem}}.done".format
+all_of = "state/{}/all.done".format
+
+
+def shards(name, place):
+    """The shards that a work waits for; none where there is but one, for then it does all itself."""
+
+    def waited_for(wildcards):
+        patterns = getattr(gather, name)(shard_of(place), allow_missing=True)
+        done, *found = [path.format(**wildcards) for path in (all_of(place), *patterns)]
+        found = found if len(found) > 1 else []
+        forget_shards(workflow, done, found)
+        return found
+
+    return waited_for

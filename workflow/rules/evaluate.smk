@@ -23,11 +23,54 @@ timed_checkpoints = lambda wildcards: [
 ]
 
 
+# How many pictures of a split stand for it: all that distances are measured to, or as many as are sampled.
+MEASURED_BY = at_most(
+    lambda wildcards: {"train": "reference", "test": "samples"}[wildcards.split],
+    lambda wildcards: wildcards.split,
+)
+
+
+rule extract_shard:
+    # All `ancient`: whether batches are extracted anew is decided by the extraction that asks for them.
+    input:
+        ancient(code("evaluate.measure")),
+        ancient(FEATURE_WEIGHTS),
+        data=ancient(f"{DATA}/{{split}}.npy"),
+    output:
+        temp(touch(shard_of(EXTRACTION))),
+    log:
+        logs(of_suite("evaluate/{dataset}_features_{split}_{scatteritem}")),
+    benchmark:
+        benchmarks(of_suite("evaluate/{dataset}_features_{split}_{scatteritem}"))
+    wildcard_constraints:
+        split="train|test",
+    retries: RETRIES
+    conda:
+        ENV
+    resources:
+        **on_gpu(240),
+    params:
+        network=evaluation("features"),
+        images=MEASURED_BY,
+        state=EXTRACTION,
+    shell:
+        "vqddm evaluate features-shard --data {input.data:q} --network {params.network:q} --count {params.images:q}"
+        " --shard {wildcards.scatteritem:q} --state state/{params.state:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule gather_features:
+    input:
+        shards("features", EXTRACTION),
+    output:
+        temp(touch(all_of(EXTRACTION))),
+
+
 rule extract_features:
     input:
         code("evaluate.measure"),
         FEATURE_WEIGHTS,
         data=f"{DATA}/{{split}}.npy",
+        extracted=all_of(EXTRACTION),
     output:
         f"{EVALUATION}/features_{{split}}.npy",
     log:
@@ -36,21 +79,18 @@ rule extract_features:
         benchmarks(of_suite("evaluate/{dataset}_features_{split}"))
     wildcard_constraints:
         split="train|test",
+    retries: RETRIES
     conda:
         ENV
     resources:
         **on_gpu(240),
     params:
         network=evaluation("features"),
-        images=at_most(
-            lambda wildcards: {"train": "reference", "test": "samples"}[
-                wildcards.split
-            ],
-            lambda wildcards: wildcards.split,
-        ),
+        images=MEASURED_BY,
+        state=EXTRACTION,
     shell:
         "vqddm evaluate features --data {input.data:q} --network {params.network:q} --count {params.images:q}"
-        " --out {output:q} --threads {threads} > {log:q} 2>&1"
+        " --state state/{params.state:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
 
 
 rule measure_floor:

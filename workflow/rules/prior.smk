@@ -78,18 +78,13 @@ use rule train_on_codes as train_on_pixels with:
         validation=validation_option,
 
 
-# `--set-scatter samples=8` has each sampling's batches drawn by eight jobs.
-scattergather:
-    samples=1,
-
-
 rule draw_shard:
     # All `ancient`: whether batches are drawn anew is decided by the sampling that asks for them.
     input:
         ancient(lambda wildcards: code("prior.sample", method(wildcards).load)),
         checkpoint=ancient("models/{dataset}/{stage}/{method}.safetensors"),
     output:
-        temp(touch(SHARD)),
+        temp(touch(shard_of(SAMPLING))),
     log:
         logs(of_suite("prior/{dataset}_{stage}_{method}_samples_{steps}_{scatteritem}")),
     benchmark:
@@ -119,9 +114,9 @@ rule draw_shard:
 
 rule gather_shards:
     input:
-        shards,
+        shards("samples", SAMPLING),
     output:
-        temp(touch(DRAWN)),
+        temp(touch(all_of(SAMPLING))),
 
 
 rule sample_codes:
@@ -129,7 +124,7 @@ rule sample_codes:
         decoded("prior.sample"),
         checkpoint=f"{ON_CODES}.safetensors",
         first_stage=f"{MODEL}/first_stage.safetensors",
-        drawn=DRAWN.replace("{stage}", "{first_stage}"),
+        drawn=all_of(SAMPLING.replace("{stage}", "{first_stage}")),
     output:
         images=SAMPLES,
         codes=f"{EVALUATION}/{{first_stage}}/{{method}}_sampled_codes_{{steps}}.npy",
@@ -159,7 +154,7 @@ rule sample_pixels:
     input:
         lambda wildcards: code("prior.sample", method(wildcards).load),
         checkpoint=f"{ON_PIXELS}.safetensors",
-        drawn=DRAWN.replace("{stage}", PIXELS),
+        drawn=all_of(SAMPLING.replace("{stage}", PIXELS)),
     output:
         f"{EVALUATION}/{PIXELS}/{{method}}_samples_{{steps}}.npy",
     log:

@@ -65,6 +65,41 @@ rule finetune_first_stage:
         " --curve {output.curve:q} {params.validation} --threads {threads} > {log:q} 2>&1"
 
 
+rule encode_shard:
+    # All `ancient`: whether batches are encoded anew is decided by the encoding that asks for them.
+    input:
+        ancient(lambda wildcards: code("refit.codes", kind(wildcards).model)),
+        first_stage=ancient(f"{MODEL}/first_stage.safetensors"),
+        train=ancient(f"{DATA}/train.npy"),
+        test=ancient(f"{DATA}/test.npy"),
+        validation=ancient(f"{DATA}/validation.npy"),
+    output:
+        temp(touch(shard_of(ENCODING))),
+    log:
+        logs("refit/{dataset}_{first_stage}_codes_{scatteritem}"),
+    benchmark:
+        benchmarks("refit/{dataset}_{first_stage}_codes_{scatteritem}")
+    priority: 40
+    retries: RETRIES
+    conda:
+        ENV
+    resources:
+        **on_gpu(),
+    params:
+        state=ENCODING,
+    shell:
+        "vqddm refit encode-shard --first-stage {input.first_stage:q}"
+        " --data {input.train:q} --data {input.test:q} --data {input.validation:q}"
+        " --shard {wildcards.scatteritem:q} --state state/{params.state:q} --threads {threads} > {log:q} 2>&1"
+
+
+rule gather_codes:
+    input:
+        shards("codes", ENCODING),
+    output:
+        temp(touch(all_of(ENCODING))),
+
+
 rule encode_codes:
     input:
         lambda wildcards: code("refit.codes", kind(wildcards).model),
@@ -72,6 +107,7 @@ rule encode_codes:
         train=f"{DATA}/train.npy",
         test=f"{DATA}/test.npy",
         validation=f"{DATA}/validation.npy",
+        encoded=all_of(ENCODING),
     output:
         train=f"{MODEL}/codes_train.npy",
         test=f"{MODEL}/codes_test.npy",
@@ -86,7 +122,9 @@ rule encode_codes:
         ENV
     resources:
         **on_gpu(),
+    params:
+        state=ENCODING,
     shell:
         "vqddm refit encode --first-stage {input.first_stage:q}"
-        " --data {input.train:q} --data {input.test:q} --data {input.validation:q}"
+        " --data {input.train:q} --data {input.test:q} --data {input.validation:q} --state state/{params.state:q}"
         " --out {output.train:q} --out {output.test:q} --out {output.validation:q} --threads {threads} > {log:q} 2>&1"

@@ -1,4 +1,7 @@
-"""Examples drawn in batches that are kept, so that a drawing which was killed goes on, and several can share one."""
+"""Work in batches that are kept, so that what was killed goes on, and several jobs can share it.
+
+So samples are drawn, pictures encoded, and their features extracted.
+"""
 
 import contextlib
 import hashlib
@@ -21,11 +24,11 @@ BATCHES = "batches-"
 
 
 class Plan(NamedTuple):
-    """The batches in which examples are drawn.
+    """The batches in which examples are drawn, or made from others.
 
     Args:
         sizes: examples of each batch.
-        files: where each is kept once it is drawn.
+        files: where each is kept once it is there.
         seed: each batch's generator is a function of (seed, number of the batch) alone, so it does not matter who
             draws it, and when.
         device: where the generators live.
@@ -40,16 +43,16 @@ class Plan(NamedTuple):
 def plan_batches(
     *, count: int, batch_size: int = BATCH, seed: int, settings: list[Any], state: Path, device: str
 ) -> Plan:
-    """Plan the drawing of `count` examples.
+    """Plan the making of `count` examples.
 
     Args:
         batch_size: at most so many at a time.
         settings: what else the examples depend on; batches of other settings are not taken.
-        state: folder of the drawn batches.
+        state: folder of the batches.
         device: where the generators live.
     """
     key = hashlib.sha256(to_json([*settings, count, batch_size, seed, device]).encode()).hexdigest()[:16]
-    sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)]
+    sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)] or [0]
     files = [state / f"{BATCHES}{key}" / f"{number:05d}.npy" for number in range(len(sizes))]
     return Plan(sizes, files, seed, device)
 
@@ -74,10 +77,30 @@ def draw_batches(
     ticks: int,
     numbers: Iterable[int] | None = None,
 ) -> None:
-    """Draw batches and keep them; one that is there already is left as it is. `forget_batches` deletes them.
+    """Draw batches and keep them, as `keep_batches` does.
 
     Args:
         draw: takes a size, a generator on the plan's device and a function to call `ticks` times; returns (size, ...).
+    """
+
+    def make(number: int, tick: Callable[[], object]) -> np.ndarray:
+        drawn = draw(plan.sizes[number], step_generator(plan.seed, number, plan.device), tick)
+        return drawn.cpu().numpy()
+
+    keep_batches(plan, make, ticks=ticks, numbers=numbers)
+
+
+def keep_batches(
+    plan: Plan,
+    make: Callable[[int, Callable[[], object]], np.ndarray],
+    *,
+    ticks: int = 1,
+    numbers: Iterable[int] | None = None,
+) -> None:
+    """Make batches and keep them; one that is there already is left as it is. `forget_batches` deletes them.
+
+    Args:
+        make: takes a batch's number and a function to call `ticks` times; returns (size, ...).
         ticks: of each batch, for the progress.
         numbers: of the batches; left out: all.
     """
@@ -86,9 +109,7 @@ def draw_batches(
     with progress(None, len(wanted) * ticks, "step", initial=len(done) * ticks) as bar:
         for number in wanted:
             if number not in done:
-                generator = step_generator(plan.seed, number, plan.device)
-                drawn = draw(plan.sizes[number], generator, bar.update)
-                write_array(plan.files[number], drawn.cpu().numpy())
+                write_array(plan.files[number], make(number, bar.update))
 
 
 def join_batches(plan: Plan, out: Path) -> None:
@@ -104,8 +125,26 @@ def join_batches(plan: Plan, out: Path) -> None:
     write_array(out, np.concatenate(batches))
 
 
+def keep_parts(
+    plan: Plan,
+    examples: np.ndarray,
+    make: Callable[[np.ndarray], np.ndarray],
+    *,
+    numbers: Iterable[int] | None = None,
+) -> None:
+    """Make batches from equal parts of `examples` (N, ...) and keep them, as `keep_batches` does."""
+
+    def part(number: int, tick: Callable[[], object]) -> np.ndarray:
+        start = sum(plan.sizes[:number])
+        made = make(examples[start : start + plan.sizes[number]])
+        tick()
+        return made
+
+    keep_batches(plan, part, numbers=numbers)
+
+
 def forget_batches(state: Path) -> None:
-    """Delete the batches that `draw_batches` kept; what else lies there is left alone."""
+    """Delete the batches that were kept; what else lies there is left alone."""
     for batches in state.glob(f"{BATCHES}*"):
         for file in batches.glob("[0-9]*.npy"):
             file.unlink()
