@@ -9,14 +9,20 @@ import sys
 import pytest
 
 FAULTS = """
-import resource, torch
+import ctypes, resource
 from vqddm.memory import keep_freed
+library = ctypes.CDLL(None)
+library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+library.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
 if {keeps}:
     keep_freed()
-torch.set_num_threads(1)
 def fill():
     for _ in range(10):
-        kept = [torch.ones(2**22) for _ in range(4)]  # 64 MiB, page by page
+        pieces = [library.malloc(2**24) for _ in range(4)]
+        for piece in pieces:
+            library.memset(piece, 1, 2**24)
+        for piece in pieces:
+            library.free(piece)
 fill()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 fill()
