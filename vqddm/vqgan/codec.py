@@ -78,9 +78,10 @@ def encode_images(model: Codec, images: np.ndarray) -> np.ndarray:
     """Images uint8 (N, H, W, 3) to their codes, uint16 (N, h, w) for code maps."""
     device = next(model.parameters()).device
     batch_size = images_at_once(model.params, device)
+    if not len(images):  # their codes have a shape too
+        return encode_images(model, np.zeros((1, *images.shape[1:]), np.uint8))[:0]
     batches = []
-    starts = range(0, max(1, len(images)), batch_size)  # the codes of no images have a shape too
-    for start in tqdm(starts, desc="encode", **BAR):
+    for start in tqdm(range(0, len(images), batch_size), desc="encode", **BAR):
         batch = to_unit(torch.from_numpy(np.array(images[start : start + batch_size])).to(device))
         with mixed(model):
             batches.append(model.encode(batch.contiguous(memory_format=torch.channels_last)).cpu().numpy())
