@@ -99,6 +99,8 @@ def draw(jobs: pd.DataFrame) -> Figure:
                   linewidth=0.3, label=step)  # fmt: skip
     axes.set(xlim=(0, whole / 60), xlabel="minutes", yticks=[])
     axes.invert_yaxis()
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(STEPS), borderaxespad=0.3)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=len(STEPS), borderaxespad=0.3, fontsize=8, columnspacing=1.2
+    )
     style.footer(figure, TOP + height + 100, words)
     return figure

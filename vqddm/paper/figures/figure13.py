@@ -74,7 +74,9 @@ def _compose(files: Files) -> Figure:
         axes = style.pixel_axes(figure, 115, place, width, ROOM)
         below = style.pixel_axes(figure, 115, place + ROOM + 25, width, STRIP)
         for curve, colour in zip(curves, cycle(COLOURS), strict=False):
-            label = re.sub(r"(?<=[\d=]) (?=\d)", "\u00a0", curve.label)  # a number stays whole, and beside its "="
+            label = re.sub(
+                r"(?<=[\d=]) (?=\d)|(?<= P) (?==)", "\u00a0", curve.label
+            )  # a number stays whole, and beside its "="
             shown = read_curve(curve.path)
             axes.plot(shown.loss.index, shown.loss, color=colour, label=textwrap.fill(label, WRAP))
             axes.plot(shown.validation.index, shown.validation, ".", color=colour, markersize=4)
