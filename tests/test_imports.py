@@ -18,13 +18,13 @@ LAYERS = [
     {"refit", "prior"},
     {"samplers"},
     {"vqgan"},
-    {"training"},
+    {"training", "batches"},
     {"data"},
     {"recipe", "state"},
     {"layers"},
     {"fused_norm"},
     {"compute", "slurm"},
-    {"artifacts"},
+    {"artifacts", "memory"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Settings and records (`vqddm/registry.py`) lie with their steps, but import only each other: all may read them.

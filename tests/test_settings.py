@@ -339,6 +339,7 @@ def test_every_value_in_a_shell_is_quoted():
         "temperature_option",
         "size",
         "metrics",
+        "validation",
     }
     for path in (ROOT / "workflow/rules").glob("*.smk"):
         for shell in re.findall(r"^ +shell:\n((?: +\".*\"\n)+)", path.read_text(), re.MULTILINE):
