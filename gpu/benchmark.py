@@ -1,7 +1,9 @@
 """How fast the paper's networks are on this card: the plain way beside the fast one, in one run, as CSV.
 
-`plain` is bf16 as autocast does it, with torch's own normalisation and Adam and float32 weights; `float32` is the same
-without bf16 (convolutions in TF32, as torch has it). `fast` is what `vqddm` does on a GPU.
+`plain` is bf16 as autocast does it, with torch's own normalisation and Adam and float32 weights, and losses read after
+each step; `float32` is the same without bf16 (convolutions in TF32, as torch has it). `fast` is what `vqddm` does on a
+GPU, `launched` the same without a recorded step: the host launches every kernel, and `tuned` the same as `fast` where
+cuDNN has tried which of its convolutions is fastest.
 Peaks of matrix product and memory copy are measured in the same run. Weights and pictures are noise. A part that fails
 is told and left out.
 """
@@ -27,7 +29,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from vqddm.compute import step_generator
+from vqddm.compute import step_generator, to_device
 from vqddm.evaluate.features import extract
 from vqddm.evaluate.networks import macs
 from vqddm.params import Dataset, load
@@ -36,6 +38,7 @@ from vqddm.prior.settings import PriorParams
 from vqddm.prior.train import PriorRecipe
 from vqddm.prior.unet import Prior
 from vqddm.recipe import Recipe
+from vqddm.recorded import BEFORE
 from vqddm.training import batch_indices
 from vqddm.vqgan.model import Discriminator, FirstStage
 from vqddm.vqgan.settings import AutoencoderParams
@@ -60,7 +63,7 @@ class Part(NamedTuple):
 
 
 def timed(work: Callable[[], object], least: float) -> float:
-    """Mean seconds of `work`, after two that are not counted, over at least three and about `least` seconds."""
+    """Mean seconds of `work`, after some that are not counted, over at least three and about `least` seconds."""
 
     def once(count: int) -> float:
         if CUDA:
@@ -74,18 +77,20 @@ def timed(work: Callable[[], object], least: float) -> float:
 
     if least == 0:
         return once(1)
-    once(2)
+    once(BEFORE + 2)  # until a step is recorded
     first = once(1)
     return once(max(3, round(least / max(first, 1e-6)))) / max(3, round(least / max(first, 1e-6)))
 
 
 @contextlib.contextmanager
 def ways(way: str) -> Iterator[None]:
-    """Undo, where `way` is not fast, what the fast way does to the networks' normalisation."""
-    if way == "fast":
-        yield
-        return
-    with mock.patch("vqddm.layers.can_fuse", return_value=False):
+    """Undo, where `way` is not fast, what the fast way does to normalisation and steps."""
+    with contextlib.ExitStack() as undone:
+        undone.enter_context(torch.backends.cudnn.flags(benchmark=way == "tuned"))
+        if way not in ("fast", "tuned"):
+            undone.enter_context(mock.patch("vqddm.recipe.can_record", return_value=False))
+        if way in ("plain", "float32"):
+            undone.enter_context(mock.patch("vqddm.layers.can_fuse", return_value=False))
         yield
 
 
@@ -109,9 +114,11 @@ def training(recipe: Recipe, examples: np.ndarray, batch: int, way: str) -> Call
 
     def work() -> None:
         nonlocal step
-        given = torch.from_numpy(examples[batch_indices(len(examples), batch, step, 0)]).to(accelerator.device)
+        given = torch.from_numpy(examples[batch_indices(len(examples), batch, step, 0)])
+        given = to_device(given, accelerator.device)
         losses = recipe.step(given, LATE, step_generator(0, step, accelerator.device), accelerator)
-        bool(torch.stack([value.double() for value in losses.values()]).isfinite().all())
+        if way in ("plain", "float32"):
+            bool(torch.stack([value.double() for value in losses.values()]).isfinite().all())
         step += 1
 
     return work
@@ -135,7 +142,7 @@ def prior_step(params: PriorParams, side: int, batch: int, way: str) -> Callable
 
 def sampling_step(params: PriorParams, side: int, batch: int, way: str) -> Callable[[], object]:
     prior = Prior(CODES, params.unet, params.diffusion).to(DEVICE).eval().requires_grad_(False)
-    if way == "fast" and CUDA:
+    if way in ("fast", "tuned") and CUDA:
         prior.unet.keep_in_bf16()
     generator = torch.Generator(DEVICE).manual_seed(0)
     shape = (batch, side, side)
@@ -225,11 +232,16 @@ def parts(dataset: Dataset) -> list[Part]:
     quarter = pictures // 4 or 1
     return [
         vqgan("fast", small),
+        vqgan("launched", small),
         vqgan("plain", small),
-        vqgan("fast", 3 * small // 2),
         train("fast", large),
+        train("launched", large),
         train("plain", large),
         sample("fast", many),
+        vqgan("tuned", small),
+        train("tuned", large),
+        sample("tuned", many),
+        vqgan("fast", 3 * small // 2),
         sample("plain", many),
         sample("fast", 2 * many),
         coded("fast", False, pictures),

@@ -61,11 +61,12 @@ class Two(Toy):
         self.modules["other"] = other
         self.optimizers["other"] = torch.optim.Adam(other.parameters(), 0.1)
 
-    def step(self, batch, step, generator, accelerator):
+    def learn(self, accelerator, *drawn):
+        batch, _ = drawn
         self.optimizers["other"].zero_grad()
         accelerator.backward((self.modules["other"](batch) - 1).square().mean())
         self.optimizers["other"].step()
-        return super().step(batch, step, generator, accelerator)
+        return super().learn(accelerator, *drawn)
 
 
 def trained(folder: Path, stop: int | None = None) -> list[torch.Tensor]:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 import vqddm
 from vqddm import training
-from vqddm.compute import at_once, mixed
+from vqddm.compute import at_once, mixed, step_generator, to_device
 from vqddm.evaluate.features import extract, feature_extractor
 from vqddm.evaluate.likelihood import measure_likelihood
 from vqddm.evaluate.neighbours import find_neighbours
@@ -42,6 +42,7 @@ from vqddm.prior.sampler import load_prior
 from vqddm.prior.timesteps import LossHistory
 from vqddm.prior.train import PriorRecipe, train_prior
 from vqddm.prior.unet import Prior
+from vqddm.recipe import set_rate
 from vqddm.refit.codes import encode_splits
 from vqddm.refit.finetune import finetune
 from vqddm.refit.rebuild import rebuild
@@ -95,6 +96,51 @@ def small() -> Dataset:
         values["presets"]["tiny"][step]["training"] |= {"precision": "bf16", "steps": 6}
     values["presets"]["tiny"]["prior"]["diffusion"] |= {"timesteps": 20}
     return resolve(values).datasets["tinyfaces"]
+
+
+def stepped(recipe: Any, examples: Tensor, steps: int, recorded: bool) -> tuple[Tensor, list[dict[str, float]]]:
+    """Weights and losses after some steps with falling learning rates, recorded where that is possible or launched."""
+    AcceleratorState._reset_state(True)
+    accelerator = Accelerator(cpu=not CUDA)
+    recipe.prepare(accelerator)
+    if not recorded:
+        recipe.recorded = None
+    read = []
+    for step in range(steps):
+        for optimizer in recipe.optimizers.values():
+            set_rate(optimizer, 0, 1e-3 / (step + 1))
+        batch = to_device(examples[step * 4 : step * 4 + 4], DEVICE)
+        losses = recipe.step(batch, step, step_generator(0, step, DEVICE), accelerator)
+        read.append({name: float(value) for name, value in losses.items()})
+    if CUDA and recorded:
+        assert recipe.recorded.graph is not None
+    return torch.cat([p.detach().flatten().cpu() for m in recipe.modules.values() for p in m.parameters()]), read
+
+
+@marked
+@pytest.mark.parametrize("what", ["prior", "first stage"])
+def test_a_recorded_step_is_the_step(what: str) -> None:
+    params, examples = small(), codes(64, 48, 8, 8)
+
+    def made() -> Any:
+        torch.manual_seed(0)
+        if what == "prior":
+            return PriorRecipe(64, params.prior, DEVICE)
+        loss = params.vqgan.loss.model_copy(update={"discriminator_start": 5})  # recorded before it and after
+        rates = {"learning_rate": 1e-3, "discriminator_learning_rate": 1e-3}
+        discriminator = Discriminator(loss.discriminator_width, loss.discriminator_layers)
+        model = FirstStage(params.vqgan.autoencoder, 8)
+        return FirstStageRecipe(model, discriminator, loss, params.vqgan.optimizer, steps=12, **rates)
+
+    if what == "first stage":
+        side = params.vqgan.autoencoder.resolution
+        examples = torch.randint(256, (48, side, side, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    before = torch.cat([p.detach().flatten() for m in made().modules.values() for p in m.parameters()])
+    weights, losses = stepped(made(), examples, 12, recorded=True)
+    wanted, wanted_losses = stepped(made(), examples, 12, recorded=False)
+    assert apart(weights - before, wanted - before) < BF16
+    for step, (found, want) in enumerate(zip(losses, wanted_losses, strict=True)):
+        assert found == pytest.approx(want, rel=BF16, abs=1e-3), step
 
 
 @marked

@@ -21,6 +21,7 @@ LAYERS = [
     {"training", "batches"},
     {"data"},
     {"recipe", "state"},
+    {"recorded"},
     {"layers"},
     {"fused_norm"},
     {"compute", "slurm"},

@@ -45,8 +45,11 @@ class Toy(Recipe):
     def learning_rate_factor(self, step):
         return 1.0 - step / PARAMS.steps
 
-    def step(self, batch, step, generator, accelerator):
-        noise = torch.randn(batch.shape, generator=generator)
+    def draw(self, batch, step, generator, accelerator):
+        return batch, torch.randn(batch.shape, generator=generator)
+
+    def learn(self, accelerator, *drawn):
+        batch, noise = drawn
         loss = (self.modules["net"](batch + 0.1 * noise) - batch).square().mean()
         self.optimizers["net"].zero_grad()
         accelerator.backward(loss)
@@ -319,8 +322,13 @@ def test_the_curve_is_the_mean_over_windows(tmp_path):
     curve = LossCurve(1000)
     values = np.random.default_rng(0).random(1000)
     for step, value in enumerate(values):
-        awaits = curve.add(step, {"loss": torch.tensor(value)}, 1 / (step + 1))
-        assert awaits == ((step + 1) % 50 == 0)
+        curve.add(step, {"loss": torch.tensor(value)}, 1 / (step + 1))
+        assert curve.awaits_validation(step) == ((step + 1) % 50 == 0)
+        if step % 7 == 0:
+            curve.read()
+    read = curve.read()
+    assert [step for step, _ in read] == list(range(995, 1000))
+    assert [losses["loss"] for _, losses in read] == values[995:].tolist()
     assert [r["step"] for r in curve.rows] == list(range(2, 1001, 2))
     assert [r["learning_rate"] for r in curve.rows] == [1 / step for step in range(2, 1001, 2)]
     np.testing.assert_allclose([r["loss"] for r in curve.rows], values.reshape(-1, 2).mean(1))
@@ -330,8 +338,9 @@ def test_the_curve_is_the_mean_over_windows(tmp_path):
 def test_the_curve_is_short_and_reaches_the_last_step(steps):
     curve = LossCurve(steps)
     for step in range(steps):
-        awaits = curve.add(step, {"loss": torch.tensor(float(step))}, 0.1)
-    assert awaits
+        curve.add(step, {"loss": torch.tensor(float(step))}, 0.1)
+    curve.read()
+    assert curve.awaits_validation(steps - 1)
     assert len(curve.rows) <= 500
     assert curve.rows[-1]["step"] == steps
 

@@ -41,6 +41,11 @@ def at_once(device: str | torch.device, on_cpu: int, on_gpu: int) -> int:
     return on_gpu if torch.device(device).type == "cuda" else on_cpu
 
 
+def to_device(batch: Tensor, device: torch.device) -> Tensor:
+    """A batch in its device's memory; the host does not wait for its way to a GPU."""
+    return batch.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else batch
+
+
 def mixed(network: Any) -> AbstractContextManager[object]:
     """Evaluate a network that `load_network` read: on a GPU in the precision that it was trained in, else as it is."""
     on_gpu = next(network.parameters()).is_cuda

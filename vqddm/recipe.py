@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from vqddm.recorded import Recorded, can_record
 from vqddm.settings import OptimizerParams
 
 
@@ -30,24 +32,43 @@ class Recipe(ABC):
     modules: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
     stateful: dict[str, Stateful]
+    main = "network"  # the module whose weights may be averaged
+    average: AveragedModel | None = None
+    recorded: Recorded | None = None  # `learn`, on a GPU
 
     def prepare(self, accelerator: Accelerator) -> None:
         """Let accelerate prepare modules and optimisers."""
         self.modules = {name: accelerator.prepare(module).train() for name, module in self.modules.items()}
         self.optimizers = {name: accelerator.prepare(optimizer) for name, optimizer in self.optimizers.items()}
+        if can_record(accelerator):
+            self.recorded = Recorded(self.learn, partial(keep_rates_on_card, self.optimizers, accelerator.device))
 
     def learning_rate_factor(self, step: int) -> float:
         """Factor on every optimiser's initial learning rate at `step` (from 0): here the rate is fixed."""
         return 1.0
 
-    @abstractmethod
     def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
-        """Update the weights once; return each loss as a detached scalar.
+        """Update the weights once; return each loss as a detached scalar, which holds until the next step.
 
         Args:
             batch: this process's share of the batch, every n-th example from its own index on.
             step: from 0.
             generator: the same on all processes; what is drawn from it must be for the whole batch (`whole_batch`).
+        """
+        losses = (self.recorded or self.learn)(accelerator, *self.draw(batch, step, generator, accelerator))
+        if self.average is not None:
+            self.average.update_parameters(self.modules[self.main])
+        return losses
+
+    @abstractmethod
+    def draw(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> tuple[Any, ...]:
+        """What `learn` takes: all of a step that is random, or changes from step to step."""
+
+    @abstractmethod
+    def learn(self, accelerator: Accelerator, *drawn: Any) -> dict[str, Tensor]:
+        """From what was drawn to new weights; each loss as a detached scalar.
+
+        On a GPU it is recorded (`vqddm/recorded.py`): it does the same whatever the tensors hold.
         """
 
     @abstractmethod
@@ -98,16 +119,31 @@ class NetworkRecipe(Recipe):
         return without_wrappers(self.network, self.average, accelerator)
 
     def update(self, accelerator: Accelerator) -> None:
-        """From gradients to weights: clip, step, average."""
+        """From gradients to weights: clip and step."""
         if self.gradient_clip is not None:
             accelerator.clip_grad_norm_(self.network.parameters(), self.gradient_clip)
         self.optimizer.step()
-        if self.average is not None:
-            self.average.update_parameters(self.network)
 
     def checkpoint(self) -> Mapping[str, Tensor]:
         """The averaged weights where there are such."""
         return (self.network if self.average is None else self.average.module).state_dict()
+
+
+def set_rate(optimizer: torch.optim.Optimizer, number: int, rate: float) -> None:
+    """Set the learning rate of one group of parameters."""
+    group = optimizer.param_groups[number]
+    if isinstance(group["lr"], Tensor) and group["lr"].is_cuda:
+        group["lr"].fill_(rate)  # a recorded step reads it there
+    else:
+        group["lr"] = rate
+
+
+def keep_rates_on_card(optimizers: Mapping[str, torch.optim.Optimizer], device: torch.device) -> None:
+    """Keep learning rates as tensors, so that a recorded step sees them change."""
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = torch.as_tensor(group["lr"], device=device)
+            group["capturable"] = True
 
 
 def averaged(network: nn.Module, decay: float, device: torch.device | None) -> AveragedModel | None:

@@ -26,13 +26,14 @@ from accelerate.utils import DynamoBackend
 from torch import Tensor
 
 from vqddm.artifacts import UserError, replacing, write_checkpoint
-from vqddm.compute import limit_threads, step_generator
+from vqddm.compute import at_once, limit_threads, step_generator, to_device
 from vqddm.data.progress import progress
-from vqddm.recipe import Recipe
+from vqddm.recipe import Recipe, set_rate
 from vqddm.settings import TrainingParams
 from vqddm.state import StateFolder, steps_done
 
 HELD_OUT = 128  # validation examples that a curve's `validation` is the loss of
+READ_EVERY = 20  # steps on a GPU, after which losses are read and signals answered: the host waits for the card then
 
 
 class Interrupted(SystemExit):
@@ -64,15 +65,15 @@ def mean_over_processes(losses: Mapping[str, Tensor], accelerator: Accelerator) 
     return dict(zip(losses, together, strict=True))
 
 
-def check_finite(losses: Mapping[str, Tensor], step: int, state: StateFolder) -> None:
+def check_finite(losses: Mapping[str, float], step: int, state: StateFolder) -> None:
     """Stop at the first loss that is not finite, before it can reach a state.
 
     Raises:
         UserError: names the losses, the step and the state before it.
     """
-    if bool(torch.stack([value.double() for value in losses.values()]).isfinite().all()):
+    broken = ", ".join(f"{name} {value}" for name, value in losses.items() if not math.isfinite(value))
+    if not broken:
         return
-    broken = ", ".join(f"{name} {float(value)}" for name, value in losses.items() if not value.isfinite())
     state.drop_after(step - 1)  # the weights of a state right before may be broken already
     kept = state.latest()
     raise UserError(
@@ -87,7 +88,7 @@ class LossCurve:
     """Mean of every loss over windows of steps, and the learning rate at their ends.
 
     It has at most about 500 rows however long the training; every 25th and the last await the loss of validation
-    examples.
+    examples. Losses wait on their device until they are read, for which a host waits for its GPU.
     """
 
     def __init__(self, steps: int) -> None:
@@ -95,21 +96,35 @@ class LossCurve:
         self.window = -(-steps // 500)
         self.added = 0
         self.rows: list[dict[str, float]] = []
-        self.sums: dict[str, Tensor] = {}
+        self.sums: dict[str, float] = {}
+        self.unread: list[tuple[int, float, Tensor]] = []
+        self.names: list[str] = []
 
-    def add(self, step: int, losses: Mapping[str, Tensor], learning_rate: float) -> bool:
-        """Take in the losses of `step`; return whether its row awaits a `validation`."""
-        self.added += 1
-        for name, value in losses.items():
-            total = value.detach().double()
-            self.sums[name] = self.sums[name] + total if name in self.sums else total
-        last = step + 1 == self.steps
-        if (step + 1) % self.window and not last:
-            return False
-        row = {name: float(total) / self.added for name, total in self.sums.items()}
-        self.rows.append({"step": step + 1, **row, "learning_rate": learning_rate})
-        self.sums, self.added = {}, 0
-        return last or (step + 1) % (25 * self.window) == 0
+    def add(self, step: int, losses: Mapping[str, Tensor], learning_rate: float) -> None:
+        """Note the losses of `step`."""
+        self.names = list(losses)
+        values = torch.stack([value.detach().double() for value in losses.values()])
+        self.unread.append((step, learning_rate, values))
+
+    def awaits_validation(self, step: int) -> bool:
+        """Whether the row that ends with `step` is to have a `validation`."""
+        return step + 1 == self.steps or (step + 1) % (25 * self.window) == 0
+
+    def read(self) -> list[tuple[int, dict[str, float]]]:
+        """Take in what was noted, and return it: steps and their losses."""
+        if not self.unread:
+            return []
+        steps, rates, values = zip(*self.unread, strict=True)
+        self.unread = []
+        found = [dict(zip(self.names, row, strict=True)) for row in torch.stack(values).tolist()]
+        for step, rate, losses in zip(steps, rates, found, strict=True):
+            self.added += 1
+            self.sums = {name: self.sums.get(name, 0.0) + value for name, value in losses.items()}
+            if (step + 1) % self.window == 0 or step + 1 == self.steps:
+                row = {name: total / self.added for name, total in self.sums.items()}
+                self.rows.append({"step": step + 1, **row, "learning_rate": rate})
+                self.sums, self.added = {}, 0
+        return list(zip(steps, found, strict=True))
 
     def latest(self) -> str:
         """The last row in a few words, for the progress line."""
@@ -259,23 +274,29 @@ def train(
     recipe.prepare(accelerator)
     accelerator.register_for_checkpointing(curve, *recipe.stateful.values())
     rates = {name: [group["lr"] for group in o.param_groups] for name, o in recipe.optimizers.items()}
+    first_rate = next(iter(rates.values()))[0]
     first = _resume(state, accelerator)
+    every = at_once(accelerator.device, 1, READ_EVERY)
     share = slice(accelerator.process_index, None, accelerator.num_processes)
     bar = progress(None, params.steps, "step", initial=first, disable=not accelerator.is_main_process)
     with _Signals() as signals, bar:
         for step in range(first, params.steps):
+            factor = recipe.learning_rate_factor(step)
             for name, optimizer in recipe.optimizers.items():
-                for group, rate in zip(optimizer.param_groups, rates[name], strict=True):
-                    group["lr"] = rate * recipe.learning_rate_factor(step)
+                for number, rate in enumerate(rates[name]):
+                    set_rate(optimizer, number, rate * factor)
             batch = fetch(batch_indices(count, params.batch_size, step, params.seed)[share])
             generator = step_generator(params.seed, step, accelerator.device)
-            losses = recipe.step(batch.to(accelerator.device), step, generator, accelerator)
-            losses = mean_over_processes(losses, accelerator)
-            check_finite(losses, step, state)
-            rate = next(iter(recipe.optimizers.values())).param_groups[0]["lr"]
-            if curve.add(step, losses, rate) and held_out is not None:
-                curve.rows[-1]["validation"] = validation_loss(recipe, held_out, params, accelerator)
+            losses = recipe.step(to_device(batch, accelerator.device), step, generator, accelerator)
+            curve.add(step, mean_over_processes(losses, accelerator), first_rate * factor)
             bar.update()
+            awaits = held_out is not None and curve.awaits_validation(step)
+            if (step + 1) % every and step + 1 < params.steps and not awaits:
+                continue
+            for past, read in curve.read():
+                check_finite(read, past, state)
+            if held_out is not None and awaits:
+                curve.rows[-1]["validation"] = validation_loss(recipe, held_out, params, accelerator)
             bar.set_postfix_str(curve.latest(), refresh=False)
             if state.time_is_up and not signals.received:
                 accelerator.print("the job's time is nearly over", file=sys.stderr)

@@ -30,6 +30,7 @@ class NoiseSchedule:
         self.timesteps = timesteps
         log_keep = SCHEDULES[name].log_keep(torch.arange(timesteps + 1, dtype=torch.float64) / timesteps)
         self.log_keep = log_keep - log_keep[0]
+        self._tables = {self.log_keep.device: self.log_keep}
 
     def interval(self, s: Tensor | int, t: Tensor | int, dtype: torch.dtype = torch.float32) -> Interval:
         """From timestep `s` to `t`, 0 <= s <= t <= T; from s = 0 it is the marginal of Eq. 17.
@@ -40,4 +41,8 @@ class NoiseSchedule:
         return Interval(log_keep.exp().to(dtype), -log_keep.expm1().to(dtype))
 
     def _log_keep_at(self, t: Tensor | int) -> Tensor:
-        return self.log_keep.to(t.device)[t] if isinstance(t, Tensor) else self.log_keep[t]
+        if not isinstance(t, Tensor):
+            return self.log_keep[t]
+        if t.device not in self._tables:
+            self._tables[t.device] = self.log_keep.to(t.device)
+        return self._tables[t.device][t]

@@ -1,6 +1,7 @@
 """Importance sampling of the timestep, q(t) proportional to sqrt(E[L_t^2]) (the paper's appendix)."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vqddm.prior.diffusion import draw_by_cdf
@@ -57,16 +58,19 @@ class LossHistory:
         """
         index, order = (t - 1).sort(stable=True)
         start = torch.searchsorted(index, index)
-        seen_now = torch.bincount(index, minlength=len(self.seen))
+        seen_now = torch.zeros_like(self.seen).scatter_add_(0, index, torch.ones_like(index))
         rank = torch.arange(len(index), device=index.device) - start  # how many of the same t came before
         kept = rank >= seen_now[index] - SIZE  # of more than 10, the last 10: no slot is written twice
-        slot = (self.seen[index] + rank) % SIZE
-        self.losses[index[kept], slot[kept]] = losses[order][kept].to(self.losses)
+        slot = SIZE * index + (self.seen[index] + rank) % SIZE
+        nowhere = self.losses.numel()  # where the others go: picking the kept ones would make a host wait for its GPU
+        slots = F.pad(self.losses.flatten(), (0, 1))
+        slots[torch.where(kept, slot, nowhere)] = losses[order].to(slots)
+        self.losses = slots[:nowhere].view_as(self.losses)
         self.seen += seen_now
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"losses": self.losses, "seen": self.seen}
 
     def load_state_dict(self, state_dict: dict[str, Tensor]) -> None:
-        self.losses = state_dict["losses"].to(self.losses)
-        self.seen = state_dict["seen"].to(self.seen)
+        self.losses = state_dict["losses"].to(self.losses, copy=True)
+        self.seen = state_dict["seen"].to(self.seen, copy=True)

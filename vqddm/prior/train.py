@@ -8,6 +8,7 @@ import contextlib
 import math
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -50,12 +51,28 @@ class PriorRecipe(NetworkRecipe):
 
     def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
         """Update the weights once on code maps (B, h, w) of any integer type; return the loss in bits per code."""
+        found = super().step(batch, step, generator, accelerator)
+        t, nats = found.pop("t"), found.pop("nats")
+        if self.params.importance_sampling:
+            gathered = accelerator.gather((t, nats))
+            processes = accelerator.num_processes
+            self.history.update(*(values.view(processes, -1).T.flatten() for values in gathered))  # the batch's order
+        return found
+
+    def draw(
+        self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """z_0, z_t, and of each map t and its weight."""
         whole, share = whole_batch(batch, accelerator)
         z_0 = batch.new_zeros(whole, *batch.shape[1:], dtype=torch.int64)
         z_0[share] = batch.long()
         t, weight = self.history.draw(whole, generator)  # uniform while the history is not filled
         z_t = self.transition.diffuse(z_0, self.schedule.interval(0, t), self.codebook_size, generator)
-        z_0, z_t, t, weight = z_0[share], z_t[share], t[share], weight[share]
+        return z_0[share], z_t[share], t[share], weight[share]
+
+    def learn(self, accelerator: Accelerator, *drawn: Any) -> dict[str, Tensor]:
+        """The loss, and beside it each map's t and L_t in nats."""
+        z_0, z_t, t, weight = drawn
         self.optimizer.zero_grad()
         parts = self.parts(z_0)
         nats = []
@@ -66,11 +83,8 @@ class PriorRecipe(NetworkRecipe):
                 accelerator.backward(self.bits(terms, weight[part], z_0).mean() * (len(part) / len(z_0)))
             nats.append(terms.detach())
         self.update(accelerator)
-        if self.params.importance_sampling:
-            gathered = accelerator.gather((t, torch.cat(nats)))
-            processes = accelerator.num_processes
-            self.history.update(*(values.view(processes, -1).T.flatten() for values in gathered))  # the batch's order
-        return {"bits_per_code": self.bits(torch.cat(nats), weight, z_0).mean() + self.prior_bits}
+        bits = self.bits(torch.cat(nats), weight, z_0).mean() + self.prior_bits
+        return {"bits_per_code": bits, "t": t, "nats": torch.cat(nats)}
 
     def bits(self, nats: Tensor, weight: Tensor | float, z_0: Tensor) -> Tensor:
         """What L_t in nats, weighted, makes the bound in bits per code of each map; all (B,)."""

@@ -9,6 +9,7 @@ ReFiT fine-tunes with the same recipe; it only trains fewer parameters (`vqddm/r
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +56,8 @@ class FirstStageRecipe(Recipe):
         device: where the averaged weights live.
     """
 
+    main = "model"
+
     def __init__(
         self,
         model: FirstStage,
@@ -87,10 +90,16 @@ class FirstStageRecipe(Recipe):
         """As the settings of the optimiser say."""
         return scheduled(self.optimizer, step, self.steps)
 
-    def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
+    def draw(
+        self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator
+    ) -> tuple[Tensor, bool]:
+        """Images in [-1, 1], and whether the discriminator takes part."""
+        self.perceptual.to(batch.device)
+        return to_unit(batch).to(memory_format=torch.channels_last), step >= self.loss.discriminator_start
+
+    def learn(self, accelerator: Accelerator, *drawn: Any) -> dict[str, Tensor]:
         """One update of the first stage and, from `discriminator_start` on, of the discriminator."""
-        images = to_unit(batch).to(memory_format=torch.channels_last)
-        self.perceptual.to(images.device)
+        images, adversarial = drawn
         discriminator = self.modules["discriminator"]
         made = self.modules["model"](images)
         reconstruction, squared = (images - made.images).abs().mean(), F.mse_loss(made.images, images)
@@ -104,7 +113,6 @@ class FirstStageRecipe(Recipe):
             "codebook": made.codebook_loss,
             "commitment": made.commitment_loss,
         }
-        adversarial = step >= self.loss.discriminator_start
         zero = torch.zeros((), device=images.device)
         losses |= {"generator": zero, "adaptive_weight": zero, "discriminator": zero}
         if adversarial:
@@ -115,8 +123,6 @@ class FirstStageRecipe(Recipe):
         self.optimizers["model"].zero_grad()
         accelerator.backward(total, inputs=self.trained)
         self.optimizers["model"].step()
-        if self.average is not None:
-            self.average.update_parameters(self.modules["model"])
 
         if adversarial:
             discriminator_loss = hinge_loss(discriminator(images), discriminator(made.images.detach()))

@@ -1,6 +1,7 @@
 """Training of the pixel diffusion."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -31,12 +32,18 @@ class DDPMRecipe(NetworkRecipe):
         """A linear rise over the warm-up, then 1, as DDPM has it."""
         return min(1.0, (step + 1) / (self.params.warmup_steps + 1))
 
-    def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
-        """Update the weights once on images uint8 (B, H, W, 3); return the squared error of the noise."""
+    def draw(
+        self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Images in [-1, 1] from uint8 (B, H, W, 3), their timesteps and noise."""
         images = to_unit(batch)
         whole, share = whole_batch(images, accelerator)
         t = torch.randint(self.params.timesteps, (whole,), generator=generator, device=images.device)[share]
-        noise = torch.randn(whole, *images.shape[1:], generator=generator, device=images.device)[share]
+        return images, t, torch.randn(whole, *images.shape[1:], generator=generator, device=images.device)[share]
+
+    def learn(self, accelerator: Accelerator, *drawn: Any) -> dict[str, Tensor]:
+        """One update; return the squared error of the noise."""
+        images, t, noise = drawn
         self.optimizer.zero_grad()
         loss = self.noise_error(self.network, images, t, noise)
         accelerator.backward(loss)

@@ -1,6 +1,7 @@
 """Training of the discrete VAE (Table 1)."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -42,12 +43,18 @@ class DVAERecipe(NetworkRecipe):
         """As its settings say."""
         return scheduled(self.params.optimizer, step, self.params.training.steps)
 
-    def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
-        """One update on images uint8 (B, H, W, 3)."""
+    def draw(
+        self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator
+    ) -> tuple[Tensor, float, Tensor]:
+        """Images in [-1, 1] from uint8 (B, H, W, 3), the temperature and the noise."""
         images = to_unit(batch).to(memory_format=torch.channels_last)
         whole, share = whole_batch(images, accelerator)
-        noise = self.noise(whole, generator)[share]
-        made, kl = self.network(images, self.temperature(step), noise)
+        return images, self.temperature(step), self.noise(whole, generator)[share]
+
+    def learn(self, accelerator: Accelerator, *drawn: Any) -> dict[str, Tensor]:
+        """One update."""
+        images, temperature, noise = drawn
+        made, kl = self.network(images, temperature, noise)
         error = (made.float() - images).abs().mean()
         self.optimizer.zero_grad()
         accelerator.backward(error + self.params.kl_weight * kl)

@@ -3,6 +3,7 @@
 import math
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -32,12 +33,16 @@ class TransformerRecipe(NetworkRecipe):
         """A linear rise, then cosine annealing to 0."""
         return warmed_cosine(step, self.params.warmup_steps, self.params.training.steps)
 
-    def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
-        """Update the weights once on code maps (B, h, w) of any integer type; return the loss in bits per code.
+    def draw(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> tuple[Tensor]:
+        """Code maps (B, h, w) of any integer type, as sequences.
 
-        Of maps larger than the window, one part of its size is learned, the same part of all maps of the batch.
+        Of maps larger than the window it is one part of its size, the same part of all maps of the batch.
         """
-        codes = self.part(batch, generator)
+        return (self.part(batch, generator),)
+
+    def learn(self, accelerator: Accelerator, *drawn: Any) -> dict[str, Tensor]:
+        """One update; return the loss in bits per code."""
+        (codes,) = drawn
         self.optimizer.zero_grad()
         loss = F.cross_entropy(self.network(codes).flatten(0, 1), codes.flatten())
         accelerator.backward(loss)

@@ -1,6 +1,7 @@
 """Training of VQ-VAE-2 (Table 1)."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,9 +31,13 @@ class VQVAE2Recipe(NetworkRecipe):
         """As its settings say."""
         return scheduled(self.params.optimizer, step, self.params.training.steps)
 
-    def step(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> dict[str, Tensor]:
-        """One update on images uint8 (B, H, W, 3)."""
-        images = to_unit(batch).to(memory_format=torch.channels_last)
+    def draw(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> tuple[Tensor]:
+        """Images in [-1, 1] from uint8 (B, H, W, 3)."""
+        return (to_unit(batch).to(memory_format=torch.channels_last),)
+
+    def learn(self, accelerator: Accelerator, *drawn: Any) -> dict[str, Tensor]:
+        """One update."""
+        (images,) = drawn
         made, codebook, commitment = self.network(images)
         error = F.mse_loss(made.float(), images)
         self.optimizer.zero_grad()
