@@ -86,7 +86,7 @@ def timed(work: Callable[[], object], least: float) -> float:
 def ways(way: str) -> Iterator[None]:
     """Undo, where `way` is not fast, what the fast way does to normalisation and steps."""
     with contextlib.ExitStack() as undone:
-        undone.enter_context(torch.backends.cudnn.flags(benchmark=way == "tuned"))
+        torch.backends.cudnn.benchmark = way == "tuned"
         if way not in ("fast", "tuned"):
             undone.enter_context(mock.patch("vqddm.recipe.can_record", return_value=False))
         if way in ("plain", "float32"):
