@@ -59,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", default="faces256")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--only", default="", help="works whose names begin so")
     parser.add_argument("--rehearse", action="store_true", help="at half the resolution, with small batches")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
@@ -67,6 +68,8 @@ def main() -> None:
         dataset = rehearsed(dataset)
     found: list[pd.DataFrame] = []
     for name, prepare in works(dataset).items():
+        if not name.startswith(given.only):
+            continue
         rows = watched(prepare())
         found.append(rows.assign(work=name)[["work", "step", "busy", "kernel", "calls", "milliseconds"]])
         print(f"{name}: {rows['step'].iloc[0]:.1f} ms, the card busy for {rows['busy'].iloc[0]:.1f}", flush=True)

@@ -1,6 +1,7 @@
-"""A training step recorded once on a GPU and then repeated by one call (CUDA graphs).
+"""Steps of training and sampling recorded once on a GPU and then repeated by one call (CUDA graphs).
 
-A step of these networks is some thousands of short kernels, and a host launches them slower than a card finishes them.
+A step of these networks is up to some thousands of short kernels, and a host launches them slower than a card finishes
+them.
 """
 
 import sys
@@ -21,6 +22,17 @@ def can_record(accelerator: Accelerator) -> bool:
     return accelerator.device.type == "cuda" and accelerator.num_processes == 1 and not compiled
 
 
+def recorded_network(network: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
+    """A network that is evaluated alike over and over: recorded on a GPU, elsewhere itself.
+
+    What a recorded one returns holds until it is called again.
+    """
+    if device.type != "cuda":
+        return network
+    recorded = Recorded(lambda *inputs: {"out": network(*inputs)})
+    return lambda *inputs: recorded(*inputs)["out"]
+
+
 class Recorded:
     """A function of tensors on a GPU that is recorded when it has been called alike `BEFORE` times in a row.
 
@@ -33,7 +45,9 @@ class Recorded:
         before_recording: called once before each recording.
     """
 
-    def __init__(self, function: Callable[..., dict[str, Tensor]], before_recording: Callable[[], None]) -> None:
+    def __init__(
+        self, function: Callable[..., dict[str, Tensor]], before_recording: Callable[[], None] = lambda: None
+    ) -> None:
         self.function, self.before_recording = function, before_recording
         self.stream = torch.cuda.Stream()  # the same for all calls: gradients remember the stream they are added up on
         self.kind: Hashable = None
@@ -60,7 +74,7 @@ class Recorded:
                     if isinstance(mine, Tensor):
                         mine.copy_(given)
                 self.graph.replay()
-                outputs = self.outputs
+                outputs = dict(self.outputs)
         torch.cuda.current_stream().wait_stream(self.stream)
         return outputs
 

@@ -8,14 +8,24 @@ from torch import Tensor
 
 from vqddm.prior.diffusion import draw, strided_timesteps
 from vqddm.prior.unet import Prior
+from vqddm.recorded import recorded_network
 
 
-def denoise(prior: Prior, z_t: Tensor, t: int, s: int, temperature: float, generator: torch.Generator) -> Tensor:
+def denoise(
+    prior: Prior,
+    z_t: Tensor,
+    t: int,
+    s: int,
+    temperature: float,
+    generator: torch.Generator,
+    network: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
     """Draw z_s from p(z_s | z_t), s < t: one network evaluation (Eqs. 20 to 23).
 
-    The temperature divides the logits of p(z_0 | z_t), before anything else.
+    The temperature divides the logits of p(z_0 | z_t), before anything else. `network` is the prior, if not as it is,
+    then as it was recorded.
     """
-    logits = prior(z_t, torch.full((1,), t, device=z_t.device)).float()  # one t for all: it is embedded once
+    logits = (network or prior)(z_t, torch.full((1,), t, device=z_t.device)).float()  # one t: it is embedded once
     if temperature != 1:
         logits = logits / temperature
     if t == 1 and prior.diffusion.as_printed:
@@ -42,8 +52,9 @@ def reverse_process(
     last = prior.schedule.interval(0, prior.schedule.timesteps)
     z = prior.transition.start(shape, last, prior.codebook_size, generator)
     yield z
+    network = recorded_network(prior, z.device)
     for t, s in pairwise([*timesteps, 0]):
-        z = denoise(prior, z, t, s, temperature, generator)
+        z = denoise(prior, z, t, s, temperature, generator, network)
         yield z
 
 
@@ -101,6 +112,7 @@ def inpaint_codes(
     last = prior.schedule.interval(0, prior.schedule.timesteps)
     noise = prior.transition.start(tuple(codes.shape), last, prior.codebook_size, generator)
     z = torch.where(given, known(timesteps[0]), noise)
+    network = recorded_network(prior, z.device)
     for t, s in pairwise([*timesteps, 0]):
-        z = torch.where(given, known(s), denoise(prior, z, t, s, temperature, generator))
+        z = torch.where(given, known(s), denoise(prior, z, t, s, temperature, generator, network))
     return z
