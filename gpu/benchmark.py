@@ -286,6 +286,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="faces256")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--seconds", type=float, default=75, help="no part begins after so many")
+    parser.add_argument("--only", default="", help="works whose names begin so")
     parser.add_argument("--ways", default="fast,launched,tuned,plain,float32", help="those that are timed")
     parser.add_argument("--rehearse", action="store_true", help="each part once, at half the resolution")
     parser.add_argument("--out", type=Path, required=True)
@@ -306,7 +307,9 @@ def main() -> None:
         writer.writerow({"work": "matrix product, bf16", "batch": size, "tflops": f"{peak:.4g}", "device": device})
         writer.writerow({"work": "copy, TB/s read and written", "per_second": f"{bandwidth:.4g}", "device": device})
         print(f"peak {peak:.0f} TFLOP/s, copy {bandwidth:.2f} TB/s", flush=True)
-        for part in (part for part in parts(dataset) if part.way in given.ways.split(",")):
+        for part in parts(dataset):
+            if part.way not in given.ways.split(",") or not part.work.startswith(given.only):
+                continue
             if time.monotonic() - began > given.seconds:
                 print(f"left out for want of time: {part.work}, {part.way}, {part.batch}", flush=True)
                 continue

@@ -174,9 +174,8 @@ if wanted suite; then
     suite prior "$prior" models/$D/$plain/prior.safetensors $M/floor.json $M/$plain/reconstruction.json \
         $M/$MAIN/reconstruction.json $M/$MAIN/prior_counts.json results/gpu/metrics/paper_counts.json --prioritize "$prior"
     mapfile -t sweep < <(for steps in $SWEEP "$T"; do echo "$M/$MAIN/prior_samples_$steps.json"; done)
-    suite samples "${sweep[@]}" $M/$plain/prior_samples_"$T".json $M/$MAIN/prior_likelihood.json \
-        $M/$MAIN/prior_inpainting.json $M/$plain/prior_counts.json figure8 $M/refit_k512_p20000/reconstruction.json \
-        --prioritize $M/$MAIN/prior_samples_"$T".json $M/$plain/prior_samples_"$T".json $M/$MAIN/prior_likelihood.json
+    suite samples "${sweep[@]}" $M/$plain/prior_samples_"$T".json $M/$MAIN/prior_likelihood.json
+    suite rest $M/$MAIN/prior_inpainting.json $M/$plain/prior_counts.json figure8 $M/refit_k512_p20000/reconstruction.json
     suite speed $M/speed.json figure5 likelihood inpainting # alone on the machine
     if [[ ! -e results/gpu/metrics/paper_counts.json && -e $KIT/paper_counts.json ]]; then
         mkdir -p results/gpu/metrics && cp "$KIT/paper_counts.json" results/gpu/metrics/ # counted, not measured: the same everywhere

@@ -30,17 +30,22 @@ for images, channels, height, width, groups, activation in [
     (2, 1024, 2, 2, 8, "mish"), (1, 16, 7, 1, 4, "mish"), (1, 128, 40, 40, 32, "none"), (2, 32, 3, 3, 32, "silu"),
 ]:
     x = torch.randn(images, channels, height, width) * 3 + 1
-    given = [x.requires_grad_(), torch.randn(channels).requires_grad_(), torch.randn(channels).requires_grad_()]
+    shifted = images == 2
+    given = [x.requires_grad_(), *(torch.randn(channels).requires_grad_() for _ in range(2 + shifted))]
+    shift = given[3] if shifted else None
     exact = [value.detach().double().requires_grad_() for value in given]
     with mock.patch("torch.cuda.device_of", return_value=contextlib.nullcontext()):
-        made = fused_norm(*given, groups, 1e-6, activation)
+        made = fused_norm(*given[:3], groups, 1e-6, activation, shift)
         grad = torch.randn_like(x)
         made.backward(grad)
-    expected = activations[activation](F.group_norm(exact[0], groups, *exact[1:], 1e-6))
+    moved = exact[0] + exact[3][:, None, None] if shifted else exact[0]
+    expected = activations[activation](F.group_norm(moved, groups, *exact[1:3], 1e-6))
     expected.backward(grad.double())
     torch.testing.assert_close(made.double(), expected, rtol=1e-5, atol=1e-5)
-    for name, one, other in zip(("x", "weight", "bias"), given, exact):
-        apart = (one.grad.double() - other.grad).norm() / other.grad.norm()
+    for name, one, other in zip(("x", "weight", "bias", "shift"), given, exact):
+        # the shift's may be 0, where a group has one channel
+        scale = exact[0].grad.abs().sum((0, 2, 3)) if name == "shift" else other.grad
+        apart = (one.grad.double() - other.grad).norm() / scale.norm()
         assert apart < 1e-6, (name, activation, float(apart))
     assert made.is_contiguous(memory_format=torch.channels_last)
 print("all agree")
@@ -96,11 +101,11 @@ def test_the_kernels_compile_for_a_card(channels: int, groups: int, activation: 
     from vqddm import fused_norm
 
     pointers = dict.fromkeys(("x", "grad", "out"), f"*{kind}") | dict.fromkeys(
-        ("sums", "back", "weight", "bias"), "*fp32"
+        ("sums", "back", "weight", "bias", "shift"), "*fp32"
     )
     types = pointers | {"positions": "i32", "share": "i32", "count": "fp32", "eps": "fp32"}
     sizes = {"PARTS": parts, "CHANNELS": channels, "ROWS": max(1, fused_norm.TILE // channels)}
-    constants = sizes | {"GROUPS": groups, "ACTIVATION": activation}
+    constants = sizes | {"GROUPS": groups, "ACTIVATION": activation, "SHIFTED": activation != "silu"}
     for kernel in ("_sum_up", "_apply", "_sum_up_gradients", "_apply_gradients"):
         function = getattr(fused_norm, kernel)
         names = function.arg_names

@@ -289,6 +289,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path: Path, monkeypat
         )  # fmt: skip
         return torch.cat([tensor.flatten().float() for _, tensor in sorted(load_file(out).items())])
 
+    monkeypatch.setattr(training, "READ_EVERY", 3)
     wanted, indices = trained("whole"), training.batch_indices
 
     def killing(count: int, batch_size: int, step: int, seed: int) -> np.ndarray:

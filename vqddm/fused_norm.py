@@ -63,18 +63,31 @@ def _both(sums, image, PARTS: tl.constexpr, CHANNELS: tl.constexpr):  # type: ig
 
 
 @triton.jit
-def _moments(sums, image, count, eps, PARTS: tl.constexpr, CHANNELS: tl.constexpr, GROUPS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Mean and reciprocal standard deviation of each channel's group."""
+def _moments(  # type: ignore[no-untyped-def]
+    sums, shift, image, count, eps,
+    PARTS: tl.constexpr, CHANNELS: tl.constexpr, GROUPS: tl.constexpr, SHIFTED: tl.constexpr,
+):  # fmt: skip
+    """What is taken from each channel, its group's mean less its shift, and its reciprocal standard deviation."""
     total, squares = _both(sums, image, PARTS, CHANNELS)
+    if SHIFTED:
+        s = tl.load(shift + tl.arange(0, CHANNELS)).to(tl.float32)
+        positions = count / (CHANNELS // GROUPS)
+        squares += s * (2 * total + positions * s)
+        total += positions * s
     mean = _over_group(total, CHANNELS, GROUPS) / count
     variance = _over_group(squares, CHANNELS, GROUPS) / count - mean * mean
+    if SHIFTED:
+        mean -= s
     return mean, 1 / tl.sqrt(tl.maximum(variance, 0.0) + eps)
 
 
 @triton.jit
-def _channels(sums, weight, bias, image, count, eps, PARTS: tl.constexpr, CHANNELS: tl.constexpr, GROUPS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Of each channel: mean, reciprocal standard deviation, weight, bias."""
-    mean, inverse = _moments(sums, image, count, eps, PARTS, CHANNELS, GROUPS)
+def _channels(  # type: ignore[no-untyped-def]
+    sums, weight, bias, shift, image, count, eps,
+    PARTS: tl.constexpr, CHANNELS: tl.constexpr, GROUPS: tl.constexpr, SHIFTED: tl.constexpr,
+):  # fmt: skip
+    """Of each channel: what is taken from it, reciprocal standard deviation, weight, bias."""
+    mean, inverse = _moments(sums, shift, image, count, eps, PARTS, CHANNELS, GROUPS, SHIFTED)
     channel = tl.arange(0, CHANNELS)
     return mean, inverse, tl.load(weight + channel).to(tl.float32), tl.load(bias + channel).to(tl.float32)
 
@@ -109,32 +122,34 @@ def _sum_up(x, sums, positions, PARTS: tl.constexpr, CHANNELS: tl.constexpr, ROW
 
 @triton.jit
 def _apply(  # type: ignore[no-untyped-def]
-    x, sums, weight, bias, out, positions, share, count, eps,
+    x, sums, weight, bias, shift, out, positions, share, count, eps,
     PARTS: tl.constexpr, CHANNELS: tl.constexpr, GROUPS: tl.constexpr, ROWS: tl.constexpr, ACTIVATION: tl.constexpr,
+    SHIFTED: tl.constexpr,
 ):  # fmt: skip
     """Normalise and activate `share` positions of an image."""
     image, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    mean, inverse, w, b = _channels(sums, weight, bias, image, count, eps, PARTS, CHANNELS, GROUPS)
+    mean, inverse, w, b = _channels(sums, weight, bias, shift, image, count, eps, PARTS, CHANNELS, GROUPS, SHIFTED)
     channel = tl.arange(0, CHANNELS)
     scale = inverse * w
-    shift = b - mean * scale
+    offset = b - mean * scale
     last = tl.minimum((part + 1) * share, positions)
     for start in range(part * share, last, ROWS):
         row = (start + tl.arange(0, ROWS))[:, None]
         at = (image * positions + row) * CHANNELS + channel[None, :]
         value = tl.load(x + at, mask=row < last, other=0).to(tl.float32)
-        made = _activated(value * scale[None, :] + shift[None, :], ACTIVATION)
+        made = _activated(value * scale[None, :] + offset[None, :], ACTIVATION)
         tl.store(out + at, made.to(out.dtype.element_ty), mask=row < last)
 
 
 @triton.jit
 def _sum_up_gradients(  # type: ignore[no-untyped-def]
-    x, grad, sums, weight, bias, back, positions, count, eps,
+    x, grad, sums, weight, bias, shift, back, positions, count, eps,
     PARTS: tl.constexpr, CHANNELS: tl.constexpr, GROUPS: tl.constexpr, ROWS: tl.constexpr, ACTIVATION: tl.constexpr,
+    SHIFTED: tl.constexpr,
 ):  # fmt: skip
     """Of one part of an image: the sums for each channel's bias and weight."""
     image, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    mean, inverse, w, b = _channels(sums, weight, bias, image, count, eps, PARTS, CHANNELS, GROUPS)
+    mean, inverse, w, b = _channels(sums, weight, bias, shift, image, count, eps, PARTS, CHANNELS, GROUPS, SHIFTED)
     channel = tl.arange(0, CHANNELS)
     total = tl.zeros((ROWS, CHANNELS), tl.float32)
     weighted = tl.zeros((ROWS, CHANNELS), tl.float32)
@@ -153,12 +168,13 @@ def _sum_up_gradients(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _apply_gradients(  # type: ignore[no-untyped-def]
-    x, grad, sums, weight, bias, back, out, positions, share, count, eps,
+    x, grad, sums, weight, bias, shift, back, out, positions, share, count, eps,
     PARTS: tl.constexpr, CHANNELS: tl.constexpr, GROUPS: tl.constexpr, ROWS: tl.constexpr, ACTIVATION: tl.constexpr,
+    SHIFTED: tl.constexpr,
 ):  # fmt: skip
     """The gradient of `share` positions of an image."""
     image, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    mean, inverse, w, b = _channels(sums, weight, bias, image, count, eps, PARTS, CHANNELS, GROUPS)
+    mean, inverse, w, b = _channels(sums, weight, bias, shift, image, count, eps, PARTS, CHANNELS, GROUPS, SHIFTED)
     channel = tl.arange(0, CHANNELS)
     total, weighted = _both(back, image, PARTS, CHANNELS)
     level = _over_group(total * w, CHANNELS, GROUPS) / count
@@ -174,7 +190,16 @@ def _apply_gradients(  # type: ignore[no-untyped-def]
 
 class _FusedNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, activation: str) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        shift: Tensor | None,
+        groups: int,
+        eps: float,
+        activation: str,
+    ) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         images, channels, height, width = x.shape
         positions = height * width
@@ -183,37 +208,42 @@ class _FusedNorm(torch.autograd.Function):
         share = max(rows, APPLIED // channels)
         ctx.grids = (images, parts), (images, triton.cdiv(positions, share))
         ctx.sizes = {"PARTS": parts, "CHANNELS": channels, "ROWS": rows, "num_warps": WARPS}
-        ctx.kind = {"GROUPS": groups, "ACTIVATION": activation}
+        ctx.kind = {"GROUPS": groups, "ACTIVATION": activation, "SHIFTED": shift is not None}
+        shift = bias if shift is None else shift  # where there is none it is not read
         ctx.numbers = positions, share, float(positions * (channels // groups)), eps
         sums = x.new_empty((images, parts, 2, channels), dtype=torch.float32)
         out = torch.empty_like(x, memory_format=torch.channels_last)
         with torch.cuda.device_of(x):
             _sum_up[ctx.grids[0]](x, sums, positions, **ctx.sizes)
-            _apply[ctx.grids[1]](x, sums, weight, bias, out, *ctx.numbers, **ctx.sizes, **ctx.kind)
-        ctx.save_for_backward(x, sums, weight, bias)
+            _apply[ctx.grids[1]](x, sums, weight, bias, shift, out, *ctx.numbers, **ctx.sizes, **ctx.kind)
+        ctx.save_for_backward(x, sums, weight, bias, shift)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, sums, weight, bias = ctx.saved_tensors
+        x, sums, weight, bias, shift = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         positions, share, count, eps = ctx.numbers
         back = torch.empty_like(sums)
         out = torch.empty_like(x, memory_format=torch.channels_last)
-        given, how = (x, grad, sums, weight, bias, back), ctx.sizes | ctx.kind
+        given, how = (x, grad, sums, weight, bias, shift, back), ctx.sizes | ctx.kind
         with torch.cuda.device_of(x):
             _sum_up_gradients[ctx.grids[0]](*given, positions, count, eps, **how)
             _apply_gradients[ctx.grids[1]](*given, out, positions, share, count, eps, **how)
         total, weighted = back.sum((0, 1))
-        return out, weighted.to(weight.dtype), total.to(bias.dtype), None, None, None
+        shifted = out.sum((0, 2, 3)).to(shift.dtype) if ctx.kind["SHIFTED"] else None
+        return out, weighted.to(weight.dtype), total.to(bias.dtype), shifted, None, None, None
 
 
-def fused_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, activation: str) -> Tensor:
-    """activation(GroupNorm(x)) of a map (B, C, H, W) on a GPU, with gradients; in x's dtype and channels-last.
+def fused_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, activation: str, shift: Tensor | None = None
+) -> Tensor:
+    """activation(GroupNorm(x + shift)) of a map (B, C, H, W) on a GPU, with gradients; in x's dtype and channels-last.
 
     Args:
+        shift: (C,), of each channel; no shift where it is None.
         x: of at most 32 bits, C a power of two, at most `MOST_SUMS` (`layers.can_fuse`).
         activation: `none`, `silu` or `mish`.
     """
-    return _FusedNorm.apply(x, weight, bias, groups, eps, activation)
+    return _FusedNorm.apply(x, weight, bias, shift, groups, eps, activation)

@@ -66,11 +66,14 @@ class GroupNorm(nn.GroupNorm):
         super().__init__(groups, channels, eps)
         self.activation = activation
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Of x (B, C, H, W), or of x + shift, (C,), on a GPU that fuses that too."""
         if x.is_cuda and can_fuse(x):
             from vqddm.fused_norm import fused_norm
 
-            return fused_norm(x, self.weight, self.bias, self.num_groups, self.eps, self.activation)
+            return fused_norm(x, self.weight, self.bias, self.num_groups, self.eps, self.activation, shift)
+        if shift is not None:
+            x = x + shift.to(x.dtype)[:, None, None]
         return ACTIVATIONS[self.activation](super().forward(x))
 
 

@@ -17,6 +17,8 @@ from torch.autograd.function import once_differentiable
 from vqddm.artifacts import UserError
 from vqddm.prior.schedule import Interval
 
+SHORT = 256  # weights in a row
+
 
 def strided_timesteps(timesteps: int, steps: int) -> list[int]:
     """`steps` evenly spaced timesteps T = t_n > ... > t_1 > 0, descending.
@@ -79,10 +81,22 @@ def draw(probs: Tensor, generator: torch.Generator) -> Tensor:
 def draw_by_cdf(weights: Tensor, generator: torch.Generator) -> Tensor:
     """As `draw`, by one inverse CDF: every number of `weights` (..., K) is summed up in float64."""
     # float64: beside a weight of nearly all, float32 has no room for the rare ones
-    cdf = weights.cumsum(-1, dtype=torch.float64)
+    cdf = running_sums(weights)
     level = torch.rand(cdf.shape[:-1], dtype=torch.float64, generator=generator, device=cdf.device)
     found = torch.searchsorted(cdf, level.unsqueeze(-1) * cdf[..., -1:], right=True)
     return found.squeeze(-1).clamp(max=weights.shape[-1] - 1)
+
+
+def running_sums(weights: Tensor) -> Tensor:
+    """The sums of `weights` (..., K) up to each of them, in float64.
+
+    On a GPU short rows are multiplied by a triangle of ones: torch's scan gives each of them few threads.
+    """
+    length = weights.shape[-1]
+    if weights.is_cuda and length <= SHORT:
+        ones = torch.ones(length, length, dtype=torch.float64, device=weights.device)
+        return weights.double() @ ones.triu_()
+    return weights.cumsum(-1, dtype=torch.float64)
 
 
 def draw_where(wanted: Tensor, probs: Tensor, otherwise: Tensor, generator: torch.Generator) -> Tensor:
@@ -93,12 +107,8 @@ def draw_where(wanted: Tensor, probs: Tensor, otherwise: Tensor, generator: torc
 
 
 def mostly(wanted: Tensor) -> bool:
-    """Whether to work on all positions rather than pick those that are wanted.
-
-    So where most are, which saves a copy of these, and on a GPU, where picking some would make the host wait for their
-    number at every step.
-    """
-    return wanted.is_cuda or bool(2 * wanted.count_nonzero() > wanted.numel())
+    """Whether to work on all positions rather than pick those that are wanted: where most are, that saves a copy."""
+    return bool(2 * wanted.count_nonzero() > wanted.numel())
 
 
 def posterior(z_t: Tensor, p0: Tensor, late: Interval, early: Interval) -> Tensor:

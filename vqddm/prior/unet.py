@@ -8,6 +8,7 @@ import math
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqddm.artifacts import UserError
@@ -36,12 +37,18 @@ class TimeEmbedding(nn.Module):
 
 
 class Block(nn.Sequential):
-    """3 x 3 convolution, GroupNorm, Mish."""
+    """3 x 3 convolution, GroupNorm, Mish. On a GPU the convolution's bias is added with the normalisation."""
 
     def __init__(self, channels_in: int, channels_out: int, groups: int) -> None:
         super().__init__(
             nn.Conv2d(channels_in, channels_out, 3, padding=1), GroupNorm(groups, channels_out, activation="mish")
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.is_cuda:
+            return super().forward(x)
+        convolution, norm = self
+        return norm(F.conv2d(x, convolution.weight, padding=1), convolution.bias)  # type: ignore[arg-type]
 
 
 class ResidualBlock(nn.Module):
