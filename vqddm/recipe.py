@@ -60,9 +60,9 @@ class Recipe(ABC):
             self.average.update_parameters(self.modules[self.main])
         return losses
 
-    @abstractmethod
     def draw(self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator) -> tuple[Any, ...]:
-        """What `learn` takes: all of a step that is random, or changes from step to step."""
+        """What `learn` takes: all of a step that is random, or changes from step to step; here the batch alone."""
+        return (batch,)
 
     @abstractmethod
     def learn(self, accelerator: Accelerator, *drawn: Any) -> dict[str, Tensor]:
