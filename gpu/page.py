@@ -14,6 +14,7 @@ from vqddm.paper.so_far import so_far
 from vqddm.params import merged, resolve
 
 SIDE, SHOWN = 8, 64
+FIRST = 2  # rows of the samples with all steps that stand in README
 
 
 def sheet(images: np.ndarray, out: Path) -> None:
@@ -45,7 +46,10 @@ def main() -> None:
     drawn, root = Path("evaluation") / given.suite, Path("results") / given.suite
     for dataset in plan.datasets:
         for path in sorted((drawn / dataset).glob("*/prior_samples_*.npy")):
-            sheet(np.load(path, mmap_mode="r"), given.sheets / f"{dataset}-{path.parent.name}-{path.stem}.jpg")
+            images = np.load(path, mmap_mode="r")
+            sheet(images, given.sheets / f"{dataset}-{path.parent.name}-{path.stem}.jpg")
+            if path.stem == f"prior_samples_{plan.datasets[dataset].methods['prior'][-1]}":
+                sheet(images[: FIRST * SIDE], given.sheets / f"{dataset}-{path.parent.name}-first.jpg")
         for path in sorted((drawn / dataset).glob("*/reconstructions.npz")):
             with np.load(path) as arrays:
                 rows = [

@@ -173,8 +173,9 @@ if wanted suite; then
     prior=models/$D/$MAIN/prior.safetensors plain=vqgan_k1024
     suite prior "$prior" models/$D/$plain/prior.safetensors $M/floor.json $M/$plain/reconstruction.json \
         $M/$MAIN/reconstruction.json $M/$MAIN/prior_counts.json results/gpu/metrics/paper_counts.json --prioritize "$prior"
-    mapfile -t sweep < <(for steps in $SWEEP "$T"; do echo "$M/$MAIN/prior_samples_$steps.json"; done)
-    suite samples "${sweep[@]}" $M/$plain/prior_samples_"$T".json $M/$MAIN/prior_likelihood.json
+    mapfile -t sweep < <(for steps in $SWEEP; do echo "$M/$MAIN/prior_samples_$steps.json"; done)
+    suite samples $M/$MAIN/prior_samples_"$T".json $M/$MAIN/prior_likelihood.json # whole before others share the card
+    suite sweep "${sweep[@]}" $M/$plain/prior_samples_"$T".json
     suite rest $M/$MAIN/prior_inpainting.json $M/$plain/prior_counts.json figure8 $M/refit_k512_p20000/reconstruction.json
     suite speed $M/speed.json figure5 likelihood inpainting # alone on the machine
     if [[ ! -e results/gpu/metrics/paper_counts.json && -e $KIT/paper_counts.json ]]; then

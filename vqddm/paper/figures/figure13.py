@@ -60,12 +60,14 @@ def _curves(files: Files) -> Iterator[Curve]:
 
 
 def _compose(files: Files) -> Figure:
-    panels: dict[str, list[Curve]] = {}
+    panels: dict[str, list[tuple[Curve, Shown]]] = {}
     for curve in _curves(files):
-        panels.setdefault(curve.panel, []).append(curve)
+        panels.setdefault(curve.panel, []).append((curve, read_curve(curve.path)))
+    validated = any(len(shown.validation) for curves in panels.values() for _, shown in curves)
+    dots = " Dots: the same loss of 128 validation pictures, by the weights that are kept." if validated else ""
     words = style.wrapped(
-        "Lines: losses of training batches, means of a sixtieth of the steps each. Dots: the same loss of 128 "
-        "validation pictures, by the weights that are kept. Below each panel: the learning rate.",
+        f"Lines: losses of training batches, means of a sixtieth of the steps each.{dots} Below each panel: the "
+        "learning rate.",
         style.INSIDE,
     )
     figure = style.new_figure(style.WIDTH, len(panels) * HEIGHT + style.height_of(words))
@@ -73,11 +75,10 @@ def _compose(files: Files) -> Figure:
         place, width = number * HEIGHT + 60, style.WIDTH - 150 - LEGEND
         axes = style.pixel_axes(figure, 115, place, width, ROOM)
         below = style.pixel_axes(figure, 115, place + ROOM + 25, width, STRIP)
-        for curve, colour in zip(curves, cycle(COLOURS), strict=False):
+        for (curve, shown), colour in zip(curves, cycle(COLOURS), strict=False):
             label = re.sub(
                 r"(?<=[\d=]) (?=\d)|(?<= P) (?==)", "\u00a0", curve.label
             )  # a number stays whole, and beside its "="
-            shown = read_curve(curve.path)
             axes.plot(shown.loss.index, shown.loss, color=colour, label=textwrap.fill(label, WRAP))
             axes.plot(shown.validation.index, shown.validation, ".", color=colour, markersize=4)
             below.plot(shown.learning_rate.index, shown.learning_rate, color=colour)
