@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 
+from vqddm import training
 from vqddm.artifacts import UserError
 from vqddm.compute import step_generator
 from vqddm.prior.train import train_prior
@@ -112,6 +113,16 @@ def test_a_signal_saves_and_the_resumed_training_is_the_same_to_the_bit(tmp_path
     assert torch.equal(whole, resumed)
     assert (tmp_path / "whole/curve.csv").read_bytes() == (tmp_path / "cut/curve.csv").read_bytes()
     assert not list((tmp_path / "cut/state").glob("step-*"))
+
+
+def test_losses_that_are_read_rarely_are_the_same_curve_and_weights(tmp_path, monkeypatch):
+    weights = run(tmp_path / "each")
+    monkeypatch.setattr(training, "at_once", lambda device, on_cpu, on_gpu: 5)
+    assert torch.equal(run(tmp_path / "fifth"), weights)
+    assert (tmp_path / "each/curve.csv").read_bytes() == (tmp_path / "fifth/curve.csv").read_bytes()
+    assert {path.name for path in (tmp_path / "fifth/state").iterdir()} == {
+        path.name for path in (tmp_path / "each/state").iterdir()
+    }
 
 
 def test_killed_without_warning_it_goes_on_from_the_last_state(tmp_path):
@@ -293,8 +304,12 @@ def test_states_are_saved_less_often_where_saving_takes_long(tmp_path, monkeypat
         assert not state.due
 
 
-def test_a_loss_that_is_not_finite_stops_the_training_at_once_and_keeps_a_whole_state(tmp_path):
-    """In the middle of one of the curve's windows of 3 steps, with a state after each step."""
+@pytest.mark.parametrize(("every", "calls_until", "kept"), [(1, 8, 6), (5, 10, 5)])
+def test_a_loss_that_is_not_finite_stops_the_training_and_keeps_a_whole_state(
+    tmp_path, monkeypatch, every, calls_until, kept
+):
+    """In the middle of one of the curve's windows of 3 steps, with a state each time that losses are read."""
+    monkeypatch.setattr(training, "at_once", lambda device, on_cpu, on_gpu: every)
     params = PARAMS.model_copy(update={"steps": 1500})
     calls = []
 
@@ -304,9 +319,9 @@ def test_a_loss_that_is_not_finite_stops_the_training_at_once_and_keeps_a_whole_
 
     with pytest.raises(UserError, match="step 8: a loss is not finite \\(loss nan\\)") as stopped:
         run(tmp_path, fetch, params=params)
-    assert len(calls) == 8
+    assert len(calls) == calls_until
     (state,) = (tmp_path / "state").glob("step-*")  # not the one of the step right before, which may be broken
-    assert state.name == "step-000000006"
+    assert state.name == f"step-{kept:09d}"
     assert f"{state} is kept" in str(stopped.value)
     weights = load_file(state / "model.safetensors")
     assert all(tensor.isfinite().all() for tensor in weights.values())
