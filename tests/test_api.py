@@ -93,6 +93,7 @@ def test_the_package_is_light_and_its_names_are_there() -> None:
     script = "import sys, vqddm; vqddm.UserError; sys.exit(bool({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
     assert all(getattr(vqddm, name) for name in vqddm.__all__)
+    assert dir(vqddm) == vqddm.__all__  # what a completion offers
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
         vqddm.lod  # noqa: B018
 

@@ -258,6 +258,8 @@ def test_the_commands_write_pictures(pair: Path, tmp_path: Path, capsys: pytest.
         (["inpaint", "picture.png", "--mask", "mask.png", "--model", "PAIR"], "the mask is 5 x 5, but must be"),
         (["inpaint", "picture.png", "--mask", "picture.png", "--model", "PAIR"], "the mask marks nothing"),
         (["inpaint", "picture.png", "--mask", "none.png", "--model", "PAIR"], "none.png: cannot be read"),
+        (["reconstruct", "picture.png", "--model", "PAIR", "-o", "picture.png"], "one of the pictures that are read"),
+        (["inpaint", "picture.png", "--mask", "mask.png", "--model", "PAIR", "-o", "./mask.png"], "that are read"),
     ],
 )
 def test_bad_inputs_end_with_one_sentence(

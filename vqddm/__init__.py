@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["Model", "UserError", "load"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name == "UserError":
         from vqddm.artifacts import UserError

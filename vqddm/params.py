@@ -224,6 +224,7 @@ class Suite(Section):
 
     title: Title
     datasets: Roles
+    more: str | None = Field(default=None, description="a page about its run, from the project's folder; linked on top")
     trainings: PositiveInt = Field(default=1, description="how often all is trained, each time with other seeds")
     training_spread: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None,
@@ -273,7 +274,10 @@ def _check_sizes(suite: str, evaluate: EvaluateParams, name: str, dataset: Any) 
     """Refuse an evaluation that asks a dataset for more images or steps than it has."""
     limit = min(dataset.data.train, dataset.data.test)
     if evaluate.nll_images > limit:
-        raise ValueError(f"suites.{suite}.evaluate.nll_images: {evaluate.nll_images}, but {name} has {limit}")
+        raise ValueError(
+            f"suites.{suite}.evaluate.nll_images: {evaluate.nll_images}, but {name} has {limit} images in a split; "
+            f"raise datasets.{name}.data, or give the suite an `evaluate` of its own with fewer"
+        )
     if limit < FEWEST * evaluate.draws:
         raise ValueError(
             f"datasets.{name}.data: each of {evaluate.draws} draws needs at least {FEWEST} images of each split"

@@ -10,6 +10,7 @@ import torch
 
 from vqddm.api.model import load
 from vqddm.api.pictures import Pictures, check_name, save, to_pixels, upright
+from vqddm.artifacts import UserError
 from vqddm.data.progress import progress
 
 
@@ -51,9 +52,10 @@ def reconstruct(
         out: the picture to write.
 
     Raises:
-        UserError: no such model or device, or what is given is no picture.
+        UserError: no such model or device, what is given is no picture, or `out` is one of them.
     """
     check_name(out)
+    keep_inputs(out, *pictures)
     loaded = load(model, device)
     seen = to_pixels(upright(list(pictures)), loaded.resolution)
     made = loaded.reconstruct(seen)
@@ -83,11 +85,19 @@ def inpaint(
         out: the picture to write.
 
     Raises:
-        UserError: no such model or device, no picture, or a mask that does not fit or marks nothing.
+        UserError: no such model or device, no picture, a mask that does not fit or marks nothing, or `out` is one of
+            both.
     """
     check_name(out)
+    keep_inputs(out, picture, mask)
     loaded = load(model, device)
     masked = loaded.masked(picture, mask)
     [made] = loaded.inpaint(picture, mask, completions=count, temperature=temperature, seed=seed, encode=encode)
     save(Pictures(torch.cat([masked.pixels, made.pixels])).sheet(columns=count + 1), out)
     return f"{out}: the picture without what is drawn anew, then {count} completions"
+
+
+def keep_inputs(out: Path, *inputs: Path) -> None:
+    """Raise UserError where a picture that is read would be written over."""
+    if out.exists() and any(given.exists() and given.samefile(out) for given in inputs):
+        raise UserError(f"{out}: it is one of the pictures that are read; name another file with -o")

@@ -84,6 +84,7 @@ class Plan(Section):
 
     suite: str
     title: str
+    more: str | None = None
     trainings: PositiveInt = 1
     training_spread: float | None = None
     roles: Roles
@@ -157,6 +158,7 @@ def plan_from(params: Params, suite: str) -> Plan:
     return Plan(
         suite=suite,
         title=chosen.title,
+        more=chosen.more,
         trainings=chosen.trainings,
         training_spread=chosen.training_spread,
         roles=chosen.datasets,

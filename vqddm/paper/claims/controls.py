@@ -126,8 +126,8 @@ CLAIMS = (
     Claim("control_psnr", "ReFiT reconstructs pixels better than the same fine-tuning with the old codebook does",
           PLACE, "the PSNR of test pictures is higher by more than twice the deviations in quadrature, on every "
           "dataset", _judged(_psnr, ALONE)),
-    Claim("control_usage", "ReFiT uses more codes than the same fine-tuning with the old codebook does", PLACE,
-          "usage by the training images is at least twice as high, on every dataset", _judged(_usage, ALONE)),
+    Claim("control_usage", "ReFiT uses at least twice as many codes as the same fine-tuning with the old codebook",
+          PLACE, "usage by the training images is at least twice as high, on every dataset", _judged(_usage, ALONE)),
     Claim("control_samples", "Samples with ReFiT are better than with the same fine-tuning and the old codebook", PLACE,
           f"samples of the priors on both: {BEYOND}", _judged(_lower("finetuned", "samples"), f"priors on {ALONE}")),
 )  # fmt: skip
