@@ -138,6 +138,8 @@ def test_samples_are_those_of_the_pipeline(loaded: vqddm.Model, pair: Path, tmp_
     ticks: list[int] = []
     made = loaded.sample(5, steps=7, seed=3, temperature=0.9, tick=lambda: ticks.append(1))
     np.testing.assert_array_equal(made.pixels.numpy(), np.load(tmp_path / "samples.npy"))
+    side = f"{loaded.resolution} x {loaded.resolution}"
+    assert repr(made) == f"<5 pictures of {side}>" and f"{side} pixels" in repr(loaded)
     codes = loaded.sample_codes(5, steps=7, seed=3, temperature=0.9)
     np.testing.assert_array_equal(codes.numpy(), np.load(tmp_path / "samples_codes.npy"))
     assert len(ticks) == 7 and not torch.equal(codes, loaded.sample_codes(5, steps=7, seed=4, temperature=0.9))

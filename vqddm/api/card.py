@@ -35,8 +35,9 @@ vqddm sample FOLDER -n 16 -o samples.png
 import vqddm
 
 model = vqddm.load("FOLDER")
-model.sample(16, seed=0).sheet().save("samples.png")
-codes = model.encode("samples.png")
+pictures = model.sample(16, seed=0)
+pictures.sheet().save("samples.png")
+codes = model.encode(pictures)
 ```
 
 The first stage alone is also a `VQModel` of diffusers:

@@ -85,6 +85,13 @@ class Model:
                 "give the checkpoints of the same first stage"
             )
 
+    def __repr__(self) -> str:
+        height, width = self.shape
+        return (
+            f"<vqddm.Model of {self.resolution} x {self.resolution} pixels in {height} x {width} codes out of "
+            f"{self.codebook_size}, T = {self.timesteps}, on {self.device}>"
+        )
+
     @property
     def device(self) -> torch.device:
         """Where it computes."""

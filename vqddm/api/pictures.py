@@ -35,6 +35,10 @@ class Pictures(Sequence[Image.Image]):
     def __init__(self, pixels: Tensor) -> None:
         self.pixels = pixels
 
+    def __repr__(self) -> str:
+        count, height, width, _ = self.pixels.shape
+        return f"<{count} pictures of {height} x {width}>"
+
     def __len__(self) -> int:
         return len(self.pixels)
 
