@@ -111,15 +111,20 @@ def test_what_does_not_fit_together_is_said(values, change, words):
         parse(params.Params, values)
 
 
-def test_the_guides_own_pictures_fit(root, tmp_path):
-    """The guide's entries, put where it says, are valid and ask no split for more than it has."""
+@pytest.mark.parametrize("few", [False, True])
+def test_the_guides_own_pictures_fit(root, tmp_path, few):
+    """The guide's entries, put where it says, are valid and ask no split for more than it has, of a small one too."""
     text, guide = (root / "params.yaml").read_text(), (root / "docs/how-to/own-pictures.md").read_text()
-    dataset, suite = (part.split("```")[0] for part in guide.split("```yaml\n")[1:])
+    dataset, *suites = (part.split("```")[0] for part in guide.split("```yaml\n")[1:])
+    suite = suites[few]
+    if few:
+        dataset = dataset.replace("train: 2000", "train: 160").replace("test: 200", "test: 40")
     text = text.replace("\ndatasets:\n", f"\ndatasets:\n{dataset}").replace("\npresets:\n", f"{suite}\npresets:\n")
     (tmp_path / "params.yaml").write_text(text)
     found = params.load(tmp_path / "params.yaml")
     assert found.datasets["holidays"].data.source == "folder"
-    assert found.suites["holidays"].evaluate == found.suites["mini"].evaluate
+    wanted = found.suites["mini"].evaluate
+    assert found.suites["holidays"].evaluate == (wanted.model_copy(update={"nll_images": 40}) if few else wanted)
 
 
 def test_a_preset_is_laid_under_what_a_dataset_says(root):

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DynamoBackend
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from vqddm.recorded import Recorded, can_record
+from vqddm.recorded import Recorded
 from vqddm.settings import OptimizerParams
 
 
@@ -21,6 +22,12 @@ class Stateful(Protocol):
     def state_dict(self) -> dict[str, Any]: ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+def can_record(accelerator: Accelerator) -> bool:
+    """Whether steps may be recorded: on one GPU, where nothing else compiles the networks."""
+    compiled = accelerator.state.dynamo_plugin.backend != DynamoBackend.NO
+    return accelerator.device.type == "cuda" and accelerator.num_processes == 1 and not compiled
 
 
 class Recipe(ABC):

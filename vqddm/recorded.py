@@ -9,17 +9,9 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DynamoBackend
 from torch import Tensor
 
 BEFORE = 3  # steps that run as they are: they make the optimiser's state, compile kernels and choose among them
-
-
-def can_record(accelerator: Accelerator) -> bool:
-    """Whether steps may be recorded: on one GPU, where nothing else compiles the networks."""
-    compiled = accelerator.state.dynamo_plugin.backend != DynamoBackend.NO
-    return accelerator.device.type == "cuda" and accelerator.num_processes == 1 and not compiled
 
 
 def recorded_network(network: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:

@@ -35,9 +35,9 @@ vqddm sample FOLDER -n 16 -o samples.png
 import vqddm
 
 model = vqddm.load("FOLDER")
-pictures = model.sample(16, seed=0)
-pictures.sheet().save("samples.png")
-codes = model.encode(pictures)
+drawn = model.sample(16, seed=0)
+drawn.sheet().save("samples.png")
+codes = model.encode(drawn)
 ```
 
 The first stage alone is also a `VQModel` of diffusers:
