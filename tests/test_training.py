@@ -24,7 +24,7 @@ from vqddm import training
 from vqddm.artifacts import UserError
 from vqddm.compute import step_generator
 from vqddm.prior.train import train_prior
-from vqddm.recipe import Recipe
+from vqddm.recipe import Recipe, keep_rates_on_card, set_rate
 from vqddm.settings import TrainingParams
 from vqddm.state import StateFolder
 from vqddm.training import Interrupted, LossCurve, batch_indices, train, trains
@@ -358,6 +358,28 @@ def test_the_curve_is_short_and_reaches_the_last_step(steps):
     assert curve.awaits_validation(steps - 1)
     assert len(curve.rows) <= 500
     assert curve.rows[-1]["step"] == steps
+
+
+def test_a_curve_goes_on_from_what_an_earlier_version_kept(tmp_path):
+    curve = LossCurve(1000)
+    curve.load_state_dict({"rows": [], "sums": {"loss": torch.tensor(3.0, dtype=torch.float64)}, "added": 1})
+    curve.add(1, {"loss": torch.tensor(1.0)}, 0.5)
+    curve.read()
+    curve.write(tmp_path / "curve.csv")
+    assert (tmp_path / "curve.csv").read_text() == "step,loss,learning_rate\n2,2.0,0.5\n"
+
+
+def test_a_state_of_a_recorded_training_goes_on_where_nothing_is_recorded():
+    """Its learning rate is a tensor, and its optimiser is told to be recorded, which a CPU's refuses."""
+    net = nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(net.parameters(), 0.1)
+    keep_rates_on_card({"net": optimizer}, torch.device("cpu"))
+    net(torch.ones(2)).sum().backward()
+    with pytest.raises(AssertionError, match="capturable"):
+        optimizer.step()
+    set_rate(optimizer, 0, 0.25)
+    optimizer.step()
+    assert optimizer.param_groups[0]["lr"] == 0.25
 
 
 def test_the_curve_shows_learning_rate_and_validation_and_they_change_no_weight(tmp_path):

@@ -142,7 +142,7 @@ def set_rate(optimizer: torch.optim.Optimizer, number: int, rate: float) -> None
     if isinstance(group["lr"], Tensor) and group["lr"].is_cuda:
         group["lr"].fill_(rate)  # a recorded step reads it there
     else:
-        group["lr"] = rate
+        group["lr"], group["capturable"] = rate, False  # a state of a recorded training may have come from a GPU
 
 
 def keep_rates_on_card(optimizers: Mapping[str, torch.optim.Optimizer], device: torch.device) -> None:

@@ -144,7 +144,8 @@ class LossCurve:
         return {"rows": self.rows, "sums": self.sums, "added": self.added}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows, self.sums, self.added = state_dict["rows"], state_dict["sums"], state_dict["added"]
+        self.rows, self.added = state_dict["rows"], state_dict["added"]
+        self.sums = {name: float(total) for name, total in state_dict["sums"].items()}  # earlier versions kept tensors
 
 
 class _Signals:
@@ -290,7 +291,7 @@ def train(
             losses = recipe.step(to_device(batch, accelerator.device), step, generator, accelerator)
             curve.add(step, mean_over_processes(losses, accelerator), first_rate * factor)
             bar.update()
-            awaits = held_out is not None and curve.awaits_validation(step)
+            awaits = curve.awaits_validation(step)
             if (step + 1) % every and step + 1 < params.steps and not awaits:
                 continue
             for past, read in curve.read():
