@@ -44,6 +44,12 @@ def test_tables_claims_and_page_are_made_from_the_committed_metrics(suite: str, 
     assert not unlike
 
 
+def test_where_a_suite_has_no_dataset_nothing_is_called_a_picture() -> None:
+    text = (ROOT / "results/gpu/README.md").read_text()  # it has none in two places; the test above makes it anew
+    assert text.count("No dataset of this suite is in this place.") == 2
+    assert "A grid of generated pictures." not in text and "their reconstructions for each first stage" not in text
+
+
 def test_the_first_page_of_results_is_made_from_the_committed_suites(tmp_path: Path) -> None:
     overview(root=ROOT / "results", out=tmp_path / "README.md")
     assert (tmp_path / "README.md").read_text() == (ROOT / "results/README.md").read_text()

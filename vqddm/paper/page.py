@@ -73,10 +73,11 @@ def page(plan: Plan, root: Path, out: Path) -> None:
         "notes": head_notes(plan, root),
         "film": _size(root / "figures/film.webp"),
         "timeline": _size(root / "timeline.png"),
-        "glance": _part(GLANCE, root),
+        "glance": _part(GLANCE, root, plan),
         "roles": ROLE_TITLES,
         "sections": [
-            (number, title, [_part(name, root) for name in _shown_in(number)]) for number, title in SECTIONS.items()
+            (number, title, [_part(name, root, plan) for name in _shown_in(number)])
+            for number, title in SECTIONS.items()
         ],
     }
     for path, template in ((out, "index.html.j2"), (out.with_name("README.md"), "README.md.j2")):
@@ -140,9 +141,14 @@ def _distance_names(root: Path) -> list[str]:
     return sorted(set(pd.concat(names))) if names else []
 
 
-def _part(name: str, root: Path) -> Part:
+def _part(name: str, root: Path, plan: Plan) -> Part:
     words = captions()[name]
     is_table = name in TABLES
+    if not is_table and not plan.role(FIGURES[int(name.removeprefix("figure"))].role):
+        words = words | {
+            "caption": "No dataset of this suite is in this place.",
+            "alt": "A box that says what is missing.",
+        }
     folder, suffixes = ("tables", ("csv", "md", "tex")) if is_table else ("figures", ("pdf", "png"))
     links = [
         (suffix.upper() if suffix != "tex" else "LaTeX", f"{folder}/{name}.{suffix}")
