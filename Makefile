@@ -28,7 +28,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 environment: $(VENV)/installed ## make the environment in .venv
 
 reproduce: environment ## run the whole pipeline into results/
-	@$(BIN)/snakemake --cores $(CORES) --config suite=$(SUITE) || \
+	@trap : INT TERM; $(BIN)/snakemake --cores $(CORES) --config suite=$(SUITE) || \
 		{ status=$$?; echo "Not finished. What is done is kept: the same command goes on from there." >&2; exit $$status; }
 
 tables: environment ## tables, claims and page of a suite from the metrics that are there; nothing is trained (SUITE=mini)
