@@ -5,6 +5,7 @@ Each fault hits the same training, of about 15 s, in a copy of a finished run fr
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -210,6 +211,17 @@ def test_a_job_that_slurm_kills_at_its_time_limit_goes_on(trial: Trial) -> None:
     assert resumed_after(trial.ends_well()) >= step
 
 
+def kill_all_of(job: str) -> None:
+    """Kill every process of a Slurm job at once, as a node's power does. A Snakemake left alive would try again."""
+    subprocess.run(["pkill", "-KILL", "-f", f"slurmstepd: \\[{job}\\."], check=False)
+    mark = f"SLURM_JOB_ID={job}".encode()
+    for _ in range(2):  # twice, for what the last to die had just begun
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended, or is a stranger's
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(process.name), signal.SIGKILL)
+
+
 def test_a_lost_node_costs_little_and_comes_back(trial: Trial) -> None:
     trial.start()
     step = trial.trained_a_little()
@@ -217,8 +229,7 @@ def test_a_lost_node_costs_little_and_comes_back(trial: Trial) -> None:
     node = slurm("squeue", "-h", "-j", job, "-o", "%N")
     home = Path(os.environ.get("VQDDM_SLURM_HOME", "/tmp/vqddm-slurm"))
     os.kill(int((home / f"run/slurmd.{node}.pid").read_text()), signal.SIGKILL)
-    subprocess.run(["pkill", "-KILL", "-f", f"slurmstepd: \\[{job}\\."], check=False)
-    os.kill(trial.training(), signal.SIGKILL)
+    kill_all_of(job)
     slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")  # what Slurm finds out in minutes
     trial.until(lambda: "Restarts=1" in slurm("scontrol", "show", "job", job))
     slurm("scontrol", "update", f"nodename={node}", "state=resume")
