@@ -224,20 +224,22 @@ def test_a_damaged_export_is_named(pair: Path, tmp_path: Path, what: str, words:
 
 def test_the_commands_write_pictures(pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = str(pair)
-    code, told, _ = said(capsys, "sample", given, "-n", "5", "--steps", "3", "-o", "faces.png")
+    code, told, _ = said(capsys, "sample", given, "-n", "5", "--steps", "3", "--scale", "1", "-o", "faces.png")
     assert (code, told) == (0, "faces.png: 5 pictures of 32 x 32\n")
     with Image.open("faces.png") as sheet:
         assert sheet.size == (3 * 34 - 2, 2 * 34 - 2)
     model = vqddm.load(pair)
     model.sample(1, steps=3)[0].save("one.png")
     Image.new("L", (32, 32), "white").save("mask.png")
-    assert said(capsys, "reconstruct", "one.png", "faces.png", "--model", given)[0] == 0
+    assert said(capsys, "reconstruct", "one.png", "faces.png", "--model", given, "--scale", "1")[0] == 0
     with Image.open("reconstructed.png") as sheet:
         assert sheet.size == (66, 66)
         np.testing.assert_array_equal(np.asarray(sheet)[34:, :32], model.reconstruct("one.png").pixels[0])
     assert said(capsys, "inpaint", "one.png", "--mask", "mask.png", "--model", given, "-n", "2")[0] == 0
     with Image.open("inpainted.png") as sheet:
-        assert sheet.size == (100, 32)
+        assert sheet.size == (5 * 100, 5 * 32), "about 512 pixels wide"
+    code, _, words = said(capsys, "sample", given, "--scale", "0")
+    assert code == 1 and "scale: 0 cannot be; give a whole number from 1 to 32" in words
     code, told, _ = said(capsys, "export", given, "-o", "exported")
     assert code == 0 and told.startswith("exported: ") and told.endswith("MB; `vqddm sample exported` tries it\n")
     assert said(capsys, "sample", "exported", "-n", "1", "--steps", "1")[0] == 0 and Path("samples.png").exists()

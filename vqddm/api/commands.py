@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from vqddm.api.model import load
-from vqddm.api.pictures import Pictures, check_name, save, to_pixels, upright
+from vqddm.api.pictures import Pictures, check_name, check_scale, enlarged, save, to_pixels, upright
 from vqddm.artifacts import UserError
 from vqddm.data.progress import progress
 
@@ -22,44 +22,54 @@ def sample(
     temperature: float = 1.0,
     seed: int = 0,
     device: str | None = None,
+    scale: int | None = None,
     out: Path = Path("samples.png"),
 ) -> str:
     """Draw pictures with a trained model, as one sheet.
 
     Args:
         steps: sampling steps, from 1 to T; left out: T.
+        scale: draw each pixel as a square of so many; left out: small sheets get about 512 pixels.
         out: the picture to write.
 
     Raises:
         UserError: no such model or device, or numbers that cannot be.
     """
     check_name(out)
+    check_scale(scale)
     loaded = load(model, device)
     total = (steps or loaded.timesteps) * len(loaded.batches(count))
     with progress("sample", total, "step", leave=False) as bar:
         pictures = loaded.sample(count, steps=steps, temperature=temperature, seed=seed, tick=bar.update)
-    save(pictures.sheet(), out)
+    save(enlarged(pictures.sheet(), scale), out)
     return f"{out}: {count} pictures of {loaded.resolution} x {loaded.resolution}"
 
 
 def reconstruct(
-    pictures: Sequence[Path], model: str = "faces", device: str | None = None, out: Path = Path("reconstructed.png")
+    pictures: Sequence[Path],
+    model: str = "faces",
+    device: str | None = None,
+    scale: int | None = None,
+    out: Path = Path("reconstructed.png"),
 ) -> str:
     """Encode pictures and decode them, as one sheet: what the model sees above what it makes of it.
 
     Args:
         pictures: files; the central square of each is resized.
+        scale: draw each pixel as a square of so many; left out: small sheets get about 512 pixels.
         out: the picture to write.
 
     Raises:
         UserError: no such model or device, what is given is no picture, or `out` is one of them.
     """
     check_name(out)
+    check_scale(scale)
     keep_inputs(out, *pictures)
     loaded = load(model, device)
     seen = to_pixels(upright(list(pictures)), loaded.resolution)
     made = loaded.reconstruct(seen)
-    save(Pictures(torch.cat([seen, made.pixels])).sheet(columns=len(seen)), out)
+    sheet = Pictures(torch.cat([seen, made.pixels])).sheet(columns=len(seen))
+    save(enlarged(sheet, scale), out)
     return f"{out}: {len(seen)} pictures as the model sees them, below them what it makes of them"
 
 
@@ -73,6 +83,7 @@ def inpaint(
     seed: int = 0,
     encode: Literal["masked", "full"] = "masked",
     device: str | None = None,
+    scale: int | None = None,
     out: Path = Path("inpainted.png"),
 ) -> str:
     """Draw anew what is white in a mask, as one sheet: the picture without it, then completions.
@@ -82,6 +93,7 @@ def inpaint(
         mask: a picture as large as the other one, white where it is to be drawn anew; or as large as the model's.
         count: number of completions.
         encode: the picture that gives the codes that stay: the `masked` one, or the `full` one.
+        scale: draw each pixel as a square of so many; left out: small sheets get about 512 pixels.
         out: the picture to write.
 
     Raises:
@@ -89,11 +101,13 @@ def inpaint(
             both.
     """
     check_name(out)
+    check_scale(scale)
     keep_inputs(out, picture, mask)
     loaded = load(model, device)
     masked = loaded.masked(picture, mask)
     [made] = loaded.inpaint(picture, mask, completions=count, temperature=temperature, seed=seed, encode=encode)
-    save(Pictures(torch.cat([masked.pixels, made.pixels])).sheet(columns=count + 1), out)
+    sheet = Pictures(torch.cat([masked.pixels, made.pixels])).sheet(columns=count + 1)
+    save(enlarged(sheet, scale), out)
     return f"{out}: the picture without what is drawn anew, then {count} completions"
 
 

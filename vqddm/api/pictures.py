@@ -23,6 +23,8 @@ Images: TypeAlias = One | Sequence[One] | np.ndarray | Tensor
 Mask: TypeAlias = One | np.ndarray | Tensor
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 GAP = 2  # white pixels between the pictures of a sheet
+SHEET = 512  # pixels of the longer side that a small sheet is enlarged to, about
+LARGEST_SCALE = 32
 
 
 class Pictures(Sequence[Image.Image]):
@@ -62,6 +64,13 @@ class Pictures(Sequence[Image.Image]):
         return grid(self, columns or math.ceil(math.sqrt(len(self))), GAP)
 
 
+def enlarged(sheet: Image.Image, scale: int | None = None) -> Image.Image:
+    """Each pixel as a square of `scale` x `scale`; left out: so many that the longer side has about `SHEET`."""
+    if scale is None:
+        scale = max(1, round(SHEET / max(sheet.size)))
+    return sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST)
+
+
 def save(picture: Image.Image, path: Path) -> None:
     """Write a picture aside and rename it.
 
@@ -81,6 +90,12 @@ def check_name(path: Path) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: a picture's name ends with one of {', '.join(SUFFIXES)}")
+
+
+def check_scale(scale: int | None) -> None:
+    """Raise UserError where a sheet cannot be enlarged so many times."""
+    if scale is not None and not 1 <= scale <= LARGEST_SCALE:
+        raise UserError(f"scale: {scale} cannot be; give a whole number from 1 to {LARGEST_SCALE}")
 
 
 def upright(images: Images) -> list[Image.Image]:

@@ -13,10 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from vqddm.api.model import Model
-from vqddm.api.pictures import Pictures, to_pixels, upright
+from vqddm.api.pictures import Pictures, enlarged, to_pixels, upright
 from vqddm.artifacts import UserError
 
-SHEET = 512  # pixels at least of the longer side of what is shown
 CANVAS = 512  # height and width of what one paints on
 FRAMES = 50  # of the reverse process, besides the first
 GREY = 128  # where no code is drawn yet
@@ -50,9 +49,7 @@ def facts(model: Model) -> str:
 
 def shown(pictures: Pictures, columns: int | None = None) -> Image.Image:
     """Pictures as one sheet, small ones enlarged by a whole number, so that pixels stay squares."""
-    sheet = pictures.sheet(columns)
-    factor = max(1, round(SHEET / max(sheet.size)))
-    return sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.NEAREST)
+    return enlarged(pictures.sheet(columns))
 
 
 def code_maps(codes: Tensor, codebook_size: int, side: int) -> Pictures:
