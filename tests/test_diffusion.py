@@ -310,6 +310,19 @@ def test_gradients_are_those_of_the_sum(dtype: torch.dtype) -> None:
     torch.testing.assert_close(gradient.double(), right.double(), rtol=rtol, atol=atol)
 
 
+@pytest.mark.parametrize("sharing", [1, 2, 4, 8, 16, 32, 1024])
+def test_terms_of_codes_that_share_all_probability(sharing: int) -> None:
+    """Products of their factors 1 + ratio p0 are the largest that there are; none may overflow float32."""
+    schedule, codes = NoiseSchedule(4000, "cosine"), 1024
+    t = torch.tensor([2, 3, 10, 200, 3999])
+    z0, z_t = torch.zeros(len(t), 1, dtype=torch.int64), torch.full((len(t), 1), codes - 1)
+    logits = torch.full((len(t), 1, codes), -1e4)
+    logits[..., :: codes // sharing] = 0
+    found = kl_terms(z0, z_t, logits, schedule.interval(t - 1, t), schedule.interval(0, t - 1))
+    wanted = summed_kl(z0, z_t, logits, schedule, t).sum(1)
+    torch.testing.assert_close(found.double(), wanted, rtol=2e-5, atol=1e-9)
+
+
 def test_gradients_by_differences() -> None:
     schedule, codes = NoiseSchedule(20, "cosine"), 5
     generator = torch.Generator().manual_seed(0)

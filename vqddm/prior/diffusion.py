@@ -8,6 +8,7 @@ of K x K.
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,8 @@ from vqddm.artifacts import UserError
 from vqddm.prior.schedule import Interval
 
 SHORT = 256  # weights in a row
+MOST_HALVINGS = 4  # what `_log1p_sum` gains by more is not measurable
+LARGEST_LOG = 85.0  # of a product in float32, a little below its largest number's
 
 
 def strided_timesteps(timesteps: int, steps: int) -> list[int]:
@@ -248,7 +251,8 @@ class _Terms(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, ends: Tensor, *weights: Tensor) -> Tensor:
         of = _Weights._make(weights)
-        p0, log_ends, log_p_sum = zip(*map(_softmax, *_in_parts(logits, ends, of.ratio)), strict=True)
+        softmax = partial(_softmax, halvings=_halvings(of.ratio, logits.shape[-1]))
+        p0, log_ends, log_p_sum = zip(*map(softmax, *_in_parts(logits, ends, of.ratio)), strict=True)
         log_p0 = torch.cat(log_ends)
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(log_p0, ends, *weights, *p0)
@@ -291,11 +295,37 @@ def _in_parts(rows: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return (values.split(size) for values in (rows, *others))
 
 
-def _softmax(logits: Tensor, ends: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _halvings(ratio: Tensor, codes: int) -> int:
+    """How often `_log1p_sum` may halve the codes: 2^n factors 1 + ratio p0 are at most (1 + ratio / 2^n)^(2^n).
+
+    None on a GPU, where all numbers pass through memory each time and reading `ratio` would be waited for.
+    """
+    if ratio.is_cuda:
+        return 0
+    largest, found = float(ratio.max()), 0
+    for halvings in range(1, MOST_HALVINGS + 1):
+        factors = 2**halvings
+        if codes % factors == 0 and factors * math.log1p(largest / factors) < LARGEST_LOG:
+            found = halvings
+    return found
+
+
+def _softmax(logits: Tensor, ends: Tensor, ratio: Tensor, halvings: int) -> tuple[Tensor, Tensor, Tensor]:
     """p0 (R, K), log p0 at both ends (R, 2), and the sum of log1p(ratio p0) over the codes (R,)."""
-    log_p0 = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
-    log_ends, p0 = log_p0.gather(-1, ends), log_p0.exp_()
-    return p0, log_ends, (p0 * ratio.unsqueeze(-1)).log1p_().sum(-1)
+    p0 = logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    log_total = logits.amax(-1, keepdim=True) - p0.amax(-1, keepdim=True).log()
+    return p0, logits.gather(-1, ends) - log_total, _log1p_sum(p0 * ratio.unsqueeze(-1), halvings)
+
+
+def _log1p_sum(values: Tensor, halvings: int) -> Tensor:
+    """The sum over the last dimension of log1p(values).
+
+    log1p(a) + log1p(b) = log1p(a + b + ab), which is cheaper than a logarithm and as exact for tiny a and b.
+    """
+    for _ in range(halvings):
+        a, b = values.chunk(2, -1)
+        values = torch.addcmul(a + b, a, b)
+    return values.log1p().sum(-1)
 
 
 def _gradient(p0: Tensor, found: Tensor, ratio: Tensor, everywhere: Tensor, at_ends: Tensor) -> None:
