@@ -25,12 +25,12 @@ from vqddm.settings import Section
 COMMANDS = """
 sample
     model:str=faces --count:int=16≥1 --steps:int= --temperature:float=1.0 --seed:int=0≥0 --device:str=
-    --out:path=samples.png
+    --scale:int= --out:path=samples.png
 reconstruct
-    pictures:path* --model:str=faces --device:str= --out:path=reconstructed.png
+    pictures:path* --model:str=faces --device:str= --scale:int= --out:path=reconstructed.png
 inpaint
     picture:path --mask:path --model:str=faces --count:int=4≥1 --temperature:float=1.0 --seed:int=0≥0
-    --encode:masked|full=masked --device:str= --out:path=inpainted.png
+    --encode:masked|full=masked --device:str= --scale:int= --out:path=inpainted.png
 demo
     model:str= --host:str=127.0.0.1 --port:int=≥1 --device:str=
 export
@@ -260,6 +260,31 @@ def test_what_the_user_can_mend_ends_with_one_sentence_and_one(capsys, tmp_path)
     assert said(capsys, "check", str(tmp_path / "none.yaml")) == (1, "", told)
     code, _, told = said(capsys, "data", "prepare", "--out", str(tmp_path), "--params", '{"sauce": 1}')
     assert code == 1 and "vqddm: --params: " in told and "sauce" in told and "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "words"),
+    [
+        ("nosuch", "nosuch: neither a folder nor a model that comes with vqddm (there are: faces, fashion)"),
+        ("x.safetensors", "x.safetensors: no such file"),
+        ("models/x.safetensors", "no such file; build it with `snakemake --cores all models/x.safetensors`"),
+    ],
+)
+def test_only_what_the_pipeline_makes_is_said_to_be_made_by_it(checkpoint, words, capsys):
+    code, _, told = said(capsys, "show", checkpoint)
+    assert code == 1 and told.endswith(f"{words}\n")
+
+
+def test_what_made_a_model_is_shown_by_its_name(capsys):
+    code, told, _ = said(capsys, "show", "fashion")
+    assert code == 0 and told.index("kind: first stage") < told.index("kind: prior")
+
+
+def test_a_command_that_counts_says_nothing_of_other_libraries_leaks():
+    done = subprocess.run(
+        [sys.executable, "-m", "vqddm", "describe", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "leaked" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

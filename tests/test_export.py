@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from helpers.models import AUTOENCODER, random_pair
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -243,6 +244,11 @@ def test_the_commands_write_pictures(pair: Path, tmp_path: Path, capsys: pytest.
     code, told, _ = said(capsys, "export", given, "-o", "exported")
     assert code == 0 and told.startswith("exported: ") and told.endswith("MB; `vqddm sample exported` tries it\n")
     assert said(capsys, "sample", "exported", "-n", "1", "--steps", "1")[0] == 0 and Path("samples.png").exists()
+    for model in (given, "exported"):
+        code, told, words = said(capsys, "show", model)
+        assert code == 0, words
+        first, second = (yaml.safe_load(text.rpartition("tensors:")[0]) for text in told.split("\n\n"))
+        assert first["kind"] == "first stage" and second["kind"] == "prior"
 
 
 @pytest.mark.parametrize(

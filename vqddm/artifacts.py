@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
 
+BUILT = ("data", "models", "evaluation", "results")  # folders that the pipeline fills
 SUM = b"\ncrc32 %08x\n"  # behind an array
 SUMMED = 2**33  # bytes of an array whose checksum is compared whenever it is opened
 PLACE = re.sub(r"\W", "-", platform.node())  # in the names of half-written files: whose process numbers stand there
@@ -130,7 +131,8 @@ def reading(path: Path, otherwise: str, suffix: str = "") -> Iterator[BinaryIO]:
     try:
         handle = open_file(path)
     except FileNotFoundError:
-        raise UserError(f"{shown(path)}: no such file; build it with {again}") from None
+        how = f"; build it with {again}" if path.parts[0] in BUILT else ""
+        raise UserError(f"{shown(path)}: no such file{how}") from None
     except OSError as error:
         raise UserError(f"{shown(path)}: cannot be read ({error.strerror})") from None
     with handle:
@@ -353,12 +355,11 @@ def _with_nan(tensors: Mapping[str, torch.Tensor]) -> str | None:
     return next((name for name, tensor in tensors.items() if tensor.isnan().any()), None)
 
 
-def show_checkpoint(checkpoint: Path, *, tensors: bool = False) -> str:
-    """Print what made a checkpoint: parameters, seed, inputs' checksums, code revision, package versions.
+def checkpoint_in_words(checkpoint: Path, tensors: bool = False) -> str:
+    """What made a checkpoint, as YAML, and how large it is; with every tensor's shape if so asked.
 
-    Args:
-        checkpoint: a `.safetensors` file of this project.
-        tensors: every tensor's shape too.
+    Raises:
+        UserError: missing, damaged or foreign.
     """
     import yaml
 

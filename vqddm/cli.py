@@ -5,6 +5,7 @@ What it returns as text is printed.
 """
 
 import ast
+import atexit
 import difflib
 import errno
 import gc
@@ -46,7 +47,7 @@ TABLE = {
     "tensorboard FOLDER": "vqddm.api.curves:tensorboard",
     "schema": "vqddm.params:write_schema",
     "check PATH": "vqddm.params:check",
-    "show CHECKPOINT": "vqddm.artifacts:show_checkpoint",
+    "show CHECKPOINT": "vqddm.api.commands:show",
     "launch ARGUMENTS": "vqddm.slurm:launch",
     "describe PATH": "vqddm.evaluate.networks:describe",
     "data prepare": "vqddm.data.prepare:prepare",
@@ -153,6 +154,8 @@ def uncollected() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+        if "triton" in sys.modules:  # it complains of what is left when Python ends
+            atexit.register(gc.unfreeze)
 
 
 def overview(step: str = "") -> App:

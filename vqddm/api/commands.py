@@ -1,4 +1,4 @@
-"""The commands that try a trained model: each loads it, makes pictures and writes them as one sheet."""
+"""The commands that try a trained model, and what made it. Those that make pictures write them as one sheet."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Literal
 
 import torch
 
+from vqddm.api.folders import find, pair
 from vqddm.api.model import load
 from vqddm.api.pictures import Pictures, check_name, check_scale, enlarged, save, to_pixels, upright
-from vqddm.artifacts import UserError
+from vqddm.artifacts import UserError, checkpoint_in_words
 from vqddm.data.progress import progress
 
 
@@ -115,3 +116,17 @@ def keep_inputs(out: Path, *inputs: Path) -> None:
     """Raise UserError where a picture that is read would be written over."""
     if out.exists() and any(given.exists() and given.samefile(out) for given in inputs):
         raise UserError(f"{out}: it is one of the pictures that are read; name another file with -o")
+
+
+def show(checkpoint: Path, *, tensors: bool = False) -> str:
+    """Print what made a checkpoint: parameters, seed, inputs' checksums, code revision, package versions.
+
+    Args:
+        checkpoint: a `.safetensors` file of this project; or a model, by its name or folder: its first stage and prior.
+        tensors: every tensor's shape too.
+
+    Raises:
+        UserError: no such file or model, or a file that is damaged or foreign.
+    """
+    files = [checkpoint] if checkpoint.suffix == ".safetensors" else pair(find(str(checkpoint)))
+    return "\n\n".join(checkpoint_in_words(file, tensors) for file in files)

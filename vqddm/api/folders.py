@@ -50,17 +50,27 @@ def find(name: str | Path) -> Path:
     return folder
 
 
+def pair(folder: Path) -> tuple[Path, Path]:
+    """The files of a model's first stage and prior, in an exported folder or in one that a training filled.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if (folder / CONFIG).exists():
+        return folder / STAGE, folder / PRIOR
+    if missing := [name for name in TRAINED if not (folder / name).exists()]:
+        raise UserError(f"{folder}: holds no {' and no '.join(missing)}, nor the {CONFIG} of an exported model")
+    return folder / TRAINED[0], folder / TRAINED[1]
+
+
 def read(folder: Path, device: str) -> tuple[CodeSampler, Codec]:
     """The prior and the first stage of an exported folder, or of one that a training filled.
 
     Raises:
         UserError: it is neither, or what is in it is damaged or does not belong together.
     """
-    if (folder / CONFIG).exists():
-        return _exported(folder, device)
-    if missing := [name for name in TRAINED if not (folder / name).exists()]:
-        raise UserError(f"{folder}: holds no {' and no '.join(missing)}, nor the {CONFIG} of an exported model")
-    return load_pair(folder / TRAINED[1], folder / TRAINED[0], device)
+    stage, prior = pair(folder)
+    return _exported(folder, device) if (folder / CONFIG).exists() else load_pair(prior, stage, device)
 
 
 def _exported(folder: Path, device: str) -> tuple[CodeSampler, Codec]:
