@@ -12,7 +12,15 @@ from vqddm.paper.plan import Plan
 from vqddm.paper.tables import TABLES
 
 # What is written into the page's folder; whatever else lies there is left alone.
-WRITTEN = ("metrics/**/*.json", "tables/*.*", "figures/figure*.*", "claims.*", "index.html", "README.md")
+MEASURED = ("metrics", "over_trainings")  # the page links to them
+WRITTEN = (
+    *(f"{folder}/**/*.json" for folder in MEASURED),
+    "tables/*.*",
+    "figures/figure*.*",
+    "claims.*",
+    "index.html",
+    "README.md",
+)
 
 
 def so_far(
@@ -26,8 +34,9 @@ def so_far(
     """
     for file in [file for pattern in WRITTEN for file in out.glob(pattern)]:
         file.unlink()
-    if (root / "metrics").exists():
-        shutil.copytree(root / "metrics", out / "metrics", dirs_exist_ok=True)  # the page links to them
+    for folder in MEASURED:
+        if (root / folder).exists():
+            shutil.copytree(root / folder, out / folder, dirs_exist_ok=True)
     lacking = []
     for name, table in TABLES.items():
         try:
