@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from helpers.paper import lay, make_metrics, make_plan, verdicts
@@ -21,6 +22,7 @@ from vqddm.paper.claims import claims, claims_inputs, judge
 from vqddm.paper.claims.evidence import REPRODUCED, UNDECIDED, spreads_are_of
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import plan_from
+from vqddm.paper.so_far import so_far
 from vqddm.paper.tables import TABLES
 from vqddm.params import load, sources
 from vqddm.repeats import repeat, repeated, reseeded
@@ -177,6 +179,20 @@ def test_the_table_has_both_spreads_apart(tmp_path: Path) -> None:
     assert set(found["note"].dropna()) == {"not measured yet"}
     shown = TABLES["trainings"].display(found)
     assert set(shown["measured here", "± between trainings"]) == {"0.0", "–"}
+
+
+def test_a_page_before_all_is_measured_has_what_was_averaged(tmp_path: Path) -> None:
+    plan, measures = make_plan().model_copy(update={"trainings": 3}), make_metrics()
+    name = "faces/refit_k256_p4000/reconstruction"
+    measures[name]["distance"]["frechet_std"] = 0.3
+    root = lay(tmp_path, measures)
+    average = root / f"over_trainings/{name}.json"
+    average.parent.mkdir(parents=True)
+    average.write_text(json.dumps(over_trainings([measures[name]] * 3)))
+    so_far(plan=plan, root=root, out=root / "so_far", evaluation=tmp_path)
+    assert (root / "so_far/over_trainings" / f"{name}.json").read_bytes() == average.read_bytes()
+    rows = pd.read_csv(root / "so_far/tables/trainings.csv")
+    assert rows["between"].notna().sum() == 1, "the one that was averaged"
 
 
 def test_distances_of_one_training_are_judged_with_what_is_known_of_trainings(tmp_path: Path) -> None:
