@@ -94,7 +94,7 @@ demo: environment $(VENV)/demo ## try the trained models at hand on a page in th
 rehearse: environment ## the paper's whole suite with its true networks on a handful of pictures, in rehearsal/
 	$(BIN)/python tests/rehearse.py
 
-cost: environment ## what a suite costs on this machine, timed and extrapolated (SUITE=paper), in results/paper/cost.csv
+cost: environment ## what a suite costs on this machine, timed and extrapolated (SUITE=paper), in results/SUITE/cost.csv
 	$(BIN)/snakemake --cores $(CORES) --config suite=$(SUITE) --forcerun cost -- cost
 
 search: environment ## try settings of first stages and methods by validation pictures (search/trials.yaml), into docs/search.md (hours; goes on where it was)

@@ -30,12 +30,14 @@ quartiles: above 1 ours is the faster one.
 To repeat it, on a machine with nothing else to do: `make bench`. A killed run goes on when it is called again.
 `make bench BENCH="--only reverse_steps"` measures one work, `make bench BENCH=--quick` each at its smallest; these
 write to `bench-scratch/` and leave what is shown here alone. The table of contests is `tests/bench/contests.py`.
-*reverse_steps* are nine steps, at timesteps evenly from T to 1.
+*reverse_steps* is nine reverse steps, at timesteps evenly spaced from T to 1.
 
 The references: *log-one-hot* is multinomial diffusion as its equations have it, over log probabilities of all K codes,
 with Gumbel draws (`tests/bench/logonehot.py`; torch's own `logaddexp`, not exponentials and logarithms one by one). The
 scheduler of diffusers has our schedule and a mask that never comes. *Agree* says what a test of both sides found before
-they were timed: the same numbers or codes, or draws that a chi-square test cannot tell apart.
+they were timed: the same numbers, codes or mean, draws that a chi-square test cannot tell apart, or clusters alike in
+distance. *Not compared*: both serve the same purpose in different ways. Faster seeding is not better seeding: its
+distances stand below the table.
 """
 
 
