@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -43,6 +44,21 @@ def test_tables_claims_and_page_are_made_from_the_committed_metrics(suite: str, 
     assert made <= shown if suite == "gpu" else made == shown  # how it ran lies in results/gpu too
     unlike = {str(path) for path in made if (tmp_path / path).read_bytes() != (committed / path).read_bytes()}
     assert not unlike
+
+
+def test_what_is_known_of_trainings_is_what_three_of_them_gave() -> None:
+    rows = pd.read_csv(ROOT / "results/mini3/tables/trainings.csv")
+    distances = rows[rows["measure"].str.startswith("FD")]
+    assert len(distances) == 26 and (distances["trainings"] == 3).all()
+    share = np.sqrt(((distances["between"] / distances["mean"]) ** 2).mean())
+    assert planned("mini").training_spread == round(float(share), 3)
+
+
+def test_the_first_of_three_trainings_is_the_default_run() -> None:
+    for mine in (ROOT / "results/mini/metrics").rglob("*.json"):
+        assert (
+            mine.read_bytes() == (ROOT / "results/mini3/metrics" / mine.relative_to(COMMITTED / "metrics")).read_bytes()
+        )
 
 
 def test_where_a_suite_has_no_dataset_nothing_is_called_a_picture() -> None:
