@@ -78,7 +78,7 @@ class EvaluateParams(Section):
         default=(), description="sampling steps of a trained `ddpm`; the most are Table 2's"
     )
     temperature: float = Field(gt=0, description="temperature of the p(z0) logits while sampling")
-    nll_images: PositiveInt = Field(description="images of train and of test each whose NLL is summed over all terms; no split may have fewer")
+    nll_images: PositiveInt = Field(description="images whose NLL is summed over all terms, of train and of test each")
     inpaintings: int = Field(ge=2, description="test images completed for each mask, at most all")
     inpainting_encodes: str = Field(
         pattern="^(masked|full)$",
