@@ -275,6 +275,13 @@ def test_only_what_the_pipeline_makes_is_said_to_be_made_by_it(checkpoint, words
     assert code == 1 and told.endswith(f"{words}\n")
 
 
+def test_a_strangers_file_is_not_said_to_be_worth_deleting(capsys, tmp_path):
+    for name in ("picture.safetensors", "picture.png"):
+        (tmp_path / name).write_bytes(b"\x89PNG and more")
+        code, _, told = said(capsys, "show", str(tmp_path / name))
+        assert code == 1 and "not a whole safetensors file" in told and "; delete it" not in told
+
+
 def test_what_made_a_model_is_shown_by_its_name(capsys):
     code, told, _ = said(capsys, "show", "fashion")
     assert code == 0 and told.index("kind: first stage") < told.index("kind: prior")

@@ -142,8 +142,11 @@ def reading(path: Path, otherwise: str, suffix: str = "") -> Iterator[BinaryIO]:
             raise
         except Exception as error:  # a damaged file can make its reader raise anything
             words = " ".join(str(error).split())[:300] or type(error).__name__
-            ours = path.name.endswith(suffix)
-            advice = "delete it and build it again" if ours else f"give a file {suffix} of this project"
+            advice = "delete it and build it again"
+            if not path.name.endswith(suffix):
+                advice = f"give a file {suffix} of this project"
+            elif path.parts[0] not in BUILT:  # it may be a stranger's of that name
+                advice = f"if this project made it, {advice}"
             raise UserError(f"{shown(path)}: {otherwise} ({words}); {advice}") from None
 
 

@@ -10,7 +10,7 @@ import torch
 
 from vqddm.api.folders import find, pair
 from vqddm.api.model import load
-from vqddm.api.pictures import Pictures, check_name, check_scale, enlarged, save, to_pixels, upright
+from vqddm.api.pictures import Pictures, check_name, check_scale, counted, enlarged, save, to_pixels, upright
 from vqddm.artifacts import UserError, checkpoint_in_words
 from vqddm.data.progress import progress
 
@@ -37,13 +37,13 @@ def sample(
         UserError: no such model or device, or numbers that cannot be.
     """
     check_name(out)
-    check_scale(scale)
     loaded = load(model, device)
+    check_scale(scale, count, loaded.resolution)
     total = (steps or loaded.timesteps) * len(loaded.batches(count))
     with progress("sample", total, "step", leave=False) as bar:
         pictures = loaded.sample(count, steps=steps, temperature=temperature, seed=seed, tick=bar.update)
     save(enlarged(pictures.sheet(), scale), out)
-    return f"{out}: {count} pictures of {loaded.resolution} x {loaded.resolution}"
+    return f"{out}: {counted(count, 'picture')} of {loaded.resolution} x {loaded.resolution}"
 
 
 def reconstruct(
@@ -64,9 +64,9 @@ def reconstruct(
         UserError: no such model or device, what is given is no picture, or `out` is one of them.
     """
     check_name(out)
-    check_scale(scale)
     keep_inputs(out, *pictures)
     loaded = load(model, device)
+    check_scale(scale, 2 * len(pictures), loaded.resolution)
     seen = to_pixels(upright(list(pictures)), loaded.resolution)
     made = loaded.reconstruct(seen)
     sheet = Pictures(torch.cat([seen, made.pixels])).sheet(columns=len(seen))
@@ -102,14 +102,14 @@ def inpaint(
             both.
     """
     check_name(out)
-    check_scale(scale)
     keep_inputs(out, picture, mask)
     loaded = load(model, device)
+    check_scale(scale, count + 1, loaded.resolution)
     masked = loaded.masked(picture, mask)
     [made] = loaded.inpaint(picture, mask, completions=count, temperature=temperature, seed=seed, encode=encode)
     sheet = Pictures(torch.cat([masked.pixels, made.pixels])).sheet(columns=count + 1)
     save(enlarged(sheet, scale), out)
-    return f"{out}: the picture without what is drawn anew, then {count} completions"
+    return f"{out}: the picture without what is drawn anew, then {counted(count, 'completion')}"
 
 
 def keep_inputs(out: Path, *inputs: Path) -> None:
@@ -128,5 +128,6 @@ def show(checkpoint: Path, *, tensors: bool = False) -> str:
     Raises:
         UserError: no such file or model, or a file that is damaged or foreign.
     """
-    files = [checkpoint] if checkpoint.suffix == ".safetensors" else pair(find(str(checkpoint)))
+    is_file = checkpoint.suffix == ".safetensors" or checkpoint.is_file()
+    files = [checkpoint] if is_file else pair(find(str(checkpoint)))
     return "\n\n".join(checkpoint_in_words(file, tensors) for file in files)

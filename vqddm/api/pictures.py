@@ -24,7 +24,7 @@ Mask: TypeAlias = One | np.ndarray | Tensor
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 GAP = 2  # white pixels between the pictures of a sheet
 SHEET = 512  # pixels of the longer side that a small sheet is enlarged to, about
-LARGEST_SCALE = 32
+LARGEST_SHEET = 100_000_000  # pixels of an enlarged one
 
 
 class Pictures(Sequence[Image.Image]):
@@ -92,10 +92,22 @@ def check_name(path: Path) -> None:
         raise UserError(f"{path}: a picture's name ends with one of {', '.join(SUFFIXES)}")
 
 
-def check_scale(scale: int | None) -> None:
-    """Raise UserError where a sheet cannot be enlarged so many times."""
-    if scale is not None and not 1 <= scale <= LARGEST_SCALE:
-        raise UserError(f"scale: {scale} cannot be; give a whole number from 1 to {LARGEST_SCALE}")
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural but for one."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def check_scale(scale: int | None, count: int, resolution: int) -> None:
+    """Refuse to enlarge so many square pictures so many times.
+
+    Raises:
+        UserError: the scale is no positive number, or the sheet would be too large to look at.
+    """
+    if scale is not None and (scale < 1 or scale**2 * count * resolution**2 > LARGEST_SHEET):
+        raise UserError(
+            f"scale: {scale} cannot be; give a whole number from 1 on that makes a sheet of at most "
+            f"{LARGEST_SHEET / 1e6:.0f} million pixels"
+        )
 
 
 def upright(images: Images) -> list[Image.Image]:
