@@ -241,9 +241,7 @@ def test_the_commands_write_pictures(pair: Path, tmp_path: Path, capsys: pytest.
         assert sheet.size == (5 * 100, 5 * 32), "about 512 pixels wide"
     for number in ("0", "-1", "100"):
         code, _, words = said(capsys, "sample", given, "--scale", number)
-        assert (
-            code == 1 and f"scale: {number} cannot be; give a whole number from 1 on that makes a sheet" in words
-        )
+        assert code == 1 and f"scale: {number} cannot be; give a whole number from 1 on that makes a sheet" in words
     code, told, _ = said(capsys, "export", given, "-o", "exported")
     assert code == 0 and told.startswith("exported: ") and told.endswith("MB; `vqddm sample exported` tries it\n")
     assert said(capsys, "sample", "exported", "-n", "1", "--steps", "1")[0] == 0 and Path("samples.png").exists()
