@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from vqddm.evaluate.trainings import average_trainings
 from vqddm.paper.claims import claims
 from vqddm.paper.figures import draw
 from vqddm.paper.overview import overview
@@ -17,9 +18,11 @@ from vqddm.paper.page import page
 from vqddm.paper.plan import Plan, plan_from
 from vqddm.paper.tables import TABLES
 from vqddm.params import load
+from vqddm.repeats import repeat
 
 ROOT = Path(__file__).parents[1]
 COMMITTED = ROOT / "results" / "mini"
+TRAININGS = ROOT / "results" / "mini3"
 FROM_METRICS = (1, 5, 6)  # figures that read no pictures
 
 
@@ -47,7 +50,7 @@ def test_tables_claims_and_page_are_made_from_the_committed_metrics(suite: str, 
 
 
 def test_what_is_known_of_trainings_is_what_three_of_them_gave() -> None:
-    rows = pd.read_csv(ROOT / "results/mini3/tables/trainings.csv")
+    rows = pd.read_csv(TRAININGS / "tables/trainings.csv")
     distances = rows[rows["measure"].str.startswith("FD")]
     assert len(distances) == 26 and (distances["trainings"] == 3).all()
     share = np.sqrt(((distances["between"] / distances["mean"]) ** 2).mean())
@@ -55,10 +58,19 @@ def test_what_is_known_of_trainings_is_what_three_of_them_gave() -> None:
 
 
 def test_the_first_of_three_trainings_is_the_default_run() -> None:
-    for mine in (ROOT / "results/mini/metrics").rglob("*.json"):
-        assert (
-            mine.read_bytes() == (ROOT / "results/mini3/metrics" / mine.relative_to(COMMITTED / "metrics")).read_bytes()
-        )
+    first = {path.relative_to(COMMITTED): path.read_bytes() for path in (COMMITTED / "metrics").rglob("*.json")}
+    assert len(first) == 55
+    assert {path: (TRAININGS / path).read_bytes() for path in first} == first
+
+
+def test_averages_over_trainings_are_those_of_their_metrics(tmp_path: Path) -> None:
+    averages = sorted((TRAININGS / "over_trainings").rglob("*.json"))
+    assert len(averages) == 42, "all that each further training measured"
+    for average in averages:
+        dataset, *rest = average.relative_to(TRAININGS / "over_trainings").parts
+        metrics = [TRAININGS.joinpath("metrics", repeat(dataset, number), *rest) for number in (1, 2, 3)]
+        average_trainings(metrics=metrics, out=tmp_path / "average.json")
+        assert (tmp_path / "average.json").read_bytes() == average.read_bytes(), average
 
 
 def test_where_a_suite_has_no_dataset_nothing_is_called_a_picture() -> None:

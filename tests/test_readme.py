@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from vqddm.params import load
@@ -74,6 +75,62 @@ def test_numbers_in_sentences_on_the_results_were_measured() -> None:
     poor = (DOCS / "results.md").read_text().split("## Where it is poor")[1].split("\n## ")[0]
     numbers = re.findall(r"\d+\.\d{3}\b", poor)
     assert len(numbers) >= 5 and set(numbers) <= rounded("mini3", 3)
+
+
+def distance(training: str, metric: str) -> float:
+    """A Fréchet distance of one of the three trainings, such as `faces_T2`, or of all: `over_trainings/faces`."""
+    folder = "over_trainings" if training.startswith("over") else "metrics"
+    path = ROOT / "results/mini3" / folder / training.removeprefix("over_trainings/") / f"{metric}.json"
+    found: float = json.loads(path.read_text())["distance"]["frechet"]
+    return found
+
+
+def test_what_the_page_says_of_three_trainings_was_measured() -> None:
+    words = " ".join((DOCS / "results.md").read_text().split())
+    faces, fashion = ([f"{dataset}{number}" for number in ("", "_T2", "_T3")] for dataset in ("faces", "fashion"))
+
+    def farther(trainings: list[str], one: str, other: str) -> str:
+        first, second, third = (f"{distance(at, one) - distance(at, other):.0f}" for at in trainings)
+        return f"{first}, {second} and {third}"
+
+    ours, control = "refit_k256_p4000/reconstruction", "finetuned_k256/reconstruction"
+    nearer = [farther(trainings, control, ours) for trainings in (faces, fashion)]
+    assert f"by {nearer[0]} on faces and {nearer[1]} on fashion" in words
+    samples = "refit_k256_p4000/prior_samples_100"
+    for stage, what in {
+        "vqgan_k256": "the VQ-GAN's own codes",
+        "finetuned_k256": "those on the control's codes",
+        "refit_k128_p4000": "those on half the codes",
+    }.items():
+        assert f"{what}, by {farther(faces, samples, f'{stage}/prior_samples_100')}" in words
+
+    sweep = [distance("over_trainings/faces", f"refit_k256_p4000/prior_samples_{n}") for n in (2, 5, 10, 25, 50, 100)]
+    assert f"({', '.join(f'{value:.0f}' for value in sweep)})" in words
+    for dataset, stage, said in (
+        ("faces", "finetuned_k256", "fine-tuning alone gains {} of it"),
+        ("fashion", "rebuilt_k256_p4000", "rebuilding alone gains {}"),
+        ("fashion", "finetuned_k256", "fine-tuning alone {}."),
+    ):
+        plain, half, both = (
+            distance(f"over_trainings/{dataset}", f"{name}/reconstruction")
+            for name in ("vqgan_k256", stage, "refit_k256_p4000")
+        )
+        assert said.format(f"{100 * (plain - half) / (plain - both):.0f} %") in words
+
+
+def test_how_far_trainings_lie_apart_is_said_as_their_table_has_it() -> None:
+    words = " ".join((DOCS / "results.md").read_text().split())
+    rows = pd.read_csv(ROOT / "results/mini3/tables/trainings.csv")
+    rows = rows[rows["measure"].str.startswith("FD")]
+
+    def shares(kind: str) -> list[str]:
+        some = rows[rows["what"].str.contains(kind)]
+        return [f"{100 * ((some[spread] / some['mean']) ** 2).mean() ** 0.5:.1f} %" for spread in ("between", "within")]
+
+    (of_reconstructions, draws), (of_samples, more_draws) = shares("reconstructions"), shares("samples")
+    assert f"moves by {shares('')[0]} of itself" in words
+    assert f"{of_reconstructions} for reconstructions and {of_samples} for samples" in words
+    assert f"move it by {draws} and {more_draws}" in words
 
 
 def test_numbers_of_the_run_on_one_gpu_were_measured() -> None:

@@ -12,9 +12,9 @@ from torture.disks import Small
 from torture.kills import struck
 from torture.outcome import Found, Lost, check_refusal, check_whole
 from torture.processes import differing, run, start, tree
+from vqddm.artifacts import BUILT
 
 LONGEST = 400
-STORED = ("data", "models", "evaluation", "results")
 SECONDS = {"record": 16.0, "restore": 16.0}  # about what they take
 
 
@@ -56,7 +56,7 @@ def check_ledgers(project: Path, folder: Path) -> None:
     Raises:
         Lost: not so.
     """
-    stored = [{f"{part}/{n}": s for part in STORED for n, s in tree(root / part).items()} for root in (folder, project)]
+    stored = [{f"{part}/{n}": s for part in BUILT for n, s in tree(root / part).items()} for root in (folder, project)]
     if words := differing(*stored):
         raise Lost("; ".join(words[:5]))
     if (folder / "dvc.lock").read_bytes() != (project / "dvc.lock").read_bytes():
@@ -79,7 +79,7 @@ def starve_ledger(what: str, how: str, project: Path, folder: Path, rng: random.
     """
     with Small(folder) as disk:
         work_on(what, project, folder)
-        before = {name: content for name, content in tree(folder).items() if name.startswith(STORED)}
+        before = {name: content for name, content in tree(folder).items() if name.startswith(BUILT)}
         disk.fill(rng.randint(0, 40)) if how == "full disk" else disk.lock()
         ended = run(["vqddm", "ledger", what], folder, LONGEST, real=True)
         check_refusal(ended, [])

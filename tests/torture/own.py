@@ -16,6 +16,7 @@ from torture.inputs import Case, copied, same_outputs
 from torture.outcome import Found, Lost, check_refusal, check_whole
 from torture.processes import differing, halves, run, start, tree
 from torture.steps import SAVING, Reference, Step, set_up
+from vqddm.artifacts import BUILT
 
 CHECKED = (".safetensors", ".npy", ".npz")  # what has a checksum, so that no damage gets through
 
@@ -61,7 +62,7 @@ def exchanged(path: Path, project: Path, rng: random.Random) -> None:
         np.save(path, rng.choice(others), allow_pickle=True)
         return
     suffix = path.suffix if rng.random() < 0.8 else rng.choice([".npy", ".npz", ".json", ".safetensors"])
-    folders = [project / part for part in ("data", "models", "evaluation", "results")]
+    folders = [project / part for part in BUILT]
     others = sorted(other for folder in folders for other in folder.rglob(f"*{suffix}") if other.name != path.name)
     shutil.copyfile(rng.choice(others), path)
 
