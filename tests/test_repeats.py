@@ -193,6 +193,9 @@ def test_a_page_before_all_is_measured_has_what_was_averaged(tmp_path: Path) -> 
     assert (root / "so_far/over_trainings" / f"{name}.json").read_bytes() == average.read_bytes()
     rows = pd.read_csv(root / "so_far/tables/trainings.csv")
     assert rows["between"].notna().sum() == 1, "the one that was averaged"
+    with pytest.raises(UserError, match="write the page into another folder"):
+        so_far(plan=plan, root=root, out=root / "so_far" / "..", evaluation=tmp_path)
+    assert average.exists() and (root / "metrics").exists()
 
 
 def test_distances_of_one_training_are_judged_with_what_is_known_of_trainings(tmp_path: Path) -> None:

@@ -31,7 +31,12 @@ def so_far(
     Args:
         out: folder to write; what an earlier call wrote there goes away.
         say: is told what the page lacks.
+
+    Raises:
+        UserError: `out` is `root`, whose metrics would go away.
     """
+    if out.resolve() == root.resolve():
+        raise UserError(f"{out}: the metrics are read from there; write the page into another folder")
     for file in [file for pattern in WRITTEN for file in out.glob(pattern)]:
         file.unlink()
     for folder in MEASURED:
