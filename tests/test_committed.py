@@ -84,8 +84,10 @@ def test_the_first_page_of_results_is_made_from_the_committed_suites(tmp_path: P
     assert (tmp_path / "README.md").read_text() == (ROOT / "results/README.md").read_text()
 
 
+@pytest.mark.parametrize("suite", ["mini", "mini3"])
 @pytest.mark.parametrize("number", FROM_METRICS)
-def test_figures_of_metrics_are_drawn_from_the_committed_ones(number: int, tmp_path: Path) -> None:
-    draw(number, plan=planned("mini"), root=COMMITTED, evaluation=tmp_path / "none", out=tmp_path / "drawn")
-    with Image.open(tmp_path / "drawn.png") as drawn, Image.open(COMMITTED / f"figures/figure{number}.png") as shown:
+def test_figures_of_metrics_are_drawn_from_the_committed_ones(suite: str, number: int, tmp_path: Path) -> None:
+    root = ROOT / "results" / suite
+    draw(number, plan=planned(suite), root=root, evaluation=tmp_path / "none", out=tmp_path / "drawn")
+    with Image.open(tmp_path / "drawn.png") as drawn, Image.open(root / f"figures/figure{number}.png") as shown:
         np.testing.assert_array_equal(np.asarray(drawn), np.asarray(shown))

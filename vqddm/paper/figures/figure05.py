@@ -24,7 +24,7 @@ LOOKS = (("o-", style.BLUE), ("s--", style.ORANGE), ("^:", style.GREEN), ("v-.",
 class Sweep:
     """One method's distance for each number of sampling steps, in rising order of steps.
 
-    `bars` are one deviation over draws to each side; where there was one draw there is none.
+    `bars` are one deviation, over draws or between trainings, to each side; where there was one draw there is none.
     """
 
     label: str
@@ -66,9 +66,10 @@ def _compose(files: Files) -> Figure:
     floor, timed = measured_distance(floor_path), read_metric(speed_path)
     drawn = [_sweep(*one) for one in _paths(files).items()]
     bars = [bar for one in drawn for bar in one.bars]
+    spread = "between trainings" if files.plan.trainings > 1 else "over draws"
     words = style.wrapped(
         f"Written at the points: hours to sample 50 000 code maps on this machine ({machine_of(timed)})."
-        + (" Bars: standard deviation over draws." if bars else "")
+        + (f" Bars: standard deviation {spread}." if bars else "")
         + " The paper's own values are only in its picture, not in its text, so they are not available in numbers."
         f" {style.not_comparable(floor['name'])}",
         style.INSIDE,
