@@ -4,8 +4,9 @@
 #   run.sh --minutes N [--out FOLDER] [--rehearse] [--smoke] [--probe] [--skip "tests benchmark kernels cost suite"]
 #
 # Tests marked gpu, a benchmark, the longest kernels, the paper's cost, then the suite, the most telling parts first. Each part ends in time; one
-# that fails is told and does not stop the rest. What is finished is packed into FOLDER before the minutes are over. Called
-# again it goes on where it was, in VQDDM_SCRATCH (./gpu-scratch). --rehearse: on the CPU, two steps of each training.
+# that fails is told and does not stop the rest. The tests run beside the drawing of the pictures, and into the first
+# training where there is no benchmark. What is finished is packed into FOLDER before the minutes are over. Called again it
+# goes on where it was, in VQDDM_SCRATCH (./gpu-scratch). --rehearse: on the CPU, two steps of each training.
 # --smoke: before the suite, its chain with two steps of each training, in a folder of its own. --probe: the VQ-GAN at several
 # learning rates. Where the kit holds a benchmark.csv of this kind of card, the lengths of the trainings are taken from it.
 # Settings that may be changed at the last minute: seconds of the trainings and of sampling, in the four lines below.
@@ -85,7 +86,7 @@ fi
 D=faces256 M=results/gpu/metrics/faces256 MAIN=refit_k1024_p20000 CONFIG=$SCRATCH/budget.yaml
 snake() {
     rm -f .snakemake/locks/* # of a run that was stopped; no other is at work here
-    exec "$PYTHON" -m snakemake --scheduler greedy --cores all --resources on_gpu="${ON_GPU:-4}" --keep-going \
+    exec "$PYTHON" -m snakemake --scheduler greedy --cores all --resources on_gpu="${ON_GPU:-3}" --keep-going \
         --set-threads measure_samples=4 measure_reconstruction=4 measure_floor=4 diffuse_codes=4 measure_inpainting=4 \
         --configfile "$CONFIG" --config suite=gpu --nocolor "$@"
 }
@@ -118,15 +119,24 @@ if [[ $REHEARSE ]]; then cp gpu/rehearsal.yaml "$CONFIG"; fi
 [[ -e $CONFIG ]] || echo "suite: gpu" >"$CONFIG"
 if wanted suite || [[ $PROBE ]]; then begin_data; fi
 
-if wanted tests && [[ ! -e $LOGS/tests.done ]]; then
-    [[ $REHEARSE ]] && export VQDDM_GPU_TESTS_ON=cpu
-    part tests "$SECONDS_TESTS" "$PYTHON" -m pytest -q -m gpu -p no:cacheprovider --tb=short tests/test_gpu.py -n 4 &&
-        touch "$LOGS/tests.done"
-    grep -E '^(FAILED|ERROR)|passed|failed' "$LOGS/tests.log" | tail -12 | cut -c-200
-    unset VQDDM_GPU_TESTS_ON
-fi
+begin_tests() {
+    [[ -e $LOGS/tests.done ]] && return
+    [[ ! $REHEARSE ]] || local -x VQDDM_GPU_TESTS_ON=cpu
+    part tests "$SECONDS_TESTS" "$PYTHON" -m pytest -v -m gpu -p no:cacheprovider \
+        --tb=short tests/test_gpu.py -n 4 && touch "$LOGS/tests.done" &
+    TESTS=$!
+}
+await_tests() {
+    [[ ${TESTS:-} ]] || return 0
+    wait "$TESTS"
+    grep -E '^(FAILED|ERROR)|==.* (passed|failed)' "$LOGS/tests.log" | tail -12 | cut -c-200 | tee -a "$OUT/log.txt"
+    TESTS=""
+}
+alone() { await_tests && await_data; } # nothing of ours beside what is timed
+if wanted tests; then begin_tests; fi
+[[ ! $REHEARSE ]] || await_tests # two cores do one thing at a time
 if wanted benchmark && [[ ! -e $LOGS/benchmark.done ]]; then
-    await_data # its processes would slow the benchmark
+    alone
     part benchmark $((SECONDS_BENCHMARK + 25)) "$PYTHON" gpu/benchmark.py --dataset $D --out "$OUT/benchmark.csv" \
         --seconds "$SECONDS_BENCHMARK" ${REHEARSE:+--rehearse} && touch "$LOGS/benchmark.done"
     grep -v '^left out' "$LOGS/benchmark.log" | tail -26 | cut -c-120
@@ -134,16 +144,18 @@ if wanted benchmark && [[ ! -e $LOGS/benchmark.done ]]; then
 fi
 [[ -e $SCRATCH/benchmark.csv ]] || cp "$KIT/benchmark.csv" "$SCRATCH/benchmark.csv" 2>/dev/null
 if wanted kernels && [[ ! -e $OUT/kernels.csv ]]; then
-    await_data
+    alone
     part kernels "$SECONDS_KERNELS" "$PYTHON" gpu/kernels.py --dataset $D --out "$OUT/kernels.csv" ${REHEARSE:+--rehearse}
     cut -c-110 "$LOGS/kernels.log" | tail -24
 fi
 if wanted cost && [[ ! -e results/paper/cost.csv ]]; then
+    alone
     part cost "$SECONDS_COST" "$PYTHON" gpu/cost.py --suite paper --out results/paper/cost.csv ${REHEARSE:+--dry}
 fi
 
 # --- the chain with two steps of each training, to see that it runs on this card
 if [[ $SMOKE && ! -e $LOGS/smoke.done ]]; then
+    alone
     mkdir -p "$SCRATCH/smoke" && tar xzf "$KIT/source.tar.gz" -C "$SCRATCH/smoke" && cd "$SCRATCH/smoke" || exit 1
     CONFIG=gpu/rehearsal.yaml PYTHONPATH=$PWD:$SITE part smoke "$SECONDS_SMOKE" bash -c 'snake "$@"' snake \
         $M/$MAIN/prior_samples_2.json $M/$MAIN/prior_likelihood.json $M/$MAIN/reconstruction.json evaluation/gpu/$D/$MAIN/prior_inpainting.npz \
@@ -154,7 +166,7 @@ if [[ $SMOKE && ! -e $LOGS/smoke.done ]]; then
 fi
 
 if [[ $PROBE && ! -e $OUT/probe.csv ]]; then
-    await_data
+    alone
     part probe "$SECONDS_PROBE" "$PYTHON" gpu/probe.py --dataset $D --out "$OUT/probe.csv" ${REHEARSE:+--rehearse}
     tail -n 4 "$LOGS/probe.log" | cut -c-200
 fi
@@ -168,21 +180,17 @@ if wanted suite; then
         say "budget: $(tail -n 1 "$LOGS/budget.log" | cut -c-200)"
     fi
     await_data
-    read -r T SWEEP < <("$PYTHON" gpu/page.py --config "$CONFIG" --steps) # all steps, and the sweep's
-    T=${T:-4000} SWEEP=${SWEEP:-10 100 1000}
-    prior=models/$D/$MAIN/prior.safetensors plain=vqgan_k1024
-    suite prior "$prior" models/$D/$plain/prior.safetensors $M/floor.json $M/$plain/reconstruction.json \
-        $M/$MAIN/reconstruction.json $M/$MAIN/prior_counts.json results/gpu/metrics/paper_counts.json --prioritize "$prior"
-    mapfile -t sweep < <(for steps in $SWEEP; do echo "$M/$MAIN/prior_samples_$steps.json"; done)
-    suite samples $M/$MAIN/prior_samples_"$T".json $M/$MAIN/prior_likelihood.json # whole before others share the card
-    suite sweep "${sweep[@]}" $M/$plain/prior_samples_"$T".json
-    suite rest $M/$MAIN/prior_inpainting.json $M/$plain/prior_counts.json figure8 $M/refit_k512_p20000/reconstruction.json
-    suite speed $M/speed.json figure5 likelihood inpainting # alone on the machine
+    T=$("$PYTHON" gpu/page.py --config "$CONFIG" --steps)
+    # What needs the longest chain goes first; all else fills the card where that leaves it idle.
+    suite pictures --omit-from measure_speed --prioritize $M/$MAIN/prior_samples_"${T:-4000}".json \
+        $M/vqgan_k1024/prior_samples_"${T:-4000}".json
     if [[ ! -e results/gpu/metrics/paper_counts.json && -e $KIT/paper_counts.json ]]; then
         mkdir -p results/gpu/metrics && cp "$KIT/paper_counts.json" results/gpu/metrics/ # counted, not measured: the same everywhere
     fi
-    suite whole
+    alone
+    suite whole # with the times of a step, which are taken alone on the machine
 fi
+await_tests
 
 # --- pack: once without the page, then with it as far as time allows
 pack() {
