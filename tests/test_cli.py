@@ -151,6 +151,8 @@ paper overview
     --root:path --out:path
 paper timeline
     --suite:str --out:path --benchmarks:path=benchmarks
+paper remake
+    --plan:json --root:path
 paper so-far
     --plan:json --root:path --out:path --evaluation:path=evaluation
 ledger stages

@@ -80,6 +80,7 @@ TABLE = {
     "paper page": "vqddm.paper.page:page",
     "paper overview": "vqddm.paper.overview:overview",
     "paper timeline": "vqddm.paper.timeline:timeline",
+    "paper remake": "vqddm.paper.remake:remake",
     "paper so-far": "vqddm.paper.so_far:so_far",
     "ledger stages": "vqddm.ledger.commands:stages",
     "ledger restore": "vqddm.ledger.commands:restore",

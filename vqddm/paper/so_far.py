@@ -5,11 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vqddm.artifacts import UserError
-from vqddm.paper.claims import claims
 from vqddm.paper.figures import FIGURES
-from vqddm.paper.page import page
 from vqddm.paper.plan import Plan
-from vqddm.paper.tables import TABLES
+from vqddm.paper.remake import remake
 
 # What is written into the page's folder; whatever else lies there is left alone.
 MEASURED = ("metrics", "over_trainings")  # the page links to them
@@ -43,16 +41,10 @@ def so_far(
         if (root / folder).exists():
             shutil.copytree(root / folder, out / folder, dirs_exist_ok=True)
     lacking = []
-    for name, table in TABLES.items():
-        try:
-            table(plan, out, out / "tables" / name)
-        except UserError:
-            lacking.append(name)
     for number, figure in FIGURES.items():
         if all(path.exists() for path in figure.inputs(plan, root, evaluation)):
             figure.draw(plan, root, evaluation, out / f"figures/figure{number}")
         else:
             lacking.append(f"figure {number}")
-    claims(plan, out, out / "claims")
-    page(plan, out, out / "index.html")
+    lacking = remake(plan=plan, root=out) + lacking
     say(f"{out / 'index.html'}: not measured yet: {', '.join(lacking) or 'nothing'}")

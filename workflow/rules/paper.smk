@@ -181,6 +181,21 @@ rule timeline:
         "vqddm paper timeline --suite {params.suite:q} --out {params.stem:q} > {log:q} 2>&1"
 
 
+rule remake:
+    # No input and no output: from committed metrics alone, also where pictures are missing.
+    log:
+        logs(of_suite("paper/remake")),
+    localrule: True
+    conda:
+        ENV
+    params:
+        plan=plan,
+        root=RESULTS,
+    shell:
+        "vqddm paper remake --plan {params.plan:q} --root {params.root:q} > {log:q} 2>&1"
+        " && vqddm paper overview --root results --out results/README.md >> {log:q} 2>&1"
+
+
 rule so_far:
     # No input and no output: it shows what is there and makes nothing.
     log:
