@@ -87,7 +87,7 @@ D=faces256 M=results/gpu/metrics/faces256 MAIN=refit_k1024_p20000 CONFIG=$SCRATC
 snake() {
     rm -f .snakemake/locks/* # of a run that was stopped; no other is at work here
     exec "$PYTHON" -m snakemake --scheduler greedy --cores all --resources on_gpu="${ON_GPU:-3}" --keep-going \
-        --set-threads measure_samples=4 measure_reconstruction=4 measure_floor=4 diffuse_codes=4 measure_inpainting=4 \
+        --set-threads measure_samples=4 measure_reconstruction=4 measure_floor=4 diffuse_codes=4 measure_inpainting=4 film_sampling=4 \
         --configfile "$CONFIG" --config suite=gpu --nocolor "$@"
 }
 export -f snake && export PYTHON CONFIG
