@@ -5,7 +5,7 @@
 #
 # Tests marked gpu, a benchmark, the longest kernels, the paper's cost, then the suite, the most telling parts first. Each part ends in time; one
 # that fails is told and does not stop the rest. The tests run beside the drawing of the pictures, and into the first
-# training where there is no benchmark. What is finished is packed into FOLDER before the minutes are over. Called again it
+# training where there is no benchmark. What is finished is packed into FOLDER every 45 seconds and at the end. Called again it
 # goes on where it was, in VQDDM_SCRATCH (./gpu-scratch). --rehearse: on the CPU, two steps of each training.
 # --smoke: before the suite, its chain with two steps of each training, in a folder of its own. --probe: the VQ-GAN at several
 # learning rates. Where the kit holds a benchmark.csv of this kind of card, the lengths of the trainings are taken from it.
@@ -14,7 +14,7 @@ set -uo pipefail
 SECONDS_VQGAN=${SECONDS_VQGAN:-170} SECONDS_REFIT=${SECONDS_REFIT:-45} SECONDS_PRIOR=${SECONDS_PRIOR:-65} # alone on the card
 SECONDS_SAMPLES=${SECONDS_SAMPLES:-110} # of all sampling, alone on the card; fewer are drawn where it takes longer
 SECONDS_TESTS=${SECONDS_TESTS:-75} SECONDS_BENCHMARK=${SECONDS_BENCHMARK:-35} SECONDS_COST=${SECONDS_COST:-60} SECONDS_SMOKE=${SECONDS_SMOKE:-80} SECONDS_PROBE=${SECONDS_PROBE:-90} SECONDS_KERNELS=${SECONDS_KERNELS:-40}
-RESERVE=${RESERVE:-35} # to pack
+RESERVE=${RESERVE:-35} PACK_EVERY=${PACK_EVERY:-45} # to pack
 # VQGAN_RATE, VQGAN_BATCH: its learning rate and batch size, where they are to be others than in params.yaml
 
 KIT=$(cd "$(dirname "$0")" && pwd)
@@ -102,6 +102,19 @@ suite() { # suite NAME TARGET…: what is finished of the jobs that these target
     part "$name" 100000 bash -c 'snake "$@"' snake "$@"
     told "$LOGS/$name.log"
 }
+
+# --- what is finished is packed again and again, so that little is lost where the machine goes away
+pack() {
+    local files=()
+    mkdir -p results/gpu && cp "$CONFIG" results/gpu/budget.yaml 2>/dev/null
+    for file in results/gpu results/paper/cost.csv logs benchmarks gpu-sheets; do [[ -e $file ]] && files+=("$file"); done
+    mapfile -t curves < <(find models -name '*.csv' 2>/dev/null)
+    rm -rf "$SCRATCH/parts" && mkdir "$SCRATCH/parts"
+    tar cz "${files[@]}" "${curves[@]}" 2>/dev/null | split -b 15M - "$SCRATCH/parts/results.tar.gz."
+    rm -f "$OUT"/results.tar.gz.* && mv "$SCRATCH"/parts/* "$OUT"
+}
+while sleep "$PACK_EVERY" && kill -0 $$ 2>/dev/null; do pack; done &
+PACKER=$!
 
 # --- the pictures are drawn beside the tests and the benchmark
 begin_data() {
@@ -193,17 +206,8 @@ fi
 await_tests
 
 # --- pack: once without the page, then with it as far as time allows
-pack() {
-    local files=()
-    for file in results/gpu results/paper/cost.csv logs benchmarks gpu-sheets; do [[ -e $file ]] && files+=("$file"); done
-    mapfile -t curves < <(find models -name '*.csv' 2>/dev/null)
-    cp "$CONFIG" results/gpu/budget.yaml 2>/dev/null
-    tar czf "$SCRATCH/results.tar.gz" "${files[@]}" "${curves[@]}" 2>/dev/null
-    rm -f "$OUT"/results.tar.gz.*
-    split -b 15M "$SCRATCH/results.tar.gz" "$OUT/results.tar.gz."
-}
+[[ -z ${PACKER:-} ]] || kill "$PACKER" 2>/dev/null
 [[ -z ${CARD_LOG:-} ]] || kill "$CARD_LOG" 2>/dev/null
-mkdir -p results/gpu
 pack
 RESERVE=4
 part page 45 "$PYTHON" gpu/page.py --config "$CONFIG" --suite gpu --sheets gpu-sheets && cat "$LOGS/page.log" | tail -n 3 | cut -c-200
