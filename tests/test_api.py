@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,9 +23,9 @@ from vqddm.data.arrays import to_bytes, to_unit
 from vqddm.data.pictures import read_picture
 from vqddm.data.walk import Picture
 from vqddm.prior.masks import mask_pixels
-from vqddm.prior.reverse import inpaint_codes
+from vqddm.prior.reverse import STEPS, inpaint_codes
 from vqddm.prior.sample import sample_images
-from vqddm.samplers import load_pair
+from vqddm.samplers import Process, load_pair
 from vqddm.vqgan import codec as codecs
 
 ROOT = Path(__file__).parents[1]
@@ -156,9 +156,15 @@ def test_large_numbers_are_drawn_in_batches(loaded: vqddm.Model, monkeypatch: py
     assert [len(of_one) for of_one in completed] == [2] * 6
 
 
-def test_the_reverse_process_ends_with_the_sample(loaded: vqddm.Model) -> None:
-    maps = list(loaded.watch(3, steps=5, seed=8))
-    assert len(maps) == 6 and torch.equal(maps[-1], loaded.sample_codes(3, steps=5, seed=8))
+def test_samplers_are_known_by_the_same_names() -> None:
+    assert tuple(STEPS) == get_args(Process)
+
+
+@pytest.mark.parametrize("sampler", get_args(Process))
+def test_the_reverse_process_ends_with_the_sample(loaded: vqddm.Model, sampler: Process) -> None:
+    maps = list(loaded.watch(3, steps=5, seed=8, sampler=sampler))
+    assert len(maps) == 6 and torch.equal(maps[-1], loaded.sample_codes(3, steps=5, seed=8, sampler=sampler))
+    assert torch.equal(maps[-1], loaded.sample_codes(3, steps=5, seed=8)) == (sampler == "ancestral")
     assert all(not torch.equal(before, maps[-1]) for before in maps[:-1])
 
 

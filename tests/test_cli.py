@@ -24,8 +24,8 @@ from vqddm.settings import Section
 # its default; `≥` the least value; `$` the environment variable that is taken instead.
 COMMANDS = """
 sample
-    model:str=faces --count:int=16≥1 --steps:int= --temperature:float=1.0 --seed:int=0≥0 --device:str=
-    --scale:int= --out:path=samples.png
+    model:str=faces --count:int=16≥1 --steps:int= --temperature:float=1.0 --seed:int=0≥0
+    --sampler:ancestral|renoise=ancestral --device:str= --scale:int= --out:path=samples.png
 reconstruct
     pictures:path* --model:str=faces --device:str= --scale:int= --out:path=reconstructed.png
 inpaint

@@ -250,6 +250,15 @@ def picture(page: Any, number: int = 0) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(page.request.get(source).body())).convert("RGB"))
 
 
+def await_picture(page: Any, wanted: Image.Image) -> None:
+    """Wait until the page shows this picture."""
+    for _ in range(60):
+        if np.array_equal(picture(page), np.asarray(wanted)):
+            return
+        page.wait_for_timeout(500)
+    raise AssertionError("another picture is shown")
+
+
 def press(page: Any, name: str) -> None:
     page.locator("button:visible", has_text=re.compile(f"^\\s*{name}\\s*$")).click()
 
@@ -261,22 +270,25 @@ def test_pictures_are_drawn_and_watched(browser: Any, model: vqddm.Model, pair: 
         browser.get_by_label(f"number input for {label}").fill(str(value))
     browser.get_by_label("Seed").fill("5")
     press(browser, "Draw")
-    drawn = np.asarray(views.shown(model.sample(4, steps=3, seed=5)))
-    assert np.array_equal(picture(browser), drawn)
+    await_picture(browser, views.shown(model.sample(4, steps=3, seed=5)))
     frames: list[str] = []
     browser.on("response", lambda response: frames.append(response.url) if "/file=" in response.url else None)
     browser.get_by_label("Seed").fill("6")
     press(browser, "Watch them come")
     expect(browser.get_by_text("step 3 of 3")).to_be_visible()
-    browser.wait_for_timeout(500)
-    assert np.array_equal(picture(browser), np.asarray(views.shown(model.sample(4, steps=3, seed=6))))
+    await_picture(browser, views.shown(model.sample(4, steps=3, seed=6)))
     assert len(set(frames)) > 2, "frames come one by one"
+    browser.get_by_label("renoise").check()
+    press(browser, "Draw")
+    await_picture(browser, views.shown(model.sample(4, steps=3, seed=6, sampler="renoise")))
+    expect(browser.get_by_text("step 3 of 3")).to_be_hidden()
+    browser.get_by_label("ancestral").check()
     browser.get_by_label("Model").click()
     browser.get_by_role("option", name="models/toy/random").click()
+    expect(browser.get_by_label("number input for Steps")).to_have_value(str(T))  # the best, whatever the last one had
+    browser.get_by_label("number input for Steps").fill("3")
     press(browser, "Draw")
-    expect(browser.get_by_text("step 3 of 3")).to_be_hidden()
-    browser.wait_for_timeout(500)
-    assert np.array_equal(picture(browser), np.asarray(views.shown(vqddm.load(pair, "cpu").sample(4, steps=3, seed=6))))
+    await_picture(browser, views.shown(vqddm.load(pair, "cpu").sample(4, steps=3, seed=6)))
 
 
 def test_a_picture_is_painted_over_and_completed(browser: Any, model: vqddm.Model) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeGuard, get_args
 
 from vqddm.artifacts import UserError, describe_checkpoint
 from vqddm.methods import METHODS
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
 
 
+Process = Literal["ancestral", "renoise"]
+
+
 class Sampling(NamedTuple):
     """How to draw. A method passes over what does not concern it.
 
@@ -26,11 +29,13 @@ class Sampling(NamedTuple):
         steps: network evaluations for one example.
         temperature: divides the logits of codes.
         eta: of pixel diffusion: 0 is DDIM; 1 with all steps is DDPM.
+        sampler: of diffusion on codes: `ancestral` draws z_s from p(z_s | z_t); `renoise` draws z_0 and diffuses it.
     """
 
     steps: int
     temperature: float = 1.0
     eta: float = 0.0
+    sampler: Process = "ancestral"
 
 
 class Bits(NamedTuple):
@@ -134,5 +139,7 @@ def check_sampling(sampler: Sampler, how: Sampling, count: int) -> None:
         raise UserError(f"{count} images at temperature {how.temperature}: both must be above 0 and finite")
     if not 0 <= how.eta <= 1:
         raise UserError(f"eta {how.eta}: it must be from 0 to 1")
+    if how.sampler not in get_args(Process):
+        raise UserError(f"sampler '{how.sampler}': choose from {', '.join(get_args(Process))}")
     if how.steps not in sampler.steps:
         raise UserError(f"{how.steps} sampling steps: choose from {sampler.steps[0]} to T = {sampler.steps[-1]}")

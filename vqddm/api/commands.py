@@ -13,6 +13,7 @@ from vqddm.api.model import load
 from vqddm.api.pictures import Pictures, check_name, check_scale, counted, enlarged, save, to_pixels, upright
 from vqddm.artifacts import UserError, checkpoint_in_words
 from vqddm.data.progress import progress
+from vqddm.samplers import Process
 
 
 def sample(
@@ -22,6 +23,7 @@ def sample(
     steps: int | None = None,
     temperature: float = 1.0,
     seed: int = 0,
+    sampler: Process = "ancestral",
     device: str | None = None,
     scale: int | None = None,
     out: Path = Path("samples.png"),
@@ -30,6 +32,7 @@ def sample(
 
     Args:
         steps: sampling steps, from 1 to T; left out: T.
+        sampler: `ancestral` is the paper's; `renoise` draws whole code maps and diffuses them again, step by step.
         scale: draw each pixel as a square of so many; left out: small sheets get about 512 pixels.
         out: the picture to write.
 
@@ -41,7 +44,9 @@ def sample(
     check_scale(scale, count, loaded.resolution)
     total = (steps or loaded.timesteps) * len(loaded.batches(count))
     with progress("sample", total, "step", leave=False) as bar:
-        pictures = loaded.sample(count, steps=steps, temperature=temperature, seed=seed, tick=bar.update)
+        pictures = loaded.sample(
+            count, steps=steps, temperature=temperature, seed=seed, sampler=sampler, tick=bar.update
+        )
     save(enlarged(pictures.sheet(), scale), out)
     return f"{out}: {counted(count, 'picture')} of {loaded.resolution} x {loaded.resolution}"
 

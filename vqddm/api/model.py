@@ -25,7 +25,7 @@ from vqddm.prior.masks import mask_pixels
 from vqddm.prior.reverse import reverse_process
 from vqddm.prior.sampler import PriorSampler
 from vqddm.prior.unet import Prior
-from vqddm.samplers import CodeSampler, Sampling, check_sampling
+from vqddm.samplers import CodeSampler, Process, Sampling, check_sampling
 from vqddm.vqgan.codec import Codec, decode_codes, encode_images
 
 
@@ -104,6 +104,7 @@ class Model:
         steps: int | None = None,
         temperature: float = 1.0,
         seed: int = 0,
+        sampler: Process = "ancestral",
         tick: Callable[[], object] = lambda: None,
     ) -> Pictures:
         """Draw pictures.
@@ -119,12 +120,14 @@ class Model:
             steps: network evaluations for one picture, from 1 to T; None: T, the best.
             temperature: divides the logits of the codes; below 1 the pictures are more alike.
             seed: the same seed and number give the same pictures (on one device).
+            sampler: `ancestral` is the paper's; `renoise` draws whole code maps and diffuses them again, step by step.
             tick: called after each step of each batch (see `batches`).
 
         Raises:
             UserError: a number that cannot be.
         """
-        return self.decode(self.sample_codes(n, steps=steps, temperature=temperature, seed=seed, tick=tick))
+        codes = self.sample_codes(n, steps=steps, temperature=temperature, seed=seed, sampler=sampler, tick=tick)
+        return self.decode(codes)
 
     def sample_codes(
         self,
@@ -133,6 +136,7 @@ class Model:
         steps: int | None = None,
         temperature: float = 1.0,
         seed: int = 0,
+        sampler: Process = "ancestral",
         tick: Callable[[], object] = lambda: None,
     ) -> Tensor:
         """Draw code maps, int64 (n, h, w): those that `sample` decodes, and that `vqddm prior sample` writes.
@@ -144,7 +148,7 @@ class Model:
         Raises:
             UserError: a number that cannot be.
         """
-        how = self._how(n, steps, temperature, seed)
+        how = self._how(n, steps, temperature, seed, sampler)
         parts = []
         for number, size in enumerate(self.batches(n)):
             generator = step_generator(seed, number, self.device)
@@ -162,7 +166,13 @@ class Model:
         return [min(self._batch, n - start) for start in range(0, n, self._batch)]
 
     def watch(
-        self, n: int = 1, *, steps: int | None = None, temperature: float = 1.0, seed: int = 0
+        self,
+        n: int = 1,
+        *,
+        steps: int | None = None,
+        temperature: float = 1.0,
+        seed: int = 0,
+        sampler: Process = "ancestral",
     ) -> Iterator[Tensor]:
         """Watch the reverse process: the code maps z_T, then those after each step, at last what `sample_codes` gives.
 
@@ -179,13 +189,13 @@ class Model:
         Raises:
             UserError: a number that cannot be, or the model is no diffusion.
         """
-        how = self._how(n, steps, temperature, seed)
+        how = self._how(n, steps, temperature, seed, sampler)
         if not isinstance(self.sampler, PriorSampler):
             raise UserError(f"a {self.sampler.about['kind']} has no reverse process to watch")
         return self._watched(self.sampler.network, n, how, step_generator(seed, 0, self.device))
 
     def _watched(self, prior: Prior, n: int, how: Sampling, generator: torch.Generator) -> Iterator[Tensor]:
-        process = reverse_process(prior, (n, *self.shape), how.steps, how.temperature, generator)
+        process = reverse_process(prior, (n, *self.shape), how.steps, how.temperature, generator, how.sampler)
         for _ in range(how.steps + 1):
             with mixed(prior):
                 codes = next(process)
@@ -327,9 +337,11 @@ class Model:
         """Code maps of one batch."""
         return at_once(self.device, BATCH, BATCH_ON_GPU)
 
-    def _how(self, n: int, steps: int | None, temperature: float, seed: int) -> Sampling:
+    def _how(
+        self, n: int, steps: int | None, temperature: float, seed: int, sampler: Process = "ancestral"
+    ) -> Sampling:
         """How to draw, once it is known that it can be done."""
-        how = Sampling(self.timesteps if steps is None else steps, temperature)
+        how = Sampling(self.timesteps if steps is None else steps, temperature, sampler=sampler)
         check_sampling(self.sampler, how, n)
         _seed(seed)
         return how

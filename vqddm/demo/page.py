@@ -6,7 +6,7 @@ import functools
 import html
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import gradio as gr
 from PIL import Image
@@ -14,6 +14,7 @@ from PIL import Image
 from vqddm.api.model import Model, load
 from vqddm.artifacts import UserError, shown
 from vqddm.demo import views
+from vqddm.samplers import Process
 
 TITLE = "VQ-DDM: global context with discrete diffusion"
 ANEW, KEPT = "is drawn anew", "is kept"
@@ -121,6 +122,12 @@ def _sampling(common: Common, first: Model) -> Any:
         with gr.Column(scale=1, min_width=260):
             count = gr.Slider(1, 64, value=16, precision=0, step=1, label="Pictures")
             steps = _steps(first)
+            sampler = gr.Radio(
+                list(get_args(Process)),
+                value="ancestral",
+                label="Sampler",
+                info="ancestral: the paper's; renoise: draw a whole map, add noise again, and so on",
+            )
             draw = gr.Button("Draw", variant="primary")
             watch = gr.Button("Watch them come")
             stop = gr.Button("Stop")
@@ -128,10 +135,10 @@ def _sampling(common: Common, first: Model) -> Any:
         pictures, maps = _picture("Pictures"), _picture("Their codes, a colour for each")
 
     def watched(
-        name: str, count: int, steps: int, temperature: float, seed: int | None
+        name: str, count: int, steps: int, temperature: float, seed: int | None, sampler: Process
     ) -> Iterator[tuple[Image.Image, Image.Image, str]]:
         try:
-            for frame in views.frames(common.opened(name), count, steps, temperature, seed or 0):
+            for frame in views.frames(common.opened(name), count, steps, temperature, seed or 0, sampler):
                 yield views.shown(frame.pictures), views.shown(frame.maps), f"step {frame.step} of {steps}"
         except UserError as error:
             tell(error)
@@ -143,6 +150,7 @@ def _sampling(common: Common, first: Model) -> Any:
         steps: int,
         temperature: float,
         seed: int | None,
+        sampler: Process,
         progress: Any = gr.Progress(),  # noqa: B008  Gradio looks for it there
     ) -> tuple[Image.Image, Image.Image, str]:
         model = common.opened(name)
@@ -151,11 +159,13 @@ def _sampling(common: Common, first: Model) -> Any:
         def tick() -> None:
             progress((next(done), total), unit="steps")
 
-        codes = model.sample_codes(count, steps=steps, temperature=temperature, seed=seed or 0, tick=tick)
+        codes = model.sample_codes(
+            count, steps=steps, temperature=temperature, seed=seed or 0, sampler=sampler, tick=tick
+        )
         maps = views.code_maps(codes, model.codebook_size, model.resolution)
         return views.shown(model.decode(codes)), views.shown(maps), ""
 
-    given, made = [common.model, count, steps, common.temperature, common.seed], [pictures, maps, told]
+    given, made = [common.model, count, steps, common.temperature, common.seed, sampler], [pictures, maps, told]
     draw.click(drawn, given, made, concurrency_id="model", api_visibility="private")
     watching = watch.click(watched, given, made, concurrency_id="model", api_visibility="private")
     stop.click(None, cancels=watching)

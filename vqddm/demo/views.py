@@ -15,6 +15,7 @@ from torch import Tensor
 from vqddm.api.model import Model
 from vqddm.api.pictures import Pictures, enlarged, to_pixels, upright
 from vqddm.artifacts import UserError
+from vqddm.samplers import Process
 
 CANVAS = 512  # height and width of what one paints on
 FRAMES = 50  # of the reverse process, besides the first
@@ -73,14 +74,17 @@ def decoded(model: Model, codes: Tensor) -> Pictures:
     return Pictures(pixels)
 
 
-def frames(model: Model, count: int, steps: int, temperature: float, seed: int) -> Iterator[Frame]:
+def frames(
+    model: Model, count: int, steps: int, temperature: float, seed: int, sampler: Process = "ancestral"
+) -> Iterator[Frame]:
     """The reverse process as it goes on: z_T, then at most `FRAMES` moments at even distances, at last z_0.
 
     Raises:
         UserError: a number that cannot be, or the model is no diffusion.
     """
     kept = set(np.linspace(0, steps, min(steps, FRAMES) + 1).round().astype(int).tolist())
-    for step, codes in enumerate(model.watch(count, steps=steps, temperature=temperature, seed=seed)):
+    watched = model.watch(count, steps=steps, temperature=temperature, seed=seed, sampler=sampler)
+    for step, codes in enumerate(watched):
         if step in kept:
             yield Frame(step, decoded(model, codes), code_maps(codes, model.codebook_size, model.resolution))
 

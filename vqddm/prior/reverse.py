@@ -34,9 +34,35 @@ def denoise(
     return prior.transition.reverse(z_t, logits, late, early, generator)
 
 
+def renoise(
+    prior: Prior,
+    z_t: Tensor,
+    t: int,
+    s: int,
+    temperature: float,
+    generator: torch.Generator,
+    network: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Draw z_0 from p(z_0 | z_t), then z_s from q(z_s | z_0), which forgets z_t; as `denoise` otherwise.
+
+    Not in the paper: the discrete process in the appendix of DDIM (Song et al. 2021) with σ = 0. Codes that were drawn
+    wrong are drawn again; in exchange, neighbours agree through p(z_0 | z_t) alone.
+    """
+    z_0 = denoise(prior, z_t, t, 0, temperature, generator, network)
+    return prior.transition.diffuse(z_0, prior.schedule.interval(0, s), prior.codebook_size, generator)
+
+
+STEPS = {"ancestral": denoise, "renoise": renoise}  # by the names of `samplers.Process`
+
+
 @torch.no_grad()
 def reverse_process(
-    prior: Prior, shape: tuple[int, int, int], steps: int, temperature: float, generator: torch.Generator
+    prior: Prior,
+    shape: tuple[int, int, int],
+    steps: int,
+    temperature: float,
+    generator: torch.Generator,
+    sampler: str = "ancestral",
 ) -> Iterator[Tensor]:
     """z_T, then the code maps after each step, at last z_0: `steps` + 1 times int64 of the given shape (B, h, w).
 
@@ -44,17 +70,19 @@ def reverse_process(
         prior: on the generator's device. With an absorbing transition K stands where no code is drawn yet.
         steps: network evaluations, 1 to T.
         generator: the only source of randomness.
+        sampler: one of `STEPS`, how z_s is drawn from z_t.
 
     Raises:
         UserError: `steps` is not in 1..T.
     """
+    step = STEPS[sampler]
     timesteps = strided_timesteps(prior.schedule.timesteps, steps)
     last = prior.schedule.interval(0, prior.schedule.timesteps)
     z = prior.transition.start(shape, last, prior.codebook_size, generator)
     yield z
     network = recorded_network(prior, z.device)
     for t, s in pairwise([*timesteps, 0]):
-        z = denoise(prior, z, t, s, temperature, generator, network)
+        z = step(prior, z, t, s, temperature, generator, network)
         yield z
 
 
@@ -66,6 +94,7 @@ def sample_codes(
     temperature: float,
     generator: torch.Generator,
     tick: Callable[[], object] = lambda: None,
+    sampler: str = "ancestral",
 ) -> Tensor:
     """Draw code maps: int64 of the given shape (B, h, w), on the generator's device.
 
@@ -74,11 +103,12 @@ def sample_codes(
         steps: network evaluations, 1 to T.
         generator: the only source of randomness.
         tick: called after each step.
+        sampler: one of `STEPS`, how z_s is drawn from z_t.
 
     Raises:
         UserError: `steps` is not in 1..T.
     """
-    process = reverse_process(prior, shape, steps, temperature, generator)
+    process = reverse_process(prior, shape, steps, temperature, generator, sampler)
     z = next(process)
     for later in process:
         z = later

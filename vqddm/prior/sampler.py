@@ -29,7 +29,7 @@ class PriorSampler:
         """Code maps, uint16 (count, h, w)."""
         height, width = self.shape
         shape = (count, height, width)
-        codes = sample_codes(self.network, shape, how.steps, how.temperature, generator, tick)
+        codes = sample_codes(self.network, shape, how.steps, how.temperature, generator, tick, how.sampler)
         return codes.to(torch.uint16)
 
     def complete(self, codes: Tensor, given: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
