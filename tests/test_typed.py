@@ -22,6 +22,7 @@ STEPS = ("data", "vqgan", "refit", "prior", "baselines", "evaluate", "paper")  #
 # Typed by the tests below.
 AT_ONCE = {
     "vqddm sample faces -n 16 -o faces.png",
+    "vqddm sample faces --sampler renoise",
     "vqddm reconstruct one.jpg two.png --model faces",
     "vqddm inpaint one.jpg --mask mask.png --model faces",
     "vqddm sample models/holidays/refit_k256_p4000 -n 16 -o holidays.png",

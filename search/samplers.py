@@ -1,0 +1,55 @@
+"""How near samples come to the training pictures by either sampler and number of steps: one table, `docs/samplers.csv`.
+
+    python search/samplers.py faces=models/faces/refit_k256_p4000:evaluation/mini/faces/features_train.npy …
+
+Each argument names a trained model and the features of its training pictures, which a run of the suite `mini` leaves;
+several models of one name are several trainings. Distances are as in Table 2: `DRAWS` draws of `COUNT` pictures.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+import vqddm
+from vqddm.artifacts import replacing
+from vqddm.evaluate.distances import frechet_of_draws, gaussian
+from vqddm.evaluate.features import extract
+from vqddm.prior.reverse import STEPS
+
+TABLE = Path(__file__).parents[1] / "docs/samplers.csv"
+COUNT, DRAWS, SEED, FEATURES = 350, 3, 0, "efficientnet_lite0"
+SWEEP = (2, 5, 10, 25, 50, 100)
+
+
+def distances(model: vqddm.Model, features: np.ndarray) -> list[dict[str, object]]:
+    """Rows of one model: its distance with each sampler and number of steps."""
+    reference, rows = gaussian(features), []
+    for steps in tqdm([steps for steps in SWEEP if steps <= model.timesteps], unit="numbers of steps"):
+        for sampler in STEPS:
+            pictures = model.sample(COUNT * DRAWS, steps=steps, seed=SEED, sampler=sampler)  # type: ignore[arg-type]
+            distance, spread = frechet_of_draws(extract(pictures.pixels.numpy(), FEATURES), reference, DRAWS)
+            rows.append({"steps": steps, "sampler": sampler, "distance": distance, "of_draws": spread})
+    return rows
+
+
+def main() -> None:
+    torch.set_num_threads(1)  # last bits depend on it
+    rows: list[dict[str, object]] = []
+    for argument in sys.argv[1:]:
+        name, _, paths = argument.partition("=")
+        folder, _, features = paths.rpartition(":")
+        training = 1 + len({row["training"] for row in rows if row["dataset"] == name})
+        found = distances(vqddm.load(folder, "cpu"), np.load(features))
+        rows += [{"dataset": name, "training": training, **row} for row in found]
+        with replacing(TABLE) as aside:
+            pd.DataFrame(rows).round(2).to_csv(aside, index=False)
+
+
+if __name__ == "__main__":
+    main()
