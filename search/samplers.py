@@ -18,23 +18,25 @@ from tqdm import tqdm
 
 import vqddm
 from vqddm.artifacts import replacing
-from vqddm.evaluate.distances import frechet_of_draws, gaussian
+from vqddm.evaluate.distances import distances_of_draws
 from vqddm.evaluate.features import extract
 from vqddm.prior.reverse import STEPS
 
 TABLE = Path(__file__).parents[1] / "docs/samplers.csv"
 COUNT, DRAWS, SEED, FEATURES = 350, 3, 0, "efficientnet_lite0"
-SWEEP = (2, 5, 10, 25, 50, 100)
+SWEEP = (2, 5, 10, 25, 100)
+MEASURES = ("frechet", "frechet_std", "kid", "precision", "recall")
 
 
 def distances(model: vqddm.Model, features: np.ndarray) -> list[dict[str, object]]:
-    """Rows of one model: its distance with each sampler and number of steps."""
-    reference, rows = gaussian(features), []
+    """Rows of one model: its measures with each sampler and number of steps."""
+    rows: list[dict[str, object]] = []
     for steps in tqdm([steps for steps in SWEEP if steps <= model.timesteps], unit="numbers of steps"):
         for sampler in STEPS:
             pictures = model.sample(COUNT * DRAWS, steps=steps, seed=SEED, sampler=sampler)  # type: ignore[arg-type]
-            distance, spread = frechet_of_draws(extract(pictures.pixels.numpy(), FEATURES), reference, DRAWS)
-            rows.append({"steps": steps, "sampler": sampler, "distance": distance, "of_draws": spread})
+            drawn = extract(pictures.pixels.numpy(), FEATURES)
+            found = distances_of_draws(drawn, features, DRAWS, SEED, FEATURES)
+            rows.append({"steps": steps, "sampler": sampler, **{measure: found[measure] for measure in MEASURES}})
     return rows
 
 
@@ -48,7 +50,7 @@ def main() -> None:
         found = distances(vqddm.load(folder, "cpu"), np.load(features))
         rows += [{"dataset": name, "training": training, **row} for row in found]
         with replacing(TABLE) as aside:
-            pd.DataFrame(rows).round(2).to_csv(aside, index=False)
+            pd.DataFrame(rows).round(5).to_csv(aside, index=False)
 
 
 if __name__ == "__main__":

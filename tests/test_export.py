@@ -279,6 +279,7 @@ def test_bad_inputs_end_with_one_sentence(
     Image.new("L", (5, 5), "white").save("mask.png")
     code, told, error = said(capsys, *(str(pair) if token == "PAIR" else token for token in tokens))
     assert code in (1, 2) and told == "" and re.search(words, error) and "Traceback" not in error
+    assert "step/s" not in error or "cannot be written" in error, "what cannot be drawn is refused before it begins"
     assert code == (2 if "is missing" in words else 1)
     assert not list(Path().glob("*ed.png")) and not Path("samples.png").exists()
 
