@@ -26,6 +26,7 @@ from tiny import copy_of
 
 import vqddm
 from vqddm.api import folders
+from vqddm.api.commands import show
 from vqddm.api.curves import tensorboard
 from vqddm.api.export import OURS, export
 from vqddm.artifacts import UserError, describe_checkpoint, read_json, write_checkpoint
@@ -219,6 +220,9 @@ def damage(folder: Path, what: str) -> None:
 def test_a_damaged_export_is_named(pair: Path, tmp_path: Path, what: str, words: str) -> None:
     export(pair, out=tmp_path / "toy")
     damage(tmp_path / "toy", what)
+    if "config" in what:
+        with pytest.raises(UserError, match=words):
+            show(Path("toy"))
     with pytest.raises(UserError, match=words):
         vqddm.load("./toy")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -54,9 +55,10 @@ def pair(folder: Path) -> tuple[Path, Path]:
     """The files of a model's first stage and prior, in an exported folder or in one that a training filled.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is neither, or its `config.json` is another program's.
     """
     if (folder / CONFIG).exists():
+        _config(folder)
         return folder / STAGE, folder / PRIOR
     if missing := [name for name in TRAINED if not (folder / name).exists()]:
         raise UserError(f"{folder}: holds no {' and no '.join(missing)}, nor the {CONFIG} of an exported model")
@@ -73,11 +75,20 @@ def read(folder: Path, device: str) -> tuple[CodeSampler, Codec]:
     return _exported(folder, device) if (folder / CONFIG).exists() else load_pair(prior, stage, device)
 
 
-def _exported(folder: Path, device: str) -> tuple[CodeSampler, Codec]:
+def _config(folder: Path) -> dict[str, Any]:
+    """What the `config.json` of an exported folder says.
+
+    Raises:
+        UserError: another program wrote it, or it is damaged.
+    """
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE:
         raise UserError(f"{folder / CONFIG}: describes no model that `vqddm export` wrote")
-    sums = config["sha256"]
+    return config
+
+
+def _exported(folder: Path, device: str) -> tuple[CodeSampler, Codec]:
+    sums = _config(folder)["sha256"]
     if not isinstance(sums, dict):
         raise UserError(f"{folder / CONFIG}: `sha256` names no files; export the model again, or fetch it again")
     for name in (STAGE, PRIOR):
