@@ -23,9 +23,10 @@ SCRATCH=${VQDDM_SCRATCH:-$PWD/gpu-scratch}
 MINUTES=8 OUT=$PWD/gpu-out REHEARSE="" SMOKE="" PROBE="" SKIP=""
 while (($#)); do
     case $1 in
-        --minutes) MINUTES=$2 && shift ;;
-        --out) OUT=$2 && shift ;;
-        --skip) SKIP=$2 && shift ;;
+        --minutes) MINUTES=${2:?--minutes N} && shift ;;
+        --out) OUT=${2:?--out FOLDER} && shift ;;
+        --skip) SKIP=${2:?--skip PARTS} && shift ;;
+        --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
         --rehearse) REHEARSE=yes ;;
         --smoke) SMOKE=yes ;;
         --probe) PROBE=yes ;;

@@ -1,4 +1,4 @@
-"""What README and docs say to type: typed here as it stands there, or run by the test that is named here."""
+"""What README and docs say to type: typed here as it stands, done alike by the test that is named here, or by none."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ AT_ONCE = {
     "vqddm check",
     "vqddm check --resolved --dataset faces",
     "vqddm check --resolved --dataset holidays",
+    "vqddm describe",
     *(f"vqddm {step}" for step in STEPS),
 }
 OF_MAKE = {"make tables", "make schema dvc.yaml", "make dvc.yaml", "make unlock", "make format"}
@@ -41,52 +42,59 @@ PLANNED = {
     "snakemake -n -p --config suite=paper",
     "snakemake --cores 1 so_far --config suite=paper",
 }
+PLANNED_OWN = {
+    "snakemake --cores all --config suite=holidays",
+    "snakemake --cores all --config suite=holidays -R prepare_data",
+}
 OF_A_RUN = {"snakemake --cores all table1", "snakemake --cores all figure8", "snakemake --cores all claims"}
 
-# Run by another test: its name, or the part of it that is the same for several.
-ELSEWHERE = {
-    "snakemake --configfile tests/tiny.yaml --cores 2 table1": "test_end_to_end::every_artefact",  # all targets at once
-    "make reproduce": "test_end_to_end::every_artefact",
-    "snakemake --report report.html": "test_end_to_end::unlock_and_report",
-    "snakemake --unlock": "test_end_to_end::unlock_and_report",
-    "snakemake --cores all --config suite=holidays": "test_contributing::what_the_examples_add",
-    "snakemake --cores all --config suite=holidays -R prepare_data": "test_data::",
-    "snakemake --cores all --profile slurm": "test_slurm::the_tiny_suite",
-    "snakemake --cores all --profile slurm --set-scatter samples=8 codes=4 features=4": "test_slurm::samples_drawn_by",
-    "snakemake --cores all --profile slurm --config suite=paper": "test_end_to_end::the_papers_suite",
-    "cp slurm/site.example.yaml slurm/site.yaml": "test_cluster::the_example_is_valid",
-    "make record": "test_ledger::record_leaves",
-    "make restore": "test_ledger::a_fresh_clone_restores",
-    "make accept": "test_ledger::an_edit_that_changes_no_result",
-    "dvc repro": "test_ledger::dvc_repro_after",
-    "dvc repro table1": "test_ledger::record_leaves",
-    "dvc exp run -S presets.laptop32.prior.learning_rate=0.002 likelihood": "test_ledger::an_experiment",
-    "dvc exp run -S datasets.fashion.vqgan.loss.perceptual_weight=0.3 table1": "test_ledger::an_experiment",
+# What another test does on something smaller, or with other values or places: its name.
+ALIKE = {
+    "snakemake --configfile tests/tiny.yaml --cores 2 table1": "test_end_to_end::every_artefact_is_there",
+    "snakemake --report report.html": "test_end_to_end::unlock_and_report_work_as_the_readme_says",
+    "snakemake --unlock": "test_end_to_end::unlock_and_report_work_as_the_readme_says",
+    "snakemake --cores all --profile slurm": "test_slurm::the_tiny_suite_gives_the_tables_of_a_local_run",
+    "snakemake --cores all --profile slurm --set-scatter samples=8 codes=4 features=4": (
+        "test_slurm::samples_drawn_by_three_jobs_are_those_of_one"
+    ),
+    "cp slurm/site.example.yaml slurm/site.yaml": "test_cluster::the_example_is_valid_and_names_every_setting",
+    "make record": "test_ledger::record_leaves_both_ledgers_clean",
+    "make restore": "test_ledger::a_fresh_clone_restores_and_has_nothing_to_do",
+    "make accept": "test_ledger::an_edit_that_changes_no_result_is_accepted_and_nothing_else",
+    "dvc repro": "test_ledger::dvc_repro_after_a_change_and_back_builds_what_depends_on_it",
+    "dvc repro table1": "test_ledger::record_leaves_both_ledgers_clean",
+    "dvc exp run -S presets.laptop32.prior.learning_rate=0.002 likelihood": (
+        "test_ledger::an_experiment_reaches_any_key_and_leaves_a_readable_params_yaml"
+    ),
+    "dvc exp run -S datasets.fashion.vqgan.loss.perceptual_weight=0.3 table1": (
+        "test_ledger::an_experiment_reaches_any_key_and_leaves_a_readable_params_yaml"
+    ),
     "dvc metrics show": "test_ledger::dvc_answers",
     "dvc dag --md table1": "test_ledger::dvc_answers",
-    "dvc remote add --default storage /mnt/vqddm": "test_ledger::a_fresh_clone_restores",
-    "dvc cache dir --local /mnt/cache": "test_storage::",
-    "dvc push": "test_storage::",
-    "dvc pull": "test_storage::",
-    "vqddm vqgan import": "test_official::",
-    "vqddm describe": "test_paper::",
-    "vqddm tensorboard models -o runs": "test_export::",
-    "vqddm demo": "test_demo::",
-    "make demo": "test_demo::",
-    "make demo 'DEMO=faces --port 8000'": "test_demo::",
-    "make torture": "test_torture::",
-    "make search": "test_search::",
-    "make bench": "test_bench::",
-    "make cost SUITE=paper": "test_cost::",
-    ". .venv/bin/activate": "test_export::",  # a wheel in an environment of its own
+    "vqddm tensorboard models -o runs": "test_export::curves_become_runs",
+    "vqddm demo": "test_demo::pictures_are_drawn_and_watched",  # where there is a browser
+    "make demo": "test_demo::pictures_are_drawn_and_watched",
+    "make demo 'DEMO=faces --port 8000'": "test_demo::pictures_are_drawn_and_watched",
+    "dvc remote add --default storage /mnt/vqddm": "test_ledger::a_fresh_clone_restores_and_has_nothing_to_do",
+    "dvc cache dir --local /mnt/cache": "test_storage::two_clones_share_a_cache",
+    "dvc push": "test_storage::an_interrupted_push_and_pull_go_on",
+    "dvc pull": "test_storage::an_interrupted_push_and_pull_go_on",
 }
 BY_CI = {"make environment", "make test", "make lint", "make docs", "make test-slurm"}  # `.ci/run`, and what that needs
-PARTS = {
+PARTS = {  # of `make test`
     "make test-fast",
     "python -m pytest tests/test_diffusion.py",
     "python -m pytest tests/test_diffusion.py -k posterior",
 }
 NOT_RUN = {
+    "make reproduce": "takes 46 minutes; the tiny suite is what the tests build",
+    "snakemake --cores all --profile slurm --config suite=paper": "takes weeks and the paper's data",
+    ". .venv/bin/activate": "the tests have an environment",
+    "make torture": "takes an hour",
+    "make search": "takes hours",
+    "make bench": "takes an hour",
+    "make cost SUITE=paper": "takes minutes, in which nothing else may run",
+    "vqddm vqgan import": "stands for the official checkpoints, which nobody here has",
     "make lock": "asks the package index",
     "make rehearse": "takes half an hour",
     "make checkpoints": "needs the trained models of mini",
@@ -106,14 +114,23 @@ def typed() -> set[str]:
 
 
 def test_every_command_is_typed_by_a_test_or_said_to_be_by_none() -> None:
-    known = [AT_ONCE, OF_MAKE, PLANNED, OF_A_RUN, set(ELSEWHERE), BY_CI, PARTS, set(NOT_RUN)]
+    known = [AT_ONCE, OF_MAKE, PLANNED, PLANNED_OWN, OF_A_RUN, set(ALIKE), BY_CI, PARTS, set(NOT_RUN)]
     assert typed() == set().union(*known)
     assert len(typed()) == sum(map(len, known)), "none is in two places"
     ci = (ROOT / ".ci/run").read_text()
     assert all(line in ci for line in BY_CI - {"make environment"})
-    for place in ELSEWHERE.values():
-        module, _, test = place.partition("::")
-        assert f"def test_{test}" in (ROOT / f"tests/{module}.py").read_text(), place
+    for place in ALIKE.values():
+        module, test = place.split("::")
+        assert re.search(rf"^def test_{test}\(", (ROOT / f"tests/{module}.py").read_text(), re.MULTILINE), place
+
+
+def name_holidays(folder: Path) -> None:
+    """Write `params.yaml` with the entries of the guide to one's own pictures."""
+    guide = (ROOT / "docs/how-to/own-pictures.md").read_text()
+    dataset, suite = (part.split("```")[0] for part in guide.split("```yaml\n")[1:3])
+    text = (ROOT / "params.yaml").read_text()
+    text = text.replace("\ndatasets:\n", f"\ndatasets:\n{dataset}").replace("\npresets:\n", f"{suite}\npresets:\n")
+    (folder / "params.yaml").write_text(text)
 
 
 @pytest.fixture
@@ -127,11 +144,7 @@ def at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mask.save(tmp_path / "mask.png")
     for dataset in ("faces", "holidays"):
         random_pair(tmp_path / "models" / dataset / "refit_k256_p4000")
-    guide = (ROOT / "docs/how-to/own-pictures.md").read_text()
-    dataset, suite = (part.split("```")[0] for part in guide.split("```yaml\n")[1:3])
-    text = (ROOT / "params.yaml").read_text()
-    text = text.replace("\ndatasets:\n", f"\ndatasets:\n{dataset}").replace("\npresets:\n", f"{suite}\npresets:\n")
-    (tmp_path / "params.yaml").write_text(text)
+    name_holidays(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -164,14 +177,31 @@ def test_what_make_writes_is_what_is_committed(line: str, tmp_path: Path) -> Non
             assert path.read_bytes() == (ROOT / name).read_bytes(), name
 
 
+def answered(folder: Path, *words: str) -> str:
+    """What Snakemake says in a copy of the project."""
+    command = [BIN / "snakemake", *words]
+    environment = ENVIRONMENT | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout + done.stderr
+
+
 def test_what_is_only_planned_works(tmp_path: Path) -> None:
     copy_of(ROOT, tmp_path)
     for line in sorted(PLANNED):
-        command = [BIN / "snakemake", *shlex.split(line)[1:]]
-        environment = ENVIRONMENT | {"PYTHONPATH": str(tmp_path)}
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
+        answered(tmp_path, *shlex.split(line)[1:])
     assert (tmp_path / "results/paper/so_far/index.html").exists()
+
+
+def test_the_guides_suite_of_own_pictures_is_planned(tmp_path: Path) -> None:
+    """Building it takes minutes, so `-n` stands before the line's own words."""
+    copy_of(ROOT, tmp_path)
+    name_holidays(tmp_path)
+    (tmp_path / "pictures/holidays").mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save(tmp_path / "pictures/holidays/one.png")
+    for line in sorted(PLANNED_OWN):
+        told = answered(tmp_path, "-n", *shlex.split(line)[1:])
+        assert "dataset=holidays" in told and "results/holidays/index.html" in told
 
 
 @pytest.mark.slow

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vqddm.artifacts import UserError
+from vqddm.paper.claims import claims
 from vqddm.paper.figures import FIGURES
+from vqddm.paper.page import page
 from vqddm.paper.plan import Plan
-from vqddm.paper.remake import remake
+from vqddm.paper.remake import tables
 
 # What is written into the page's folder; whatever else lies there is left alone.
 MEASURED = ("metrics", "over_trainings")  # the page links to them
@@ -46,5 +48,7 @@ def so_far(
             figure.draw(plan, root, evaluation, out / f"figures/figure{number}")
         else:
             lacking.append(f"figure {number}")
-    lacking = remake(plan=plan, root=out) + lacking
+    lacking = tables(plan, out) + lacking
+    claims(plan, out, out / "claims")
+    page(plan, out, out / "index.html")
     say(f"{out / 'index.html'}: not measured yet: {', '.join(lacking) or 'nothing'}")

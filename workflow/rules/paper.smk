@@ -192,8 +192,8 @@ rule remake:
         plan=plan,
         root=RESULTS,
     shell:
-        "vqddm paper remake --plan {params.plan:q} --root {params.root:q} > {log:q} 2>&1"
-        " && vqddm paper overview --root results --out results/README.md >> {log:q} 2>&1"
+        "vqddm paper remake --plan {params.plan:q} --root {params.root:q} 2>&1 | tee {log:q}"
+        " && vqddm paper overview --root results --out results/README.md 2>&1 | tee -a {log:q}"
 
 
 rule so_far:
