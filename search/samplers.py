@@ -1,4 +1,4 @@
-"""How near samples come to the training pictures by either sampler and number of steps: one table, `docs/samplers.csv`.
+"""How near samples come to the training pictures by either sampler and number of steps: one table, `results/samplers.csv`.
 
     python search/samplers.py faces=models/faces/refit_k256_p4000:evaluation/mini/faces/features_train.npy …
 
@@ -22,7 +22,7 @@ from vqddm.evaluate.distances import distances_of_draws
 from vqddm.evaluate.features import extract
 from vqddm.prior.reverse import STEPS
 
-TABLE = Path(__file__).parents[1] / "docs/samplers.csv"
+TABLE = Path(__file__).parents[1] / "results/samplers.csv"
 COUNT, DRAWS, SEED, FEATURES = 350, 3, 0, "efficientnet_lite0"
 SWEEP = (2, 5, 10, 25, 100)
 MEASURES = ("frechet", "frechet_std", "kid", "precision", "recall")

@@ -147,6 +147,24 @@ def test_numbers_of_the_runs_on_one_gpu_were_measured(heading: str, measures: st
         assert number in rounded(measures, digits), number
 
 
+def test_the_table_of_samplers_is_what_the_script_measured() -> None:
+    found = pd.read_csv(ROOT / "results/samplers.csv")
+    assert (found.groupby(["dataset", "steps", "sampler"])["training"].nunique() == 3).all()
+    over = found.groupby(["dataset", "steps", "sampler"])[["frechet", "recall"]].agg(["mean", "std"])
+    table = rows(DOCS / "results.md", "Another sampler")
+    assert len(table) == len(over) // 2 == 10
+    for dataset, steps, *cells in table:
+        both = [over.loc[(dataset, int(steps), sampler)] for sampler in ("ancestral", "renoise")]
+        distances = [f"{one['frechet']['mean']:.1f} ± {one['frechet']['std']:.1f}" for one in both]
+        assert cells == [*distances, *(f"{one['recall']['mean']:.3f}" for one in both)], (dataset, steps)
+    apart = found.pivot_table(index=["dataset", "steps", "training"], columns="sampler", values="frechet")
+    enough = apart[apart.index.get_level_values("steps") >= 10]
+    assert (enough["renoise"] < enough["ancestral"]).all(), "nearer in each training"
+    recalls = over["recall"]["mean"].unstack()
+    recalls = recalls[recalls.index.get_level_values("steps") >= 10]
+    assert (recalls["renoise"] < recalls["ancestral"]).all(), "varies less"
+
+
 def test_sizes_are_those_of_params_yaml_and_of_the_counts() -> None:
     params = load(ROOT / "params.yaml")
     training, evaluate = params.datasets["faces"].prior.training, params.suites["mini"].evaluate
