@@ -1,4 +1,4 @@
-"""How near samples come to the training pictures by either sampler and number of steps: one table, `results/samplers.csv`.
+"""How near samples come to the training pictures, by sampler and number of steps, into `results/samplers.csv`.
 
     python search/samplers.py faces=models/faces/refit_k256_p4000:evaluation/mini/faces/features_train.npy …
 
