@@ -32,7 +32,7 @@ reproduce: environment ## run the whole pipeline into results/
 		{ status=$$?; echo "Not finished. What is done is kept: the same command goes on from there." >&2; exit $$status; }
 
 tables: environment ## tables, claims and page of a suite from the metrics that are there; nothing is trained (SUITE=mini)
-	$(BIN)/snakemake --quiet --cores 1 --config suite=$(SUITE) -- remake
+	$(BIN)/snakemake --quiet all --cores 1 --config suite=$(SUITE) -- remake
 
 unlock: environment ## after snakemake itself was killed with -9: take its lock away
 	$(BIN)/snakemake --unlock

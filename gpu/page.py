@@ -34,12 +34,12 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True, help="what was merged over params.yaml")
     parser.add_argument("--suite", default="gpu")
     parser.add_argument("--sheets", type=Path, default=Path("gpu-sheets"))
-    parser.add_argument("--steps", action="store_true", help="print T, and no more")
+    parser.add_argument("--timesteps", action="store_true", help="print T, and no more")
     given = parser.parse_args()
     values = merged(yaml.safe_load(Path("params.yaml").read_text()), yaml.safe_load(given.config.read_text()) or {})
     params = resolve(values, where=str(given.config))
     plan = plan_from(params, given.suite)
-    if given.steps:
+    if given.timesteps:
         print(next(iter(plan.datasets.values())).methods["prior"][-1])
         return
     drawn, root = Path("evaluation") / given.suite, Path("results") / given.suite

@@ -194,7 +194,7 @@ if wanted suite; then
         say "budget: $(tail -n 1 "$LOGS/budget.log" | cut -c-200)"
     fi
     await_data
-    T=$("$PYTHON" gpu/page.py --config "$CONFIG" --steps)
+    T=$("$PYTHON" gpu/page.py --config "$CONFIG" --timesteps)
     # What needs the longest chain goes first; all else fills the card where that leaves it idle.
     suite pictures --omit-from measure_speed --prioritize $M/$MAIN/prior_samples_"${T:-4000}".json \
         $M/vqgan_k1024/prior_samples_"${T:-4000}".json

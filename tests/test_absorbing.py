@@ -179,6 +179,15 @@ def test_coupled_codes_are_sampled_as_enumerated(steps: int) -> None:
     assert distance < {1: 0.5, 3: 0.25, 10: 0.08, 60: 0.01}[steps]
 
 
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_renoise_draws_independent_codes_right_at_any_stride(steps: int) -> None:
+    joint, count = torch.outer(JOINT.sum(1), JOINT.sum(0)), 10_000
+    oracle, generator = Oracle(joint, NoiseSchedule(60, "cosine")), torch.Generator().manual_seed(steps)
+    z = sample_codes(oracle, (count, 1, 2), steps, 1.0, generator, sampler="renoise").flatten(1)
+    counts = (3 * z[:, 0] + z[:, 1]).bincount(minlength=9).numpy()
+    assert chisquare(counts, joint.flatten().numpy() * count).pvalue > 1e-4
+
+
 def test_the_bound_is_the_enumerated_one() -> None:
     """Mean of `bound_bits` over its draws against every z_t enumerated, prior KL included."""
     schedule, codes, z0 = NoiseSchedule(6, "sqrt_cosine"), 3, (0, 2)

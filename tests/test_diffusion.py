@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise, product
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -32,10 +33,11 @@ from vqddm.prior.diffusion import (
 )
 from vqddm.prior.likelihood import bound_bits
 from vqddm.prior.masks import paper_masks, random_mask
-from vqddm.prior.reverse import STEPS, inpaint_codes, sample_codes
+from vqddm.prior.reverse import inpaint_codes, sample_codes
 from vqddm.prior.schedule import Interval, NoiseSchedule
 from vqddm.prior.settings import DiffusionParams
 from vqddm.prior.unet import Prior
+from vqddm.samplers import Process
 
 
 def matrices(codes: int, timesteps: int, kind: str) -> list[np.ndarray]:
@@ -444,16 +446,16 @@ class Oracle(nn.Module):
         return (others * torch.where(own, seen, 1))[:, None].log()
 
 
-def sampled(oracle: Oracle, steps: int, count: int, sampler: str = "ancestral") -> np.ndarray:
+def sampled(oracle: Oracle, steps: int, count: int, sampler: Process = "ancestral") -> np.ndarray:
     """How often each of the 9 maps is sampled."""
     generator = torch.Generator().manual_seed(steps)
     z = sample_codes(oracle, (count, 1, 2), steps, 1.0, generator, sampler=sampler).flatten(1)
     return (3 * z[:, 0] + z[:, 1]).bincount(minlength=9).numpy()
 
 
-@pytest.mark.parametrize("sampler", STEPS)
+@pytest.mark.parametrize("sampler", get_args(Process))
 @pytest.mark.parametrize("steps", [1, 2, 7, 20])
-def test_independent_codes_are_sampled_right_at_any_stride(steps: int, sampler: str) -> None:
+def test_independent_codes_are_sampled_right_at_any_stride(steps: int, sampler: Process) -> None:
     joint = torch.outer(JOINT.sum(1), JOINT.sum(0))
     counts = sampled(Oracle(joint, NoiseSchedule(20, "cosine")), steps, 10_000, sampler)
     assert chisquare(counts, joint.flatten().numpy() * 10_000).pvalue > 1e-4

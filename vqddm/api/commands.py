@@ -13,7 +13,7 @@ from vqddm.api.model import load
 from vqddm.api.pictures import Pictures, check_name, check_scale, counted, enlarged, save, to_pixels, upright
 from vqddm.artifacts import UserError, checkpoint_in_words
 from vqddm.data.progress import progress
-from vqddm.samplers import Process, Sampling, check_sampling
+from vqddm.samplers import Process
 
 
 def sample(
@@ -42,8 +42,7 @@ def sample(
     check_name(out)
     loaded = load(model, device)
     check_scale(scale, count, loaded.resolution)
-    how = Sampling(loaded.timesteps if steps is None else steps, temperature, sampler=sampler)
-    check_sampling(loaded.sampler, how, count)  # before a bar is shown
+    how = loaded.sampling(count, steps, temperature, seed, sampler)  # refuses before a bar is shown
     total = how.steps * len(loaded.batches(count))
     with progress("sample", total, "step", leave=False) as bar:
         pictures = loaded.sample(

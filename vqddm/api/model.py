@@ -148,13 +148,35 @@ class Model:
         Raises:
             UserError: a number that cannot be.
         """
-        how = self._how(n, steps, temperature, seed, sampler)
+        how = self.sampling(n, steps, temperature, seed, sampler)
         parts = []
         for number, size in enumerate(self.batches(n)):
             generator = step_generator(seed, number, self.device)
             with mixed(self.sampler.network):
                 parts.append(self.sampler.draw(size, how, generator, tick).long().cpu())
         return torch.cat(parts)
+
+    def sampling(
+        self,
+        n: int = 1,
+        steps: int | None = None,
+        temperature: float = 1.0,
+        seed: int = 0,
+        sampler: Process = "ancestral",
+    ) -> Sampling:
+        """How `sample` draws, once it is known that it can; the arguments are its own.
+
+        Examples:
+            >>> model.sampling(4).steps
+            100
+
+        Raises:
+            UserError: a number that cannot be.
+        """
+        how = Sampling(self.timesteps if steps is None else steps, temperature, sampler=sampler)
+        check_sampling(self.sampler, how, n)
+        _seed(seed)
+        return how
 
     def batches(self, n: int) -> list[int]:
         """How many of `n` pictures are drawn together, batch by batch.
@@ -189,7 +211,7 @@ class Model:
         Raises:
             UserError: a number that cannot be, or the model is no diffusion.
         """
-        how = self._how(n, steps, temperature, seed, sampler)
+        how = self.sampling(n, steps, temperature, seed, sampler)
         if not isinstance(self.sampler, PriorSampler):
             raise UserError(f"a {self.sampler.about['kind']} has no reverse process to watch")
         return self._watched(self.sampler.network, n, how, step_generator(seed, 0, self.device))
@@ -281,7 +303,7 @@ class Model:
         """
         if completions < 1:
             raise UserError(f"{completions} completions: there must be at least one")
-        how = self._how(completions, None, temperature, seed)
+        how = self.sampling(completions, None, temperature, seed)
         opened = upright(images)
         given = given_codes(mask, opened, self.resolution, self.shape).to(self.device)
         pixels = to_pixels(opened, self.resolution)
@@ -336,15 +358,6 @@ class Model:
     def _batch(self) -> int:
         """Code maps of one batch."""
         return at_once(self.device, BATCH, BATCH_ON_GPU)
-
-    def _how(
-        self, n: int, steps: int | None, temperature: float, seed: int, sampler: Process = "ancestral"
-    ) -> Sampling:
-        """How to draw, once it is known that it can be done."""
-        how = Sampling(self.timesteps if steps is None else steps, temperature, sampler=sampler)
-        check_sampling(self.sampler, how, n)
-        _seed(seed)
-        return how
 
     def _encoded(self, pixels: Tensor) -> Tensor:
         """Codes, int64 (N, h, w), of pixels uint8 (N, H, W, 3)."""

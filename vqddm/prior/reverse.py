@@ -9,6 +9,7 @@ from torch import Tensor
 from vqddm.prior.diffusion import draw, strided_timesteps
 from vqddm.prior.unet import Prior
 from vqddm.recorded import recorded_network
+from vqddm.samplers import Process
 
 
 def denoise(
@@ -34,25 +35,9 @@ def denoise(
     return prior.transition.reverse(z_t, logits, late, early, generator)
 
 
-def renoise(
-    prior: Prior,
-    z_t: Tensor,
-    t: int,
-    s: int,
-    temperature: float,
-    generator: torch.Generator,
-    network: Callable[[Tensor, Tensor], Tensor] | None = None,
-) -> Tensor:
-    """Draw z_0 from p(z_0 | z_t), then z_s from q(z_s | z_0), which forgets z_t; as `denoise` otherwise.
-
-    Not in the paper: the discrete process in the appendix of DDIM (Song et al. 2021) with σ = 0. Codes that were drawn
-    wrong are drawn again; in exchange, neighbours agree through p(z_0 | z_t) alone.
-    """
-    z_0 = denoise(prior, z_t, t, 0, temperature, generator, network)
+def diffused(prior: Prior, z_0: Tensor, s: int, generator: torch.Generator) -> Tensor:
+    """Draw z_s from q(z_s | z_0) (Eq. 17); at s = 0 it is z_0."""
     return prior.transition.diffuse(z_0, prior.schedule.interval(0, s), prior.codebook_size, generator)
-
-
-STEPS = {"ancestral": denoise, "renoise": renoise}  # by the names of `samplers.Process`
 
 
 @torch.no_grad()
@@ -62,7 +47,7 @@ def reverse_process(
     steps: int,
     temperature: float,
     generator: torch.Generator,
-    sampler: str = "ancestral",
+    sampler: Process = "ancestral",
 ) -> Iterator[Tensor]:
     """z_T, then the code maps after each step, at last z_0: `steps` + 1 times int64 of the given shape (B, h, w).
 
@@ -70,19 +55,22 @@ def reverse_process(
         prior: on the generator's device. With an absorbing transition K stands where no code is drawn yet.
         steps: network evaluations, 1 to T.
         generator: the only source of randomness.
-        sampler: one of `STEPS`, how z_s is drawn from z_t.
+        sampler: `ancestral` draws z_s from p(z_s | z_t). `renoise` is not in the paper: it draws z_0 from p(z_0 | z_t),
+            then z_s from q(z_s | z_0), the discrete process in the appendix of DDIM (Song et al. 2021) with σ = 0.
 
     Raises:
         UserError: `steps` is not in 1..T.
     """
-    step = STEPS[sampler]
     timesteps = strided_timesteps(prior.schedule.timesteps, steps)
     last = prior.schedule.interval(0, prior.schedule.timesteps)
     z = prior.transition.start(shape, last, prior.codebook_size, generator)
     yield z
     network = recorded_network(prior, z.device)
     for t, s in pairwise([*timesteps, 0]):
-        z = step(prior, z, t, s, temperature, generator, network)
+        if sampler == "renoise":
+            z = diffused(prior, denoise(prior, z, t, 0, temperature, generator, network), s, generator)
+        else:
+            z = denoise(prior, z, t, s, temperature, generator, network)
         yield z
 
 
@@ -94,7 +82,7 @@ def sample_codes(
     temperature: float,
     generator: torch.Generator,
     tick: Callable[[], object] = lambda: None,
-    sampler: str = "ancestral",
+    sampler: Process = "ancestral",
 ) -> Tensor:
     """Draw code maps: int64 of the given shape (B, h, w), on the generator's device.
 
@@ -103,7 +91,7 @@ def sample_codes(
         steps: network evaluations, 1 to T.
         generator: the only source of randomness.
         tick: called after each step.
-        sampler: one of `STEPS`, how z_s is drawn from z_t.
+        sampler: see `reverse_process`.
 
     Raises:
         UserError: `steps` is not in 1..T.
@@ -136,13 +124,11 @@ def inpaint_codes(
     """
     timesteps = strided_timesteps(prior.schedule.timesteps, steps)
 
-    def known(s: int) -> Tensor:
-        return prior.transition.diffuse(codes, prior.schedule.interval(0, s), prior.codebook_size, generator)
-
     last = prior.schedule.interval(0, prior.schedule.timesteps)
     noise = prior.transition.start(tuple(codes.shape), last, prior.codebook_size, generator)
-    z = torch.where(given, known(timesteps[0]), noise)
+    z = torch.where(given, diffused(prior, codes, timesteps[0], generator), noise)
     network = recorded_network(prior, z.device)
     for t, s in pairwise([*timesteps, 0]):
-        z = torch.where(given, known(s), denoise(prior, z, t, s, temperature, generator, network))
+        known = diffused(prior, codes, s, generator)
+        z = torch.where(given, known, denoise(prior, z, t, s, temperature, generator, network))
     return z
