@@ -45,7 +45,7 @@ rule all:
             for first_stage in about.first_stages
         ],
         [
-            f"models/{dataset}/{stage}/{method}.safetensors"
+            f"models/{dataset}/{stage}/{METHODS[method].trained}.safetensors"
             for dataset, about in DATASETS.items()
             for method in about.methods
             for stage in about.stages(method)

@@ -70,7 +70,7 @@ prior train
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --micro-batch:int=≥1$VQDDM_MICRO_BATCH --threads:int=≥1
 prior sample
     --prior:path --first-stage:path= --steps:int= --state:path --codes:path= --out:path --eta:float=0.0
-    --count:int=64≥1 --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
+    --count:int=64≥1 --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1 --sampler:ancestral|renoise=ancestral
 prior inpaint
     --prior:path --first-stage:path --data:path --out:path --count:int=8≥1 --encode:masked|full=masked
     --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
@@ -85,7 +85,7 @@ baselines train-transformer
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines sample-transformer
     --transformer:path --first-stage:path= --steps:int= --state:path --codes:path= --out:path --eta:float=0.0
-    --count:int=64≥1 --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
+    --count:int=64≥1 --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1 --sampler:ancestral|renoise=ancestral
 baselines inpaint-transformer
     --transformer:path --first-stage:path --data:path --out:path --count:int=8≥1 --encode:masked|full=masked
     --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
@@ -94,10 +94,10 @@ baselines train-ddpm
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines sample-ddpm
     --ddpm:path --first-stage:path= --codes:path= --temperature:float=1.0 --steps:int= --state:path --out:path
-    --count:int=64≥1 --eta:float=0.0 --seed:int=0≥0 --threads:int=≥1
+    --count:int=64≥1 --eta:float=0.0 --sampler:ancestral|renoise=ancestral --seed:int=0≥0 --threads:int=≥1
 prior sample-shard
-    --checkpoint:path --shard:str --steps:int= --state:path --eta:float=0.0 --count:int=64≥1 --seed:int=0≥0
-    --temperature:float=1.0 --threads:int=≥1
+    --checkpoint:path --shard:str --steps:int= --state:path --eta:float=0.0
+    --count:int=64≥1 --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1 --sampler:ancestral|renoise=ancestral
 evaluate features
     --data:path --count:int≥1 --state:path --out:path --network:str=efficientnet_lite0 --threads:int=≥1
 evaluate features-shard

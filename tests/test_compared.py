@@ -7,7 +7,21 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helpers.paper import FD, MAIN, T, add_toy, counts, distance, lay, make_metrics, make_plan, mean, row, with_methods
+from helpers.paper import (
+    FD,
+    MAIN,
+    STEPS,
+    T,
+    add_toy,
+    counts,
+    distance,
+    lay,
+    make_metrics,
+    make_plan,
+    mean,
+    row,
+    with_methods,
+)
 
 from vqddm.paper.claims import claims_inputs, judge
 from vqddm.paper.metrics import Metrics
@@ -87,6 +101,20 @@ def test_pixel_diffusion_stands_in_the_tables(tmp_path: Path) -> None:
     mine = speed[speed["dataset"] == "faces"]
     timed = dict(zip(zip(mine["method"], mine["steps"], strict=True), mine["seconds_per_image"], strict=True))
     assert timed["DDPM", 1000] == pytest.approx(30.0) and timed["DDIM", 10] == pytest.approx(0.3)
+
+
+def test_another_sampler_stands_in_table_2_as_the_same_network(tmp_path: Path) -> None:
+    found = {"samples": 1000, "temperature": 1.0, "steps": T, "distance": distance(36.5)}
+    metrics = compared() | {f"{MAIN}/renoise_samples_{T}": found}
+    plan, root = with_methods(over_codes(), "faces", renoise=STEPS), lay(tmp_path, metrics)
+    table2 = TABLES["table2"].rows(plan, root)
+    renoised, prior = row(table2, id="faces_renoise"), row(table2, id="vqddm_1024")
+    assert renoised["distance"] == 36.5 and pd.isna(renoised["why"])
+    same = ["prior_parameters", "macs_per_step", "macs_per_image", "timesteps", "first_stage"]
+    assert list(renoised[same]) == list(prior[same])
+    assert set(TABLES["likelihood"].rows(plan, root)["method"]) == set(
+        TABLES["likelihood"].rows(over_codes(), root)["method"]
+    )
 
 
 def test_completions_stand_in_a_table(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from vqddm.baselines.ddpm.network import add_noise, alpha_bars
 from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.baselines.ddpm.train import train_ddpm
 from vqddm.baselines.transformer.train import train_transformer
+from vqddm.compute import step_generator
 from vqddm.data.arrays import to_unit
 from vqddm.data.grid import grid
 from vqddm.evaluate import speed
@@ -105,6 +106,20 @@ def test_samples_are_drawn_to_files_by_any_method(models: Path, tmp_path: Path, 
         codes = np.load(tmp_path / "one_codes.npy")
         assert codes.shape == (7, 4, 4) and codes.dtype == np.uint16 and codes.max() < 16
         np.testing.assert_array_equal(decode_codes(load_codec(stage)[0], codes), images)
+
+
+def test_the_other_sampler_draws_what_its_function_draws(models: Path, tmp_path: Path) -> None:
+    """By name, in files, from the same checkpoint; one batch, so the same generator."""
+    stage, checkpoint = models / "first_stage.safetensors", models / "prior.safetensors"
+    drawn = {}
+    for sampler in ("ancestral", "renoise"):
+        made = {"codes": tmp_path / f"{sampler}_codes.npy", "out": tmp_path / f"{sampler}.npy", "state": tmp_path / "s"}
+        given = {"checkpoint": checkpoint, "first_stage": stage, "count": 7, "steps": 3, "seed": 1, "threads": 1}
+        sample_images(**given, **made, sampler=sampler)  # type: ignore[arg-type]
+        generator = step_generator(1, 0, "cpu")
+        drawn[sampler] = sample_codes(load_prior(checkpoint).network, (7, 4, 4), 3, 1.0, generator, sampler=sampler)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(np.load(made["codes"]), drawn[sampler].numpy())
+    assert (drawn["ancestral"] != drawn["renoise"]).any()
 
 
 def test_codes_are_the_same_in_any_number_of_shards(

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from vqddm import params
 from vqddm.artifacts import UserError, read_array, read_json, replacing, write_array, write_json
 from vqddm.first_stages import codebook_size, sampled_features
+from vqddm.paper.plan import plan_from
 from vqddm.settings import TrainingParams, parse, to_json
 
 
@@ -175,12 +176,13 @@ def test_dvc_watches_a_section_in_its_preset_and_its_own(root):
         ),
         (
             lambda v: v["datasets"]["faces"].update(baselines=["gpt"]),
-            "'gpt' is no baseline; there are transf",
+            "'gpt' is no baseline; there are renoise, transf",
         ),
         (
             lambda v: v["datasets"]["lsun_church"].update(baselines=["absorbing"]),
             "absorbing needs the settings `abs",
         ),
+        (lambda v: v["datasets"]["faces"].update(renoise={}), r"datasets\.faces\.renoise: Extra inputs are not permitted"),
     ],
 )
 def test_what_is_wrong_in_a_preset_or_a_name_is_said(root, change, words):
@@ -188,6 +190,15 @@ def test_what_is_wrong_in_a_preset_or_a_name_is_said(root, change, words):
     change(values)
     with pytest.raises(UserError, match=words):
         params.resolve(values)
+
+
+def test_another_sampler_has_the_settings_of_what_it_samples(values):
+    values["datasets"]["lsun_church"]["baselines"] = ["renoise"]
+    found = parse(params.Params, values)
+    evaluate = found.suites["paper"].evaluate
+    assert found.datasets["lsun_church"].steps("renoise", evaluate) == (4000,)
+    sweeps = plan_from(found, "paper").datasets["lsun_church"].methods
+    assert sweeps["renoise"] == sweeps["prior"] == (*evaluate.step_sweep, 4000)
 
 
 def test_a_dvae_can_have_a_prior_and_a_vqvae2_none(values):

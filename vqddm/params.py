@@ -54,6 +54,8 @@ Title = Annotated[str, AfterValidator(_one_line)]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$", max_length=100), AfterValidator(_free)]
 # The kinds of first stages that have a section of their own, by its name.
 SECTIONS = {kind.section: kind for kind in FIRST_STAGES.values() if kind.section == kind.name}
+# The methods that have one.
+TRAINED = {name: method for name, method in METHODS.items() if not method.of}
 # A section that says only in what it differs from another one of its dataset.
 INHERITS = {
     **{method.name: method.inherits for method in METHODS.values() if method.inherits},
@@ -114,7 +116,8 @@ class DatasetLists(Section):
         min_length=1,
     )
     baselines: tuple[choice(BASELINES), ...] = Field(  # type: ignore[valid-type]
-        default=(), description="what its first prior is compared with, trained on the same codes or pictures"
+        default=(),
+        description="what its first prior is compared with, trained on the same codes or pictures, and other samplers",
     )
     data: DataParams
 
@@ -130,7 +133,7 @@ class DatasetLists(Section):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The methods that are trained on it: its prior, and its baselines in the order of the tables."""
+        """The methods that are measured on it: its prior, and its baselines in the order of the tables."""
         return tuple(name for name in METHODS if name == "prior" or name in self.baselines)
 
     def stages(self, method: str) -> tuple[str, ...]:
@@ -140,7 +143,7 @@ class DatasetLists(Section):
 
     def steps(self, method: str, evaluate: EvaluateParams) -> tuple[int, ...]:
         """The numbers of sampling steps of a method's samples that a suite measures, rising; the last is Table 2's."""
-        return METHODS[method].steps(getattr(self, method), self.side**2, evaluate)
+        return METHODS[method].steps(getattr(self, METHODS[method].trained), self.side**2, evaluate)
 
     @model_validator(mode="after")
     def _first_stages_are_possible(self) -> Self:
@@ -162,18 +165,19 @@ class DatasetLists(Section):
     @model_validator(mode="after")
     def _sections_are_there_and_fit(self) -> Self:
         kinds = {kind_of(name).section: name for name in self.first_stages}
-        for section, needed_by in {**kinds, **{name: f"baselines: {name}" for name in self.baselines}}.items():
+        methods = {METHODS[name].trained: f"baselines: {name}" for name in self.baselines}
+        for section, needed_by in {**kinds, **methods}.items():
             if getattr(self, section) is None:
                 raise ValueError(f"{needed_by} needs the settings `{section}`")
-        for name in {**SECTIONS, **METHODS}:
+        for name in (*SECTIONS, *TRAINED):
             section = getattr(self, name)
             if not isinstance(section, TrainedParams) or (name in BASELINES and name not in self.baselines):
                 continue
             if section.training.batch_size > self.data.train:
                 raise ValueError(f"a batch of {section.training.batch_size} is more than the {self.data.train} images")
             section.fits(name, self.data.resolution, self.side)
-            if name in METHODS:
-                METHODS[name].check(section)
+            if name in TRAINED:
+                TRAINED[name].check(section)
         return self
 
     @model_validator(mode="after")
@@ -207,7 +211,7 @@ else:
         __module__=__name__,
         __doc__="A dataset with all its settings, and which first stages and priors are trained on it.",
         **{name: _section(kind.settings, kind.required) for name, kind in SECTIONS.items()},
-        **{method.name: _section(method.settings, method.name == "prior") for method in METHODS.values()},
+        **{method.name: _section(method.settings, method.name == "prior") for method in TRAINED.values()},
     )
 
 

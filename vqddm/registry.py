@@ -196,6 +196,8 @@ class Method:
             which it is sampled, rising; the last one is Table 2's.
         strided: its samples take any number of steps, so the command is told one.
         inherits: the method whose section its own is laid over, so that it says only in what it differs.
+        of: the method whose checkpoint it samples in another way; it has no section and no training of its own.
+        sampler: that way, a `samplers.Process`; empty where the method has but one.
         check: raises ValueError where the settings are those of another method.
         place: where it stands among the others in tables.
         row: the row of the paper's Table 2 that it fills, None where the paper has none.
@@ -212,10 +214,17 @@ class Method:
     steps: Callable[[Any, int, Any], tuple[int, ...]]
     strided: bool = True
     inherits: str = ""
+    of: str = ""
+    sampler: str = ""
     check: Callable[[Any], None] = lambda settings: None
     place: int = 100
     row: str | None = None
     colour: str = "orange"
+
+    @property
+    def trained(self) -> str:
+        """The method whose section, training and checkpoint it has."""
+        return self.of or self.name
 
     def __post_init__(self) -> None:
         for reference in (self.train, self.load):
@@ -224,5 +233,6 @@ class Method:
             raise UserError(f"method '{self.name}' fills '{self.fills}'; it must be one of {', '.join(FILLS)}")
         if unknown := sorted(self.commands.keys() - WORK.keys()):
             raise UserError(f"method '{self.name}': '{unknown[0]}' is no kind of work; there are {', '.join(WORK)}")
-        if missing := [work for work, needed in WORK.items() if needed and work not in self.commands]:
+        needed = {work for work, always in WORK.items() if always} - ({"train"} if self.of else set())
+        if missing := [work for work in WORK if work in needed - self.commands.keys()]:
             raise UserError(f"method '{self.name}' has no command for '{missing[0]}'")

@@ -56,7 +56,7 @@ class PlannedDataset(Section):
     """One dataset of a suite: first stages (Table 1), priors (Table 2) and methods.
 
     `imported` first stages are official checkpoints. `methods` has the numbers of network evaluations with which each
-    trained one is sampled, rising; the last is Table 2's, and the prior's are those of Figure 5.
+    one is sampled, rising; the last is Table 2's, and the prior's are those of Figure 5.
     """
 
     title: str
@@ -178,6 +178,8 @@ def plan_from(params: Params, suite: str) -> Plan:
 
 
 def _steps(method: str, dataset: Dataset, evaluate: EvaluateParams) -> tuple[int, ...]:
-    """The steps of a method's samples that a suite measures; of the prior also those of Figure 5 below T."""
+    """The steps of a method's samples that a suite measures; of the prior, by each sampler, also Figure 5's below T."""
     steps = dataset.steps(method, evaluate)
-    return tuple(sorted({*steps, *(n for n in evaluate.step_sweep if n < steps[-1])})) if method == "prior" else steps
+    if METHODS[method].trained != "prior":
+        return steps
+    return tuple(sorted({*steps, *(n for n in evaluate.step_sweep if n < steps[-1])}))

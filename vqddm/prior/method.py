@@ -1,4 +1,4 @@
-"""The prior as a method, and its variants: another last step, without Eq. 23, another transition."""
+"""The prior as a method, its other sampler, and its variants: another last step, without Eq. 23, another transition."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,6 +37,16 @@ PRIOR = Method(
     check=_has(transition="uniform"),
     place=0,
     colour="blue",
+)
+RENOISE = replace(
+    PRIOR,
+    name="renoise",
+    title="VQ-DDM, sampled by renoising",
+    commands={"sample": PRIOR.commands["sample"]},
+    of="prior",
+    sampler="renoise",
+    place=1,
+    colour="green",
 )
 _variant = partial(
     replace,

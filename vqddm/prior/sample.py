@@ -15,7 +15,7 @@ from vqddm.batches import (
     plan_batches,
 )
 from vqddm.compute import at_once, device, limit_threads, mixed
-from vqddm.samplers import Sampler, Sampling, check_sampling, fills_codes, load_pair, load_sampler
+from vqddm.samplers import Process, Sampler, Sampling, check_sampling, fills_codes, load_pair, load_sampler
 from vqddm.state import alone_in
 from vqddm.vqgan.codec import Codec, decoded
 
@@ -29,6 +29,7 @@ def sample_images(
     seed: int = 0,
     temperature: float = 1.0,
     eta: float = 0.0,
+    sampler: Process = "ancestral",
     state: Path,
     codes: Path | None = None,
     out: Path,
@@ -40,6 +41,7 @@ def sample_images(
         first_stage: checkpoint of the first stage that it was trained on; a method that fills pixels has none.
         steps: sampling steps, from 1 to T; left out: all.
         eta: of pixel diffusion: 0 is DDIM; 1 with all T steps is DDPM.
+        sampler: of diffusion on codes: ancestral draws z_s from p(z_s | z_t); renoise draws z_0 and diffuses it.
         state: folder of finished batches, those of `sample_shard` too; they are deleted at the end.
         codes: the sampled code maps to write, uint16 (count, h, w), if it fills code maps.
         out: the images to write, uint8 (count, H, W, 3).
@@ -49,20 +51,20 @@ def sample_images(
     """
     limit_threads(threads)
     decoder: Codec | None = None
-    sampler: Sampler
+    method: Sampler
     if first_stage is None:
-        sampler, drawn = load_sampler(checkpoint, device()), out
+        method, drawn = load_sampler(checkpoint, device()), out
     else:
-        sampler, decoder = load_pair(checkpoint, first_stage, device())
+        method, decoder = load_pair(checkpoint, first_stage, device())
         drawn = codes or out.with_name(f"{out.stem}_codes.npy")
-    if decoder is None and fills_codes(sampler):
+    if decoder is None and fills_codes(method):
         raise UserError(
-            f"{checkpoint}: a {sampler.about['kind']} fills code maps; give the first stage that decodes them"
+            f"{checkpoint}: a {method.about['kind']} fills code maps; give the first stage that decodes them"
         )
-    how = _how(sampler, steps, temperature, eta, count)
+    how = _how(method, steps, temperature, eta, sampler, count)
     with alone_in(state):
-        plan = _plan(checkpoint, sampler, how, count, seed, state, threads)
-        _draw(plan, sampler, how)
+        plan = _plan(checkpoint, method, how, count, seed, state, threads)
+        _draw(plan, method, how)
         join_batches(plan, drawn)
         if decoder is not None:
             write_batches(out, decoded(decoder, read_array(drawn)), count)
@@ -78,6 +80,7 @@ def sample_shard(
     seed: int = 0,
     temperature: float = 1.0,
     eta: float = 0.0,
+    sampler: Process = "ancestral",
     state: Path,
     threads: int | None = None,
 ) -> None:
@@ -90,33 +93,34 @@ def sample_shard(
         steps: sampling steps, from 1 to T; left out: all.
         count: number of images of the whole sampling.
         eta: of pixel diffusion: 0 is DDIM; 1 with all T steps is DDPM.
+        sampler: of diffusion on codes: ancestral draws z_s from p(z_s | z_t); renoise draws z_0 and diffuses it.
         state: folder of finished batches.
 
     Raises:
         UserError: there is no such shard, or numbers that cannot be.
     """
     limit_threads(threads)
-    sampler = load_sampler(checkpoint, device())
-    how = _how(sampler, steps, temperature, eta, count)
-    plan = _plan(checkpoint, sampler, how, count, seed, state, threads)
+    method = load_sampler(checkpoint, device())
+    how = _how(method, steps, temperature, eta, sampler, count)
+    plan = _plan(checkpoint, method, how, count, seed, state, threads)
     numbers = numbers_of(shard, plan)
     with alone_in(state / shard):
-        _draw(plan, sampler, how, numbers)
+        _draw(plan, method, how, numbers)
 
 
-def _how(sampler: Sampler, steps: int | None, temperature: float, eta: float, count: int) -> Sampling:
+def _how(method: Sampler, steps: int | None, temperature: float, eta: float, sampler: Process, count: int) -> Sampling:
     """How to draw, checked."""
-    how = Sampling(sampler.steps[-1] if steps is None else steps, temperature, eta)
-    check_sampling(sampler, how, count)
+    how = Sampling(method.steps[-1] if steps is None else steps, temperature, eta, sampler)
+    check_sampling(method, how, count)
     return how
 
 
 def _plan(
-    checkpoint: Path, sampler: Sampler, how: Sampling, count: int, seed: int, state: Path, threads: int | None
+    checkpoint: Path, method: Sampler, how: Sampling, count: int, seed: int, state: Path, threads: int | None
 ) -> Plan:
     return plan_batches(
         count=count,
-        batch_size=at_once(device(), BATCH, BATCH_ON_GPU) if fills_codes(sampler) else BATCH,
+        batch_size=at_once(device(), BATCH, BATCH_ON_GPU) if fills_codes(method) else BATCH,
         seed=seed,
         settings=[fingerprint(checkpoint), *how, threads],
         state=state,
@@ -124,11 +128,11 @@ def _plan(
     )
 
 
-def _draw(plan: Plan, sampler: Sampler, how: Sampling, numbers: Iterable[int] | None = None) -> None:
-    with mixed(sampler.network):
+def _draw(plan: Plan, method: Sampler, how: Sampling, numbers: Iterable[int] | None = None) -> None:
+    with mixed(method.network):
         draw_batches(
             plan,
-            lambda size, generator, tick: sampler.draw(size, how, generator, tick),
+            lambda size, generator, tick: method.draw(size, how, generator, tick),
             ticks=how.steps,
             numbers=numbers,
         )

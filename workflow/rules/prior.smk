@@ -1,7 +1,9 @@
 """Step `prior`: methods that fill code maps or pixels, the prior and what it is compared with."""
 
 METHODS_OF = {
-    fills: "|".join(name for name, about in METHODS.items() if about.fills == fills)
+    fills: "|".join(
+        name for name, about in METHODS.items() if about.fills == fills and not about.of
+    )
     for fills in ("codes", "pixels")
 }
 ON_CODES = f"{MODEL}/{{method}}"
@@ -15,6 +17,15 @@ command = lambda work: lambda wildcards: method(wildcards).commands[work]
 # A method that has no choice of its steps is told none.
 steps_option = lambda wildcards: (
     f"--steps {wildcards.steps}" if method(wildcards).strided else ""
+)
+# The same, and the sampler where a method draws from another one's checkpoint.
+steps_and_sampler = lambda wildcards: " ".join(
+    [steps_option(wildcards)]
+    + [f"--sampler {name}" for name in [method(wildcards).sampler] if name]
+)
+# The checkpoint of the wildcards' method.
+drawn_from = lambda place: lambda wildcards: place.format(
+    **{**wildcards, "method": method(wildcards).trained}
 )
 # The code of an entry for the wildcards' method and the first stage that decodes what it draws.
 decoded = lambda entry: lambda wildcards: code(
@@ -82,7 +93,9 @@ rule draw_shard:
     # All `ancient`: whether batches are drawn anew is decided by the sampling that asks for them.
     input:
         ancient(lambda wildcards: code("prior.sample", method(wildcards).load)),
-        checkpoint=ancient("models/{dataset}/{stage}/{method}.safetensors"),
+        checkpoint=ancient(
+            drawn_from("models/{dataset}/{stage}/{method}.safetensors")
+        ),
     output:
         temp(touch(shard_of(SAMPLING))),
     log:
@@ -97,7 +110,7 @@ rule draw_shard:
     resources:
         **on_gpu(),
     params:
-        steps=steps_option,
+        steps=steps_and_sampler,
         images=evaluation("samples"),
         seed=evaluation("seed"),
         temperature_option=lambda wildcards: (
@@ -122,7 +135,7 @@ rule gather_shards:
 rule sample_codes:
     input:
         decoded("prior.sample"),
-        checkpoint=f"{ON_CODES}.safetensors",
+        checkpoint=drawn_from(f"{ON_CODES}.safetensors"),
         first_stage=f"{MODEL}/first_stage.safetensors",
         drawn=all_of(SAMPLING.replace("{stage}", "{first_stage}")),
     output:
@@ -139,7 +152,7 @@ rule sample_codes:
         **on_gpu(),
     params:
         command=command("sample"),
-        steps=steps_option,
+        steps=steps_and_sampler,
         images=evaluation("samples"),
         seed=evaluation("seed"),
         temperature=evaluation("temperature"),
