@@ -182,7 +182,10 @@ def test_dvc_watches_a_section_in_its_preset_and_its_own(root):
             lambda v: v["datasets"]["lsun_church"].update(baselines=["absorbing"]),
             "absorbing needs the settings `abs",
         ),
-        (lambda v: v["datasets"]["faces"].update(renoise={}), r"datasets\.faces\.renoise: Extra inputs are not permitted"),
+        (
+            lambda v: v["datasets"]["faces"].update(renoise={}),
+            r"faces\.renoise: Extra inputs are not permitted",
+        ),
     ],
 )
 def test_what_is_wrong_in_a_preset_or_a_name_is_said(root, change, words):

@@ -1,4 +1,4 @@
-"""What README and docs say to type: typed here as it stands, done alike by the test that is named here, or by none."""
+"""What README and docs say to type: typed here, as it stands or with less to do, or done by the test that is named."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from PIL import Image
 from test_cli import said
 from test_docs import PAGES, lines
 from tiny import BIN, ENVIRONMENT, copy_of, snakemake
+
+from vqddm import load
 
 ROOT = Path(__file__).parent.parent
 STEPS = ("data", "vqgan", "refit", "prior", "baselines", "evaluate", "paper")  # `vqddm STEP` lists its commands
@@ -42,6 +44,11 @@ PLANNED = {
     "snakemake -n -p --config suite=paper",
     "snakemake --cores 1 so_far --config suite=paper",
 }
+PLANNED_ONLY = {  # what these build takes a GPU or a cluster, so `-n` stands before the line's own words
+    "snakemake --cores all --resources on_gpu=1",
+    "snakemake --cores all --resources on_gpu=1 --config suite=gpu",
+    "snakemake --cores all --profile slurm --config suite=paper",
+}
 PLANNED_OWN = {
     "snakemake --cores all --config suite=holidays",
     "snakemake --cores all --config suite=holidays -R prepare_data",
@@ -57,6 +64,11 @@ ALIKE = {
     "snakemake --cores all --profile slurm --set-scatter samples=8 codes=4 features=4": (
         "test_slurm::samples_drawn_by_three_jobs_are_those_of_one"
     ),
+    "make torture": "test_torture::a_small_part_loses_nothing",
+    "make search": "test_search::trials_are_measured_on_validation_pictures_and_never_made_twice",
+    "make bench": "test_bench::a_killed_run_goes_on",
+    "make cost SUITE=paper": "test_cost::hours_are_times_of_what_each_takes",
+    "vqddm vqgan import": "test_official::a_first_stage_is_read",
     "cp slurm/site.example.yaml slurm/site.yaml": "test_cluster::the_example_is_valid_and_names_every_setting",
     "make record": "test_ledger::record_leaves_both_ledgers_clean",
     "make restore": "test_ledger::a_fresh_clone_restores_and_has_nothing_to_do",
@@ -83,28 +95,20 @@ ALIKE = {
 BY_CI = {"make environment", "make test", "make lint", "make docs", "make test-slurm"}  # `.ci/run`, and what that needs
 PARTS = {  # of `make test`
     "make test-fast",
+    "make test-browser",  # where there is a browser
     "python -m pytest tests/test_diffusion.py",
     "python -m pytest tests/test_diffusion.py -k posterior",
 }
-NOT_RUN = {
-    "make reproduce": "takes 46 minutes; the tiny suite is what the tests build",
-    "snakemake --cores all --profile slurm --config suite=paper": "takes weeks and the paper's data",
-    ". .venv/bin/activate": "the tests have an environment",
-    "make torture": "takes an hour",
-    "make search": "takes hours",
-    "make bench": "takes an hour",
-    "make cost SUITE=paper": "takes minutes, in which nothing else may run",
-    "vqddm vqgan import": "stands for the official checkpoints, which nobody here has",
-    "make lock": "asks the package index",
-    "make rehearse": "takes half an hour",
-    "make checkpoints": "needs the trained models of mini",
-    "make test-browser": "needs Chromium",
-    "make gpu-kit": "downloads wheels",
-    "gpu-kit/run.sh --minutes 10": "needs a GPU",
-    "gpu-kit/run.sh --rehearse --minutes 25": "needs the kit",
-    "gpu/collect.sh FOLDER": "needs what came back",
-    "snakemake --cores all --resources on_gpu=1": "needs a GPU",
-    "snakemake --cores all --resources on_gpu=1 --config suite=gpu": "needs a GPU",
+LONG = {  # typed below with less to do, or done there as they do it
+    "make reproduce",
+    "make checkpoints",
+    "make rehearse",
+    "make lock",
+    "make gpu-kit",
+    "gpu-kit/run.sh --rehearse --minutes 25",
+    "gpu-kit/run.sh --minutes 10",
+    "gpu/collect.sh FOLDER",
+    ". .venv/bin/activate",
 }
 
 
@@ -113,8 +117,8 @@ def typed() -> set[str]:
     return {shlex.join(shlex.split(line, comments=True)) for page in PAGES for line in lines(page)}
 
 
-def test_every_command_is_typed_by_a_test_or_said_to_be_by_none() -> None:
-    known = [AT_ONCE, OF_MAKE, PLANNED, PLANNED_OWN, OF_A_RUN, set(ALIKE), BY_CI, PARTS, set(NOT_RUN)]
+def test_every_command_is_run_by_a_test() -> None:
+    known = [AT_ONCE, OF_MAKE, PLANNED, PLANNED_ONLY, PLANNED_OWN, OF_A_RUN, set(ALIKE), BY_CI, PARTS, LONG]
     assert typed() == set().union(*known)
     assert len(typed()) == sum(map(len, known)), "none is in two places"
     ci = (ROOT / ".ci/run").read_text()
@@ -158,6 +162,15 @@ def test_what_takes_seconds_works(line: str, at_work: Path, capsys: pytest.Captu
     assert bool(made) == bool(re.match("vqddm (sample|reconstruct|inpaint|export)", line))
 
 
+def make(folder: Path, *words: str, bin: Path = BIN, **variables: str) -> str:
+    """`make` in a copy of the project, with this environment; what it said."""
+    command = ["make", "--old-file=environment", f"BIN={bin}", *words]
+    environment = ENVIRONMENT | {"PYTHONPATH": str(folder)} | variables
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("line", sorted(OF_MAKE))
 def test_what_make_writes_is_what_is_committed(line: str, tmp_path: Path) -> None:
     """In a copy, with this environment: tables and pages, schema, stages, and the format of the code."""
@@ -167,10 +180,7 @@ def test_what_make_writes_is_what_is_committed(line: str, tmp_path: Path) -> Non
         for made in ("tables", "index.html", "README.md", "claims.csv"):
             path = tmp_path / "results/mini" / made
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    command = ["make", "--old-file=environment", f"BIN={BIN}", *shlex.split(line)[1:]]
-    environment = ENVIRONMENT | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    make(tmp_path, *shlex.split(line)[1:])
     for path in (path for path in tmp_path.rglob("*") if path.is_file()):
         name = path.relative_to(tmp_path)
         if not {".snakemake", "logs", ".mypy_cache", ".ruff_cache", "__pycache__"} & set(name.parts):
@@ -191,6 +201,8 @@ def test_what_is_only_planned_works(tmp_path: Path) -> None:
     for line in sorted(PLANNED):
         answered(tmp_path, *shlex.split(line)[1:])
     assert (tmp_path / "results/paper/so_far/index.html").exists()
+    for line in sorted(PLANNED_ONLY):
+        assert "This was a dry-run" in answered(tmp_path, "-n", *shlex.split(line)[1:]), line
 
 
 def test_the_guides_suite_of_own_pictures_is_planned(tmp_path: Path) -> None:
@@ -209,3 +221,101 @@ def test_targets_of_a_run_work(built: Path) -> None:
     for line in sorted(OF_A_RUN):
         done = snakemake(built, *shlex.split(line)[1:])
         assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr, line
+
+
+@pytest.mark.slow
+def test_make_reproduces_what_is_missing_and_exports_what_was_trained(restored: Path, tmp_path: Path) -> None:
+    """In a clone whose suite is the tiny one: its table, and its models under the names of those that are shipped."""
+    folder = Path(shutil.copytree(restored, tmp_path / "clone", symlinks=True))
+    table = folder / "results/tiny/tables/table1.csv"
+    before = table.read_bytes()
+    table.unlink()
+    make(folder, "reproduce", "SUITE=tiny", "CORES=2")
+    assert table.read_bytes() == before
+    for place in ("models", "results/{}/metrics"):
+        target = folder / place.format("mini") / "faces/refit_k256_p4000"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(folder / place.format("tiny") / "tinyfaces/refit_k16_p100", target)
+    shutil.rmtree(folder / "vqddm/checkpoints/faces")
+    make(folder, "checkpoints", "SHIPPED=faces")
+    assert len(load(folder / "vqddm/checkpoints/faces").sample(2, steps=1)) == 2
+
+
+@pytest.mark.slow
+def test_the_rehearsal_builds_what_it_is_asked_for(tmp_path: Path) -> None:
+    """`make rehearse` is this script without a target, which is the whole suite and half an hour."""
+    folder = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", ROOT, folder], check=True)
+    command = [BIN / "python", "tests/rehearse.py", "data/celebahq/train.npy"]
+    environment = ENVIRONMENT | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "the rehearsal is whole" in done.stdout
+    assert np.load(folder / "rehearsal/data/celebahq/train.npy").shape[1:] == (256, 256, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("uv"), reason="uv is not here, with which `make lock` locks the versions")
+def test_versions_are_locked_with_hashes_and_no_index(tmp_path: Path) -> None:
+    folder = copy_of(ROOT, tmp_path / "clone")
+    make(folder, "lock")
+    locks = sorted(folder.rglob("requirements.lock"))
+    assert len(locks) == 5
+    for lock in locks:
+        text = lock.read_text()
+        assert "--hash=sha256:" in text and "index-url" not in text and "://" not in text
+        assert all("==" in line for line in text.splitlines() if line and line[0].isalpha()), lock
+
+
+def pretend_pip(folder: Path) -> Path:
+    """A folder with a `python` whose pip finds an empty wheel of each package."""
+    script = folder / "python"
+    script.write_text(
+        f"#!{BIN / 'python'}\n"
+        "import sys, zipfile\n"
+        "assert sys.argv[1:4] == ['-m', 'pip', 'download']\n"
+        "name, version = sys.argv[-1].split('==')\n"
+        "name = name.replace('-', '_')\n"
+        "about = f'{name}-{version}.dist-info'\n"
+        "wheels = sys.argv[sys.argv.index('-d') + 1]\n"
+        "with zipfile.ZipFile(f'{wheels}/{name}-{version}-py3-none-any.whl', 'w') as out:\n"
+        "    out.writestr(f'{about}/METADATA', f'Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n')\n"
+        "    out.writestr(f'{about}/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
+        "    out.writestr(f'{about}/RECORD', '')\n"
+    )
+    script.chmod(0o755)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_kit_is_packed_unpacked_and_brought_back(tmp_path: Path) -> None:
+    """From a fresh clone, all but the work itself and its packages, which take a GPU or half an hour and a network."""
+    clone, away = tmp_path / "clone", tmp_path / "gpu machine"
+    subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+    (tmp_path / "bin").mkdir()
+    told = make(clone, "gpu-kit", bin=pretend_pip(tmp_path / "bin"))
+    wanted = [line for line in (ROOT / "gpu/packages.txt").read_text().splitlines() if line and line[0] != "#"]
+    assert f"{len(wanted)} wheels for Python 3.12" in told
+    shutil.copytree(clone / "gpu-kit", away / "gpu-kit")
+    for line in ("gpu-kit/run.sh --rehearse --minutes 25", "gpu-kit/run.sh --minutes 10"):
+        command = [*shlex.split(line), "--skip", "tests benchmark kernels cost suite"]
+        environment = ENVIRONMENT | {"PYTHON": str(BIN / "python"), "GIT_CEILING_DIRECTORIES": str(tmp_path)}
+        done = subprocess.run(command, cwd=away, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and "failed" not in done.stdout, done.stdout + done.stderr
+        assert re.search(r"page: done(.|\n)*packed: .* metrics: 0", done.stdout), done.stdout
+    subprocess.run(["gpu/collect.sh", away / "gpu-out"], cwd=clone, check=True)
+    results = clone / "results/gpu"
+    assert (results / "index.html").exists() and "packed" in (results / "run.log").read_text()
+    assert not (results / "metrics").exists(), "nothing was measured"
+    assert (results / "fourth_run").exists()
+
+
+def test_the_environment_is_entered(tmp_path: Path) -> None:
+    """In a folder whose .venv is the tests' own."""
+    if not (BIN / "activate").exists():
+        pytest.skip("the tests do not run in a virtual environment")
+    (tmp_path / ".venv").symlink_to(BIN.parent)
+    line = ". .venv/bin/activate && command -v vqddm"
+    told = subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert Path(told.strip()).resolve() == (BIN / "vqddm").resolve()
