@@ -247,7 +247,7 @@ def test_the_rehearsal_builds_what_it_is_asked_for(tmp_path: Path) -> None:
     """`make rehearse` is this script without a target, which is the whole suite and half an hour."""
     folder = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", ROOT, folder], check=True)
-    command = [BIN / "python", "tests/rehearse.py", "data/celebahq/train.npy"]
+    command = [BIN / "python", "tests/rehearse.py", "--", "data/celebahq/train.npy"]
     environment = ENVIRONMENT | {"PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
