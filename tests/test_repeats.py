@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from helpers.paper import lay, make_metrics, make_plan, verdicts
+from helpers.paper import MAIN, lay, make_metrics, make_plan, verdicts
 from scipy import stats
 from tiny import copy_of, snakemake
 
@@ -60,7 +60,7 @@ def test_numbers_are_means_and_spreads_those_between_trainings() -> None:
     distance = found["distance"]
     assert distance["frechet"] == pytest.approx(statistics.fmean(VALUES))
     assert distance["frechet_std"] == pytest.approx(statistics.stdev(VALUES))
-    assert distance["frechet_std_within"] == 4.0
+    assert distance["frechet_std_within"] == 4.0 and distance["frechet_each"] == list(VALUES)
     assert distance["kid_std"] == pytest.approx(statistics.stdev(VALUES) / 1000)
     assert found["perceptual"]["std"] == pytest.approx(statistics.stdev(VALUES) / 900)
     assert found["codebook_size"] == 256 and found["latent_size"] == [8, 8] and distance["name"] == "FD"
@@ -74,6 +74,35 @@ def test_half_an_interval_is_students() -> None:
     found = over_trainings([{"mean": value, "half_width": 0.2} for value in VALUES])
     low, high = stats.t.interval(0.95, len(VALUES) - 1, statistics.fmean(VALUES), stats.sem(VALUES))
     assert (found["mean"] - found["half_width"], found["mean"] + found["half_width"]) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "verdict"),
+    [
+        ((300.0, 340.0, 380.0), (310.0, 349.0, 391.0), "reproduced"),  # far apart, but each nearer by ten
+        ((310.0, 349.0, 391.0), (300.0, 340.0, 380.0), "not reproduced"),
+        ((300.0, 340.0, 380.0), (310.0, 339.0, 405.0), "undecided"),  # one of the three is not
+        ((300.0, 301.0, 302.0), (306.0, 305.0, 303.0), "undecided"),  # twice the deviation away, but three are few
+    ],
+)
+def test_what_each_training_compares_is_judged_by_its_interval(
+    tmp_path: Path, ours: tuple[float, ...], theirs: tuple[float, ...], verdict: str
+) -> None:
+    """The interval is SciPy's of a paired t-test, in the verdict and in words."""
+    plan, measures = make_plan(church=None, imagenet=None).model_copy(update={"trainings": 3}), make_metrics()
+    root = lay(tmp_path, measures)
+    for name in (f"{MAIN}/reconstruction", "faces/vqgan_k256/reconstruction"):
+        values = ours if name.startswith(MAIN) else theirs
+        each = [
+            measures[name] | {"distance": measures[name]["distance"] | {"frechet": x, "frechet_std": 4.0}}
+            for x in values
+        ]
+        (root / f"over_trainings/{name}.json").parent.mkdir(parents=True, exist_ok=True)
+        (root / f"over_trainings/{name}.json").write_text(json.dumps(over_trainings(each)))
+    found = judge(plan, root).set_index("id").loc["reconstruction"]
+    low, high = stats.ttest_rel(theirs, ours).confidence_interval(0.95)
+    assert found["verdict"] == verdict == ("reproduced" if low > 0 else "not reproduced" if high < 0 else "undecided")
+    assert f"the spread: {(low + high) / 2:+.2f} ± {(high - low) / 2:.2f}." in found["measured"]
 
 
 @pytest.mark.parametrize("change", [{"more": 1}, {"distance": {"name": "FID"}}, {"latent_size": [4, 4]}])

@@ -36,6 +36,8 @@ def over_trainings(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     A number's standard deviation is named as the number with `_std` behind it, or as `SPREADS` has it; what stood there
     for each training, such as the spread of its draws, stays as a mean under the same name with `_within` behind it.
+    The numbers themselves stay under theirs with `_each` behind it, so that two measures can be compared training by
+    training.
     """
     together: dict[str, Any] = {}
     for name, value in found[0].items():
@@ -44,7 +46,8 @@ def over_trainings(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if isinstance(value, dict):
             together[name] = over_trainings(values)
         elif number != name and number in found[0]:
-            together[name] = _spread(name, [one[number] for one in found])
+            together[f"{number}_each"] = [one[number] for one in found]
+            together[name] = _spread(name, together[f"{number}_each"])
             together[f"{name}_within"] = None if None in values else fmean(values)
         elif isinstance(value, bool | str | list | None) or all(other == value for other in values):
             together[name] = value

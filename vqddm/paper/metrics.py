@@ -20,7 +20,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {  # of what tables, figures and cla
     **dict.fromkeys(("standard_error", "first_term", "timesteps", "steps", "macs_per_step_as_paper"), MAYBE),
     **dict.fromkeys(("seconds_per_step_std", "seconds_decode_std", "sampled_features"), MAYBE),
     **dict.fromkeys(("name", "metric", "device", "first_stage"), str),
-    **dict.fromkeys(("layers", "latent_size"), list),
+    **dict.fromkeys(("layers", "latent_size", "frechet_each", "psnr_each", "bits_per_code_each"), list),
 }
 
 
