@@ -261,6 +261,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "too many steps": (lambda m: m.sample(1, steps=101), "101 sampling steps: choose from 1 to T = 100"),
     "no steps": (lambda m: m.watch(1, steps=0), "0 sampling steps"),
     "no warmth": (lambda m: m.sample(1, temperature=0), "at temperature 0"),
+    "warmth in words": (lambda m: m.sample(1, temperature="warm"), "'warm' is no number"),
+    "how many in words": (lambda m: m.sample("one"), "'one' is no number"),
     "negative seed": (lambda m: m.sample(1, seed=-1), "seed -1: it must be from 0"),
     "negative seed of bits": (lambda m: m.bits_per_code(CODES, seed=-1), "seed -1"),
     "no picture": (lambda m: m.encode([]), "no picture was given"),

@@ -51,7 +51,7 @@ def searched(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def module_in(folder: Path) -> ModuleType:
-    """The copy of the script in a folder, as a module."""
+    """The script in a folder, as a module."""
     spec = importlib.util.spec_from_file_location("search_copy", folder / "search/search.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -60,10 +60,7 @@ def module_in(folder: Path) -> ModuleType:
 
 
 def test_the_projects_own_trials_are_valid_and_few() -> None:
-    spec = importlib.util.spec_from_file_location("search_script", ROOT / "search/search.py")
-    assert spec and spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = module_in(ROOT)
     trials, _ = script.planned()
     named = {(trial.name, method) for trial in trials for method in trial.methods}
     for choices in yaml.safe_load((ROOT / "search/trials.yaml").read_text())["open"].values():
@@ -74,6 +71,17 @@ def test_the_projects_own_trials_are_valid_and_few() -> None:
     for trial in trials:
         assert trial.resolved.data.validation >= trial.evaluate.reconstructions
         assert trial.methods or trial.settings["evaluate"] == script.measuring(trial.evaluate)
+
+
+def test_the_committed_rows_are_of_the_trials_as_they_are() -> None:
+    """A setting that a trial leaves to params.yaml would change under it."""
+    csv.field_size_limit(10**6)
+    with (ROOT / "docs/search.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    settings = {(trial.dataset, trial.name): json.dumps(trial.settings) for trial in module_in(ROOT).planned()[0]}
+    assert {(row["dataset"], row["trial"]) for row in rows} == set(settings)
+    for row in rows:
+        assert json.loads(row["settings"]) == json.loads(settings[row["dataset"], row["trial"]]), row["trial"]
 
 
 def test_what_the_paper_leaves_open_stands_side_by_side(tmp_path: Path) -> None:

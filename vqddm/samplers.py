@@ -135,6 +135,9 @@ def check_sampling(sampler: Sampler, how: Sampling, count: int) -> None:
     Raises:
         UserError: names the number and what it can be.
     """
+    for number in (count, how.temperature, how.eta):
+        if not isinstance(number, int | float):
+            raise UserError(f"{number!r} is no number")
     if count < 1 or not 0 < how.temperature < math.inf:
         raise UserError(f"{count} images at temperature {how.temperature}: both must be above 0 and finite")
     if not 0 <= how.eta <= 1:
