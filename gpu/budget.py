@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from vqddm.methods import METHODS
 from vqddm.params import load
 
 SLOWER = 0.85  # other jobs run beside a training
@@ -63,8 +64,10 @@ def budget(
     fast = sampled[sampled["way"] == "fast"].sort_values("per_second")
     if not fast.empty:
         at_once = int(fast.iloc[-1]["work"].split()[1])
-        # of one sample: all steps on each prior, and the sweep on the first
-        count = about.prior.diffusion.timesteps * len(about.priors) + sum(evaluate.step_sweep)
+        # of one sample: all steps on each prior, and the sweep on the first, by each sampler
+        last, sweep = about.prior.diffusion.timesteps, sum(evaluate.step_sweep)
+        others = sum(METHODS[name].of == "prior" for name in about.methods)
+        count = last * len(about.priors) + sweep + others * (last + sweep)
         each = count / at_once / float(fast.iloc[-1]["per_second"])
         fits = [n for n in SAMPLES if n <= evaluate.samples and n * each <= seconds["samples"]] or [SAMPLES[0]]
         if fits[-1] < evaluate.samples:

@@ -114,7 +114,7 @@ pack() {
     tar cz "${files[@]}" "${curves[@]}" 2>/dev/null | split -b 15M - "$SCRATCH/parts/results.tar.gz."
     rm -f "$OUT"/results.tar.gz.* && mv "$SCRATCH"/parts/* "$OUT"
 }
-while sleep "$PACK_EVERY" && kill -0 $$ 2>/dev/null; do pack; done &
+while sleep "$PACK_EVERY" && kill -0 $$ 2>/dev/null; do pack; done >/dev/null 2>&1 & # its `sleep` outlives it, and must hold no output open
 PACKER=$!
 
 # --- the pictures are drawn beside the tests and the benchmark

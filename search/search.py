@@ -126,6 +126,8 @@ def planned() -> tuple[list[Trial], dict[str, list[str]]]:
             trials[dataset, name] = Trial(name, dataset, stages, methods, source, *about_it)
     if wrong := [name for dataset, names in chosen.items() for name in names if (dataset, name) not in trials]:
         raise UserError(f"{TRIALS.name}: chosen: {wrong[0]} is no trial of that dataset")
+    if untrained := sorted({name for trial in trials.values() for name in trial.methods if METHODS[name].of}):
+        raise UserError(f"{TRIALS.name}: {untrained[0]} trains nothing that could be tried")
     return list(trials.values()), chosen
 
 
@@ -337,7 +339,8 @@ def write_tables() -> None:
     with replacing(DOCS / "search.csv") as aside:
         pd.DataFrame(rows).to_csv(aside, index=False, float_format="%.4f")
     with replacing(DOCS / "search.md") as aside:
-        aside.write_text(in_words(trials, rows) + left_open(read_file(TRIALS).values.get("open") or {}, rows))
+        asked = read_file(TRIALS).values
+        aside.write_text(in_words(trials, rows, asked.get("note") or "") + left_open(asked.get("open") or {}, rows))
 
 
 def rows_of(trial: Trial, found: Mapping[str, Any], chosen: bool) -> list[dict[str, Any]]:
@@ -357,8 +360,8 @@ def rows_of(trial: Trial, found: Mapping[str, Any], chosen: bool) -> list[dict[s
     return [row | said for row in rows]
 
 
-def in_words(trials: list[Trial], rows: list[dict[str, Any]]) -> str:
-    """The table as it is read."""
+def in_words(trials: list[Trial], rows: list[dict[str, Any]], note: str) -> str:
+    """The table as it is read, below what is to be known of it."""
     lines = [
         "# What was tried",
         "",
@@ -367,7 +370,7 @@ def in_words(trials: list[Trial], rows: list[dict[str, Any]]) -> str:
         "Fréchet distances to training pictures, of reconstructed validation pictures for a first stage and of samples "
         "for a method that fills its codes (or pixels), mean and deviation of draws; bits are those of a validation "
         "code, with their standard error; CPU minutes are those of the training and of what it goes on from. One "
-        "training stands behind each row. Bold: chosen.",
+        f"training stands behind each row. Bold: chosen. {note}".strip(),
         "",
     ]
     for dataset, trial in {trial.dataset: trial for trial in trials}.items():

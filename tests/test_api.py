@@ -142,6 +142,9 @@ def test_samples_are_those_of_the_pipeline(loaded: vqddm.Model, pair: Path, tmp_
     assert repr(made) == f"<5 pictures of {side}>" and f"{side} pixels" in repr(loaded)
     codes = loaded.sample_codes(5, steps=7, seed=3, temperature=0.9)
     np.testing.assert_array_equal(codes.numpy(), np.load(tmp_path / "samples_codes.npy"))
+    assert torch.equal(
+        loaded.sample(np.int64(5), steps=7, seed=np.int64(3), temperature=np.float64(0.9)).pixels, made.pixels
+    )
     assert len(ticks) == 7 and not torch.equal(codes, loaded.sample_codes(5, steps=7, seed=4, temperature=0.9))
     codes[0, 0, 0] = 0  # an ordinary tensor
 
@@ -262,7 +265,9 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no steps": (lambda m: m.watch(1, steps=0), "0 sampling steps"),
     "no warmth": (lambda m: m.sample(1, temperature=0), "at temperature 0"),
     "warmth in words": (lambda m: m.sample(1, temperature="warm"), "'warm' is no number"),
-    "how many in words": (lambda m: m.sample("one"), "'one' is no number"),
+    "how many in words": (lambda m: m.sample("one"), "'one' images: that is no whole number"),
+    "half a picture": (lambda m: m.sample(1.5), "1.5 images: that is no whole number"),
+    "a seed in words": (lambda m: m.sample(1, seed="a"), "seed 'a': it must be a whole number"),
     "negative seed": (lambda m: m.sample(1, seed=-1), "seed -1: it must be from 0"),
     "negative seed of bits": (lambda m: m.bits_per_code(CODES, seed=-1), "seed -1"),
     "no picture": (lambda m: m.encode([]), "no picture was given"),

@@ -72,7 +72,8 @@ def test_samples_are_the_same_in_any_number_of_shards(built: Path, tmp_path: Pat
     folder = Path(shutil.copytree(built, tmp_path / "clone", symlinks=True))
     config = folder / "tests/tiny.yaml"
     config.write_text(config.read_text().replace("samples: 24", "samples: 600"))
-    for samples in ("vqgan_k16/prior_samples_10.npy", "pixels/ddpm_samples_2.npy"):
+    drawn = ("vqgan_k16/prior_samples_10.npy", "refit_k16_p100/renoise_samples_2.npy", "pixels/ddpm_samples_2.npy")
+    for samples in drawn:
         path, found = f"evaluation/tiny/tinyfaces/{samples}", set()
         for shards in (1, 3, 4):
             done = snakemake(folder, "--cores", "2", "--set-scatter", f"samples={shards}", "-f", path)
@@ -206,11 +207,14 @@ def test_killed_in_each_training_and_started_again_the_checkpoint_is_the_same(
 def test_samples_are_pictures_of_the_decoder(built: Path) -> None:
     first_stage, _ = load_codec(built / "models/tinyfaces/refit_k16_p100/first_stage.safetensors")
     folder = built / "evaluation/tiny/tinyfaces/refit_k16_p100"
-    for method in ("prior_{}_10", "transformer_{}_16", "absorbing_{}_10"):
+    drawn = []
+    for method in ("prior_{}_10", "renoise_{}_10", "transformer_{}_16", "absorbing_{}_10"):
         images, codes = (np.load(folder / f"{method.format(kind)}.npy") for kind in ("samples", "sampled_codes"))
         assert codes.shape == (24, 4, 4)
         assert codes.max() < 16
         np.testing.assert_array_equal(images, decode_codes(first_stage, codes))
+        drawn.append(codes)
+    assert (drawn[0] != drawn[1]).any(), "the same prior and seed, but another sampler"
     about = json.loads((built / "results/tiny/metrics/tinyfaces/refit_k16_p100/prior_samples_10.json").read_text())
     assert about["samples"] == 24
 

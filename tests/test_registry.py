@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 
@@ -14,6 +15,7 @@ from vqddm.methods import METHODS
 from vqddm.paper.figures import FIGURES
 from vqddm.paper.tables import TABLES
 from vqddm.registry import Registry, record_in
+from vqddm.samplers import Process
 
 REPLACED: dict[str, tuple[Callable[[], object], str]] = {
     "a first stage's function": (
@@ -37,6 +39,10 @@ REPLACED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: dataclasses.replace(METHODS["ddpm"], commands={"sample": "ddpm sample"}),
         "has no command for 'train'",
     ),
+    "another sampler of nothing": (
+        lambda: dataclasses.replace(METHODS["ddpm"], sampler="renoise"),
+        "`of` and `sampler` go together",
+    ),
     "a source": (lambda: Source("discs", "vqddm.data.faces:open_discs"), "vqddm.data.faces defines no open_discs"),
     "a table's section": (lambda: dataclasses.replace(TABLES["table1"], section="4.1"), "there are 1, 3, 4.2"),
     "a table's caption": (lambda: dataclasses.replace(TABLES["table1"], name="tabel1"), "tabel1 has no caption"),
@@ -53,3 +59,15 @@ def test_what_is_wrong_with_a_record_is_one_sentence(wrong: str) -> None:
     with pytest.raises(UserError) as told:
         make()
     assert words in str(told.value) and "\n" not in str(told.value)
+
+
+def test_samplers_are_those_that_there_are_and_draw_from_what_is_trained() -> None:
+    others = [method for method in METHODS.values() if method.of]
+    assert [method.name for method in others] == ["renoise"]
+    for method in others:
+        assert method.sampler in get_args(Process) and not METHODS[method.of].of
+        assert (method.settings, method.train, method.load) == (
+            METHODS[method.of].settings,
+            METHODS[method.of].train,
+            METHODS[method.of].load,
+        )

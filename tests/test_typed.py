@@ -253,15 +253,22 @@ def test_the_rehearsal_builds_what_it_is_asked_for(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert "the rehearsal is whole" in done.stdout
     assert np.load(folder / "rehearsal/data/celebahq/train.npy").shape[1:] == (256, 256, 3)
+    shutil.rmtree(folder)  # nearly a GiB of weights
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("uv"), reason="uv is not here, with which `make lock` locks the versions")
 def test_versions_are_locked_with_hashes_and_no_index(tmp_path: Path) -> None:
     folder = copy_of(ROOT, tmp_path / "clone")
-    make(folder, "lock")
     locks = sorted(folder.rglob("requirements.lock"))
     assert len(locks) == 5
+    for lock in locks:
+        lock.write_text("")
+    command = ["make", "--old-file=environment", f"BIN={BIN}", "lock"]
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    if "Failed to fetch" in done.stderr:
+        pytest.skip("the package index, which `make lock` asks, cannot be reached")
+    assert done.returncode == 0, done.stderr[-2000:]
     for lock in locks:
         text = lock.read_text()
         assert "--hash=sha256:" in text and "index-url" not in text and "://" not in text
@@ -317,5 +324,6 @@ def test_the_environment_is_entered(tmp_path: Path) -> None:
         pytest.skip("the tests do not run in a virtual environment")
     (tmp_path / ".venv").symlink_to(BIN.parent)
     line = ". .venv/bin/activate && command -v vqddm"
-    told = subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    how = {"cwd": tmp_path, "env": {"PATH": "/usr/bin:/bin"}, "check": True, "capture_output": True, "text": True}
+    told = subprocess.run(["bash", "-c", line], **how).stdout  # type: ignore[call-overload]
     assert Path(told.strip()).resolve() == (BIN / "vqddm").resolve()

@@ -233,6 +233,8 @@ class Method:
             raise UserError(f"method '{self.name}' fills '{self.fills}'; it must be one of {', '.join(FILLS)}")
         if unknown := sorted(self.commands.keys() - WORK.keys()):
             raise UserError(f"method '{self.name}': '{unknown[0]}' is no kind of work; there are {', '.join(WORK)}")
+        if bool(self.of) != bool(self.sampler):
+            raise UserError(f"method '{self.name}': `of` and `sampler` go together; give both or none")
         needed = {work for work, always in WORK.items() if always} - ({"train"} if self.of else set())
         if missing := [work for work in WORK if work in needed - self.commands.keys()]:
             raise UserError(f"method '{self.name}' has no command for '{missing[0]}'")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeGuard, get_args
 
@@ -107,7 +108,8 @@ def load_sampler(checkpoint: Path, device: str = "cpu") -> Sampler:
     """
     kind = describe_checkpoint(checkpoint)["kind"]
     if kind not in METHODS:
-        raise UserError(f"{checkpoint}: holds a {kind}; give the checkpoint of one of {', '.join(METHODS)}")
+        trained = ", ".join(name for name, method in METHODS.items() if not method.of)
+        raise UserError(f"{checkpoint}: holds a {kind}; give the checkpoint of one of {trained}")
     return imported(METHODS[kind].load)(checkpoint, device)
 
 
@@ -135,8 +137,10 @@ def check_sampling(sampler: Sampler, how: Sampling, count: int) -> None:
     Raises:
         UserError: names the number and what it can be.
     """
-    for number in (count, how.temperature, how.eta):
-        if not isinstance(number, int | float):
+    if not isinstance(count, Integral):
+        raise UserError(f"{count!r} images: that is no whole number")
+    for number in (how.temperature, how.eta):
+        if not isinstance(number, Real):
             raise UserError(f"{number!r} is no number")
     if count < 1 or not 0 < how.temperature < math.inf:
         raise UserError(f"{count} images at temperature {how.temperature}: both must be above 0 and finite")

@@ -8,6 +8,7 @@ Pictures go in as a PIL image or a path, as several of them, as uint8 (N, H, W, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
@@ -383,8 +384,10 @@ def _seed(seed: int) -> int:
     """A seed that torch and numpy take.
 
     Raises:
-        UserError: it is negative or too large.
+        UserError: it is no whole number, negative or too large.
     """
+    if not isinstance(seed, Integral):
+        raise UserError(f"seed {seed!r}: it must be a whole number")
     if not 0 <= seed < 2**63:
         raise UserError(f"seed {seed}: it must be from 0 to 2**63 - 1")
     return seed

@@ -3,7 +3,17 @@
 from typing import Any
 
 from vqddm.first_stages import kind_of
-from vqddm.paper.claims.evidence import BEYOND, Claim, Held, above, at_most, lower, lower_row, of_row, on_every_dataset
+from vqddm.paper.claims.evidence import (
+    BEYOND,
+    Claim,
+    Held,
+    above,
+    against,
+    at_most,
+    lower_row,
+    of_row,
+    on_every_dataset,
+)
 from vqddm.paper.metrics import Metrics
 
 CAPACITY_RATIO = 32
@@ -64,8 +74,7 @@ def _fewer_codes(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
         return None
     cost, gain = smaller["frechet"] - larger["frechet"], without["frechet"] - larger["frechet"]
     held, where = above((0.5, without), (0.5, larger), (-1, smaller))  # half the gain less the cost
-    _, words = lower(larger, smaller)
-    return held, f"costs {cost:.2f} where half of ReFiT's gain is {gain / 2:.2f}, {where} ({words})"
+    return held, f"{against(smaller, larger)}: costs {cost:.2f} where half of ReFiT's gain is {gain / 2:.2f}, {where}"
 
 
 def _capacity(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:

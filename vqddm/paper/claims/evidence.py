@@ -33,9 +33,9 @@ KNOWN_OF_TRAININGS = (
 SEVERAL_TRAININGS = (
     "{} trainings with different seeds stand behind each number: ± is the standard deviation between them, for "
     "completions half the 95 % interval of their mean. Floors and times alone have the spread of their own "
-    "measurement. What is compared was trained side by side in each training, so the difference is taken there. Behind "
-    "the numbers stands how far it is on the claim's side: the mean over trainings and half its 95 % interval by "
-    "Student's t. That is the spread that counts."
+    "measurement. What is compared was trained side by side in each training, so the difference is taken there. It "
+    "stands behind the numbers, or what is left to the rule's limit, above 0 where it speaks for the claim: the mean "
+    "over trainings and half its 95 % interval by Student's t. That is the spread that counts."
 )
 BEYOND = "the Fréchet distance is lower beyond the spread, on every dataset"
 
@@ -204,17 +204,18 @@ def above_zero(each: Sequence[float], digits: int) -> tuple[Held, str]:
 def lower(first: dict[str, Any], second: dict[str, Any], one_training: bool = False) -> tuple[Held, str]:
     """Whether one distance is below another beyond the spread, and the numbers in words."""
     held, where = above((1, second), (-1, first), one_training=one_training)
-    return held, f"{_against(first, second)}, {where}"
+    return held, f"{against(first, second)}, {where}"
 
 
 def at_most(first: dict[str, Any], second: dict[str, Any], factor: float) -> tuple[Held, str]:
     """Whether one distance is at most `factor` times another beyond the spread, and the numbers in words."""
     held, where = above((factor, second), (-1, first))
     ratio = first["frechet"] / second["frechet"]
-    return held, f"{_against(first, second)}, {ratio:.2f} times where {factor:.2f} is the limit, {where}"
+    return held, f"{against(first, second)}, {ratio:.2f} times where {factor:.2f} is the limit, {where}"
 
 
-def _against(first: dict[str, Any], second: dict[str, Any]) -> str:
+def against(first: dict[str, Any], second: dict[str, Any]) -> str:
+    """Two distances in words, each with its spread."""
     shown = [with_spread(one["frechet"], one.get("frechet_std")) for one in (first, second)]
     return f"{first['name']} {shown[0]} against {shown[1]}"
 

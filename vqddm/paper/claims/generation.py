@@ -148,7 +148,7 @@ def _overfitting(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     if "bits_per_code_each" in train:
         pairs = zip(train["bits_per_code_each"], test["bits_per_code_each"], strict=True)
         held, where = above_zero([OVERFITTED * one - other for one, other in pairs], 3)
-        return held, f"{words}; below the limit {where}"
+        return held, f"{words}; room to the limit {where}"
     room = OVERFITTED * train["bits_per_code"] - test["bits_per_code"]
     spread = 2 * math.hypot(OVERFITTED * train["standard_error"], test["standard_error"])
     where = "beyond" if abs(room) > spread else "within"
