@@ -260,10 +260,10 @@ def test_pictures_are_a_sequence(pixels: np.ndarray) -> None:
 CODES = torch.zeros(1, 8, 8, dtype=torch.int64)
 BLANK = np.zeros((1, 32, 32, 3), np.uint8)
 WRONG: dict[str, tuple[Any, str]] = {
-    "no samples": (lambda m: m.sample(0), "0 images at temperature 1.0"),
+    "no samples": (lambda m: m.sample(0), "0 images: there must be at least one"),
     "too many steps": (lambda m: m.sample(1, steps=101), "101 sampling steps: choose from 1 to T = 100"),
     "no steps": (lambda m: m.watch(1, steps=0), "0 sampling steps"),
-    "no warmth": (lambda m: m.sample(1, temperature=0), "at temperature 0"),
+    "no warmth": (lambda m: m.sample(1, temperature=0), "temperature 0: it must be above 0"),
     "warmth in words": (lambda m: m.sample(1, temperature="warm"), "'warm' is no number"),
     "how many in words": (lambda m: m.sample("one"), "'one' images: that is no whole number"),
     "half a picture": (lambda m: m.sample(1.5), "1.5 images: that is no whole number"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -229,6 +230,8 @@ FEATURES = ["evaluate", "features", "--data", "x.npy", "--state", "z", "--out", 
     ("tokens", "sentence"),
     [
         (["tabel"], ": there is no command `tabel`; did you mean `vqddm paper table`?"),
+        (["sampel", "faces"], ": there is no command `sampel faces`; did you mean `vqddm sample`?"),
+        (["Sample", "faces"], ": there is no command `Sample faces`; did you mean `vqddm sample`?"),
         (["prior", "sampel"], ": there is no command `prior sampel`; did you mean `vqddm prior sample`?"),
         (["prior", "--out"], ": there is no command `prior --out`; `vqddm prior --help` lists what there is"),
         (["--wrong"], ": there is no command `--wrong`; `vqddm --help` lists what there is"),
@@ -453,3 +456,15 @@ def test_every_rules_command_line_can_be_read(root):
         read.add(name)
     assert {"prior train", "prior sample-shard", "baselines sample-ddpm", "evaluate cost", "paper figure"} <= read
     assert {"refit encode-shard", "evaluate features-shard"} <= read
+
+
+def test_an_interruption_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(tokens: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 128 + signal.SIGINT
+    told = capsys.readouterr()
+    assert told.out + told.err == ""

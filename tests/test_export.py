@@ -264,7 +264,7 @@ def test_the_commands_write_pictures(pair: Path, tmp_path: Path, capsys: pytest.
         (["sample", "PAIR", "--steps", "200"], "200 sampling steps: choose from 1 to T = 100"),
         (["sample", "PAIR", "--device", "cuda:77"], "device cuda:77: not to be had here"),
         (["sample", "PAIR", "-o", "faces.txt"], "faces.txt: a picture's name ends with one of .png"),
-        (["sample", "PAIR", "-o", "mask.png/faces.png", "--steps", "1"], "mask.png/faces.png: cannot be written"),
+        (["sample", "PAIR", "-o", "mask.png/faces.png"], "mask.png/faces.png: cannot be written; "),
         (["reconstruct", "--model", "PAIR"], "vqddm reconstruct: PICTURES is missing"),
         (["reconstruct", "none.png", "--model", "PAIR"], "none.png: cannot be read"),
         (["reconstruct", "text.png", "--model", "PAIR"], "text.png: not a whole picture"),

@@ -175,7 +175,7 @@ def test_samples_are_the_same_in_any_number_of_shards(
         ("prior", {}, "give the first stage that decodes them"),
         ("prior", {"steps": 13}, "13 sampling steps: choose from 1 to T = 12"),
         ("transformer", {"steps": 10}, "10 sampling steps: choose from 16 to T = 16"),
-        ("prior", {"temperature": 0.0}, "temperature 0.0: both must be above 0"),
+        ("prior", {"temperature": 0.0}, "temperature 0.0: it must be above 0"),
         ("prior", {"count": 0}, "0 images"),
         ("ddpm", {"first_stage": "first_stage"}, "a ddpm fills pixels, not the codes of"),
         ("first_stage", {}, "holds a dvae; give the checkpoint of one of prior"),

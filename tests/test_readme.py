@@ -133,6 +133,21 @@ def test_how_far_trainings_lie_apart_is_said_as_their_table_has_it() -> None:
     assert f"move it by {draws} and {more_draws}" in words
 
 
+def test_how_often_each_method_was_tried_is_said_as_the_search_has_it() -> None:
+    words = " ".join((DOCS / "results.md").read_text().split())
+    tried = pd.read_csv(ROOT / "docs/search.csv")
+    tried = tried[tried["trial"] != "prior_other_seed"]  # the same settings as another
+    counts = tried.groupby(["dataset", "what"]).size()
+    told = {"prior": "eleven", **dict.fromkeys(("absorbing", "transformer", "ddpm"), "ten")}
+    told |= {"refit_k256_p4000": "eight", "vqvae2_k256": "five", "dvae_k256": "five"}
+    number = {"five": 5, "eight": 8, "ten": 10, "eleven": 11}
+    assert {what: number[word] for what, word in told.items()} == {
+        what: counts.xs(what, level="what").max() for what in told
+    }
+    assert "eleven settings of the prior were tried and ten each of the absorbing chain, the transformer and" in words
+    assert "of the VQ-GAN with its ReFiT eight on each dataset, of VQ-VAE-2 and the discrete VAE five" in words
+
+
 @pytest.mark.parametrize(
     ("heading", "measures"), [("What came out", "gpu/metrics"), ("The fourth run", "gpu/fourth_run/metrics")]
 )

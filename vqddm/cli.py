@@ -223,7 +223,9 @@ def _unknown(words: Sequence[str]) -> str:
     known = {name.split()[-1]: name for name in names} | {name: name for name in names}
     named = " ".join(words[:2])
     hint = f"`{f'vqddm {step}'.strip()} --help` lists what there is"
-    if "-" not in [word[:1] for word in words[:2]] and (near := difflib.get_close_matches(named, known, n=1)):
+    alone = {name: name for name in names if " " not in name}
+    near = difflib.get_close_matches(words[0].lower(), alone, n=1) or difflib.get_close_matches(named, known, n=1)
+    if "-" not in [word[:1] for word in words[:2]] and near:
         hint = f"did you mean `vqddm {known[near[0]]}`?"
     return f"vqddm: there is no command `{named}`; {hint}"
 
@@ -245,6 +247,8 @@ def main() -> None:
     except Usage as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:  # Ctrl-C, before a step or in one that does not say more of it
+        sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -142,8 +142,10 @@ def check_sampling(sampler: Sampler, how: Sampling, count: int) -> None:
     for number in (how.temperature, how.eta):
         if not isinstance(number, Real):
             raise UserError(f"{number!r} is no number")
-    if count < 1 or not 0 < how.temperature < math.inf:
-        raise UserError(f"{count} images at temperature {how.temperature}: both must be above 0 and finite")
+    if count < 1:
+        raise UserError(f"{count} images: there must be at least one")
+    if not 0 < how.temperature < math.inf:
+        raise UserError(f"temperature {how.temperature}: it must be above 0 and finite")
     if not 0 <= how.eta <= 1:
         raise UserError(f"eta {how.eta}: it must be from 0 to 1")
     if how.sampler not in get_args(Process):

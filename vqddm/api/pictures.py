@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias, overload
@@ -83,13 +84,17 @@ def save(picture: Image.Image, path: Path) -> None:
 
 
 def check_name(path: Path) -> None:
-    """Refuse a file's name that does not end as a picture's.
+    """Refuse a file's name that does not end as a picture's, or a place that cannot be written to, before any work.
 
     Raises:
-        UserError: names the endings that there are.
+        UserError: names the endings that there are, or what is no folder or write-protected.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path}: a picture's name ends with one of {', '.join(SUFFIXES)}")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        why = "write-protected" if above.is_dir() else "no folder"
+        raise UserError(f"{path}: cannot be written; {above} is {why}")
 
 
 def counted(number: int, noun: str) -> str:
@@ -179,7 +184,7 @@ def given_codes(mask: Mask, images: Sequence[Image.Image], resolution: int, shap
     """
     anew = _anew(mask)
     if not anew.any():
-        raise UserError("the mask marks nothing: what is white in it is drawn anew")
+        raise UserError("the mask marks nothing: what is white in it (True, or at least 128 of 255) is drawn anew")
     if anew.shape == shape:
         return torch.from_numpy(~anew)
     size, wanted = anew.shape[::-1], {image.size for image in images}

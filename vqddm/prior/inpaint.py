@@ -41,8 +41,10 @@ def inpaint_images(
         UserError: too few images, or method and first stage do not belong together.
     """
     limit_threads(threads)
-    if count < 1 or not 0 < temperature < math.inf:
-        raise UserError(f"{count} images at temperature {temperature}: both must be above 0 and finite")
+    if count < 1:
+        raise UserError(f"{count} images: there must be at least one")
+    if not 0 < temperature < math.inf:
+        raise UserError(f"temperature {temperature}: it must be above 0 and finite")
     sampler, model = load_pair(checkpoint, first_stage, device())
     split = load_split(data)
     if len(split) < count:

@@ -33,9 +33,9 @@ KNOWN_OF_TRAININGS = (
 SEVERAL_TRAININGS = (
     "{} trainings with different seeds stand behind each number: ± is the standard deviation between them, for "
     "completions half the 95 % interval of their mean. Floors and times alone have the spread of their own "
-    "measurement. What is compared was trained side by side in each training, so the difference is taken there. It "
-    "stands behind the numbers, or what is left to the rule's limit, above 0 where it speaks for the claim: the mean "
-    "over trainings and half its 95 % interval by Student's t. That is the spread that counts."
+    "measurement. What is compared was trained side by side in each training, so differences are taken there: after "
+    "“the spread” stands their mean, ± half its 95 % interval by Student's t. It is above 0 where it speaks for the "
+    "claim; where a rule has a limit, it is the distance from that. The verdict goes by this ±."
 )
 BEYOND = "the Fréchet distance is lower beyond the spread, on every dataset"
 
