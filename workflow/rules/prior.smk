@@ -93,9 +93,7 @@ rule draw_shard:
     # All `ancient`: whether batches are drawn anew is decided by the sampling that asks for them.
     input:
         ancient(lambda wildcards: code("prior.sample", method(wildcards).load)),
-        checkpoint=ancient(
-            drawn_from("models/{dataset}/{stage}/{method}.safetensors")
-        ),
+        checkpoint=ancient(drawn_from("models/{dataset}/{stage}/{method}.safetensors")),
     output:
         temp(touch(shard_of(SAMPLING))),
     log:
