@@ -225,13 +225,13 @@ def test_targets_of_a_run_work(built: Path) -> None:
 
 @pytest.mark.slow
 def test_make_reproduces_what_is_missing_and_exports_what_was_trained(restored: Path, tmp_path: Path) -> None:
-    """In a clone whose suite is the tiny one: its table, and its models under the names of those that are shipped."""
+    """In a clone whose suite is the tiny one: its page, and its models under the names of those that are shipped."""
     folder = Path(shutil.copytree(restored, tmp_path / "clone", symlinks=True))
-    table = folder / "results/tiny/tables/table1.csv"
-    before = table.read_bytes()
-    table.unlink()
+    page = folder / "results/tiny/index.html"
+    before = page.read_bytes()
+    page.unlink()
     make(folder, "reproduce", "SUITE=tiny", "CORES=2")
-    assert table.read_bytes() == before
+    assert page.read_bytes() == before
     for place in ("models", "results/{}/metrics"):
         target = folder / place.format("mini") / "faces/refit_k256_p4000"
         target.parent.mkdir(parents=True, exist_ok=True)
