@@ -9,8 +9,6 @@ from enum import Enum
 from statistics import fmean, stdev
 from typing import Any
 
-from scipy.special import stdtrit
-
 from vqddm.artifacts import UserError
 from vqddm.first_stages import codebook_size
 from vqddm.paper.metrics import Metrics
@@ -156,6 +154,8 @@ def floor(metrics: Metrics, dataset: str) -> str:
 
 def over_trainings(each: Sequence[float]) -> tuple[float, float]:
     """The mean of a number that each training has, and half its 95 % interval by Student's t."""
+    from scipy.special import stdtrit  # here, since Snakemake plans the claims without it
+
     quantile = float(stdtrit(len(each) - 1, 0.975))
     return fmean(each), quantile * stdev(each) / math.sqrt(len(each))
 
