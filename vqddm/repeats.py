@@ -4,13 +4,17 @@ The first training is that of the dataset itself; the second one of `faces` is t
 same pictures and settings. No dataset of params.yaml can bear such a name, for it has a capital letter.
 """
 
+import math
 import re
+from collections.abc import Sequence
+from statistics import stdev
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vqddm.params import Dataset
 
 SEEDS_APART = 1000  # between one training's seeds and the next one's
+CONFIDENCE = 0.95  # of an interval over trainings
 REPEATED = ("reconstruction", "samples", "likelihood", "inpainting")  # what is measured of every training
 
 
@@ -22,6 +26,14 @@ def repeat(dataset: str, number: int) -> str:
 def repeated(dataset: str) -> str:
     """The dataset of params.yaml that one is a repeat of."""
     return re.sub(r"_T\d+$", "", dataset)
+
+
+def half_interval(values: Sequence[float]) -> float:
+    """Half the 95 % interval of the mean of a number that each training has, by Student's t."""
+    from scipy.stats import t as student  # here, since Snakemake plans without it
+
+    quantile = float(student.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    return quantile * stdev(values) / math.sqrt(len(values))
 
 
 def reseeded(dataset: "Dataset", number: int) -> "Dataset":

@@ -1,18 +1,15 @@
 """The same measure of several trainings as one: means, and the spread between trainings in place of that of draws."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from scipy.stats import t as student
-
 from vqddm.artifacts import UserError, read_json, write_json
+from vqddm.repeats import half_interval
 
 # What tells the spread of a number, by its name or by how it ends, and where the number itself then stands.
 SPREADS = {"std": "value", "standard_error": "bits_per_code", "half_width": "mean"}
-CONFIDENCE = 0.95  # of a `half_width`
 
 
 def average_trainings(*, metrics: list[Path], out: Path) -> None:
@@ -47,21 +44,14 @@ def over_trainings(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
             together[name] = over_trainings(values)
         elif number != name and number in found[0]:
             together[f"{number}_each"] = [one[number] for one in found]
-            together[name] = _spread(name, together[f"{number}_each"])
+            apart = half_interval if name == "half_width" else stdev
+            together[name] = apart(together[f"{number}_each"])
             together[f"{name}_within"] = None if None in values else fmean(values)
         elif isinstance(value, bool | str | list | None) or all(other == value for other in values):
             together[name] = value
         else:
             together[name] = fmean(values)
     return together
-
-
-def _spread(name: str, values: Sequence[float]) -> float:
-    """The standard deviation between trainings, or half the confidence interval of their mean."""
-    if name != "half_width":
-        return stdev(values)
-    quantile = float(student.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-    return quantile * stdev(values) / math.sqrt(len(values))
 
 
 def _differing(one: Any, other: Any, inside: str) -> str | None:

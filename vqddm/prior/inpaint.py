@@ -1,6 +1,5 @@
 """Completions by any method that fills code maps, as a file (section 4.4)."""
 
-import math
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,7 @@ from vqddm.batches import BATCH_ON_GPU
 from vqddm.compute import at_once, device, limit_threads, mixed
 from vqddm.data.arrays import load_split, to_bytes, to_unit
 from vqddm.prior.masks import all_masks, mask_pixels
-from vqddm.samplers import load_pair
+from vqddm.samplers import Sampling, check_sampling, load_pair
 
 
 @torch.inference_mode()
@@ -41,11 +40,8 @@ def inpaint_images(
         UserError: too few images, or method and first stage do not belong together.
     """
     limit_threads(threads)
-    if count < 1:
-        raise UserError(f"{count} images: there must be at least one")
-    if not 0 < temperature < math.inf:
-        raise UserError(f"temperature {temperature}: it must be above 0 and finite")
     sampler, model = load_pair(checkpoint, first_stage, device())
+    check_sampling(sampler, Sampling(sampler.steps[-1], temperature), count)
     split = load_split(data)
     if len(split) < count:
         raise UserError(f"{data}: {len(split)} images, but {count} are to be completed")

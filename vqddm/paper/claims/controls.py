@@ -4,7 +4,6 @@ The paper compares a VQ-GAN with the same one after both halves. The controls st
 any fine-tuning (`rebuilt`), and the same fine-tuning with the old codebook (`finetuned`).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,11 +16,11 @@ from vqddm.paper.claims.evidence import (
     Claim,
     Held,
     Judgement,
-    above_zero,
     floor,
     lower,
     on_every_dataset,
     rows_of,
+    weighed,
 )
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import Plan
@@ -95,18 +94,11 @@ def _psnr(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     if not (pair := _beside(metrics, dataset, "finetuned")):
         return None
     refit, control = (with_spread(found["psnr"], found.get("psnr_std")) for found in pair)
-    words, spreads = (
-        f"{refit} against {control} dB",
-        [std for found in pair if (std := found.get("psnr_std")) is not None],
-    )
-    if len(spreads) < len(pair):
+    words = f"{refit} against {control} dB"
+    if any(found.get("psnr_std") is None for found in pair):
         return Held.UNCOUNTED, f"{words}, of one draw: no spread, not counted"
-    if all("psnr_each" in found for found in pair):
-        held, where = above_zero([a - b for a, b in zip(*(found["psnr_each"] for found in pair), strict=True)], 2)
-        return held, f"{words}, {where}"
-    more, spread = pair[0]["psnr"] - pair[1]["psnr"], 2 * math.hypot(*spreads)
-    where = "beyond" if abs(more) > spread else "within"
-    return Held.above_zero(more - spread, more + spread), f"{words}, {where} the spread"
+    held, where = weighed([(1, pair[0]), (-1, pair[1])], "psnr", "psnr_std")
+    return held, f"{words}, {where}"
 
 
 def _judged(check: Callable[[Metrics, str], Any], missing: str) -> Callable[[Metrics], Judgement]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from vqddm.artifacts import UserError
@@ -14,6 +14,7 @@ from vqddm.first_stages import codebook_size
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import Plan, paper_rows
 from vqddm.paper.render import with_spread
+from vqddm.repeats import half_interval
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
@@ -152,21 +153,40 @@ def floor(metrics: Metrics, dataset: str) -> str:
     return f", floor {found['distance']['frechet']:.2f}" if found else ""
 
 
-def over_trainings(each: Sequence[float]) -> tuple[float, float]:
-    """The mean of a number that each training has, and half its 95 % interval by Student's t."""
-    from scipy.special import stdtrit  # here, since Snakemake plans the claims without it
-
-    quantile = float(stdtrit(len(each) - 1, 0.975))
-    return fmean(each), quantile * stdev(each) / math.sqrt(len(each))
+Term = tuple[float, dict[str, Any]]  # a weight, and the measures that hold a number and its spread
 
 
-def above(*terms: tuple[float, dict[str, Any]], one_training: bool = False) -> tuple[Held, str]:
+def weighed(
+    terms: Sequence[Term], number: str, spread: str, digits: int = 2, more: Sequence[float] = ()
+) -> tuple[Held, str]:
+    """Whether a weighted sum of a number is above 0 beyond its spread, and where it lies.
+
+    Of several trainings the sum is formed in each; the spread is half the 95 % interval of its mean, which is told too.
+    Of one it is twice the weighted deviations in quadrature.
+
+    Args:
+        number: the measures' key of the number, as `psnr`; where that of each training is kept it is `psnr_each`.
+        spread: their key of its standard deviation.
+        digits: of what is told.
+        more: further deviations of the sum.
+    """
+    if all(f"{number}_each" in found for _, found in terms):
+        each = zip(*([weight * x for x in found[f"{number}_each"]] for weight, found in terms), strict=True)
+        sums = [sum(one) for one in each]
+        total, half = fmean(sums), half_interval(sums)
+        told = f": {total:+.{digits}f} ± {half:.{digits}f}"
+    else:
+        total = sum(weight * found[number] for weight, found in terms)
+        half, told = 2 * math.hypot(*(weight * found[spread] for weight, found in terms), *more), ""
+    where = "beyond" if abs(total) > half else "within"
+    return Held.above_zero(total - half, total + half), f"{where} the spread{told}"
+
+
+def above(*terms: Term, one_training: bool = False) -> tuple[Held, str]:
     """Whether a sum of measured distances, each with its weight, is above 0 beyond its spread, and where it lies.
 
-    Beyond means by more than twice the weighted deviations in quadrature. They are the Fréchet distance's own over
-    independent draws; where there was one draw only, the sum of the KIDs must be on the same side of
-    0 too, by more than twice their deviations over subsets. To those of one training comes what is known of trainings.
-    Of several trainings the sum is formed in each, and is above 0 with the whole 95 % interval of its mean.
+    The spread is the Fréchet distance's own (`weighed`); where there was one draw only, the sum of the KIDs must be on
+    the same side of 0 too, beyond theirs over subsets. To those of one training comes what is known of trainings.
 
     Args:
         one_training: all distances are of the same training, so that another would move them together.
@@ -177,28 +197,12 @@ def above(*terms: tuple[float, dict[str, Any]], one_training: bool = False) -> t
     names = sorted({distance["name"] for _, distance in terms})
     if len(names) > 1:
         raise UserError(f"{' cannot be compared with '.join(names)}; measure both again")
-    if all("frechet_each" in distance for _, distance in terms):
-        weights = [weight for weight, _ in terms]
-        each = zip(*(distance["frechet_each"] for _, distance in terms), strict=True)
-        return above_zero([sum(w * x for w, x in zip(weights, one, strict=True)) for one in each], 2)
     of_draws = all(distance.get("frechet_std") is not None for _, distance in terms)
     measure = "frechet" if of_draws else "kid"
-    total = sum(weight * distance[measure] for weight, distance in terms)
-    deviations = [weight * distance[f"{measure}_std"] for weight, distance in terms]
-    if not one_training:
-        deviations += [weight * distance.get("between", 0) * distance[measure] for weight, distance in terms]
-    spread = 2 * math.hypot(*deviations)
-    where = f"{'beyond' if abs(total) > spread else 'within'} the spread{'' if of_draws else ' of KID'}"
-    held = Held.above_zero(total - spread, total + spread)
-    agreed = sum(weight * distance["frechet"] for weight, distance in terms) * total > 0
-    return held if agreed else Held.WITHIN, where
-
-
-def above_zero(each: Sequence[float], digits: int) -> tuple[Held, str]:
-    """Whether a number that each training has is above 0 with its whole 95 % interval, and the numbers in words."""
-    mean, half = over_trainings(each)
-    where = "beyond" if abs(mean) > half else "within"
-    return Held.above_zero(mean - half, mean + half), f"{where} the spread: {mean:+.{digits}f} ± {half:.{digits}f}"
+    known = [] if one_training else [w * distance.get("between", 0) * distance[measure] for w, distance in terms]
+    held, where = weighed(terms, measure, f"{measure}_std", more=known)
+    frechet, total = (sum(weight * distance[key] for weight, distance in terms) for key in ("frechet", measure))
+    return held if frechet * total > 0 else Held.WITHIN, where if of_draws else f"{where} of KID"
 
 
 def lower(first: dict[str, Any], second: dict[str, Any], one_training: bool = False) -> tuple[Held, str]:

@@ -1,6 +1,5 @@
 """Claims about the prior: generation, steps, speed, size and likelihood (section 4.3)."""
 
-import math
 from typing import Any
 
 import pandas as pd
@@ -12,12 +11,12 @@ from vqddm.paper.claims.evidence import (
     Claim,
     Held,
     Judgement,
-    above_zero,
     at_most,
     floor,
     lower,
     lower_row,
     on_every_dataset,
+    weighed,
 )
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.names import sampler, timed_runs
@@ -145,14 +144,8 @@ def _overfitting(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
     words = f"{shown[0]} bits per code in training, {shown[1]} in test ({more:+.1%}), ceiling {found['ceiling']:.2f}"
     if train["standard_error"] is None or test["standard_error"] is None:
         return Held.UNCOUNTED, f"{words}, of one code map: no spread, not counted"
-    if "bits_per_code_each" in train:
-        pairs = zip(train["bits_per_code_each"], test["bits_per_code_each"], strict=True)
-        held, where = above_zero([OVERFITTED * one - other for one, other in pairs], 3)
-        return held, f"{words}; room to the limit {where}"
-    room = OVERFITTED * train["bits_per_code"] - test["bits_per_code"]
-    spread = 2 * math.hypot(OVERFITTED * train["standard_error"], test["standard_error"])
-    where = "beyond" if abs(room) > spread else "within"
-    return Held.above_zero(room - spread, room + spread), f"{words}; {where} the spread of the limit"
+    held, where = weighed([(OVERFITTED, train), (-1, test)], "bits_per_code", "standard_error", 3)
+    return held, f"{words}; room to the limit {where}"
 
 
 CLAIMS = (

@@ -49,7 +49,10 @@ def _curves(files: Files) -> Iterator[Curve]:
                 path = files.models / dataset / stage / "first_stage.csv"
                 panel = f"{about.title}: first stages, {kind.error} error of pixels"
                 yield Curve(path, first_stage_label(stage), panel)
-        for name, method in ((name, METHODS[name]) for name in about.methods if not METHODS[name].of):
+        for name in about.methods:
+            method = METHODS[name]
+            if method.of:
+                continue  # it trains nothing
             for stage in about.stages(name):
                 on = f" on {first_stage_label(stage)}" if name == "prior" else ""
                 codes = method.fills == "codes"
