@@ -174,7 +174,9 @@ class DatasetLists(Section):
             if not isinstance(section, TrainedParams) or (name in BASELINES and name not in self.baselines):
                 continue
             if section.training.batch_size > self.data.train:
-                raise ValueError(f"a batch of {section.training.batch_size} is more than the {self.data.train} images")
+                raise ValueError(
+                    f"{name}: a batch of {section.training.batch_size} is more than the {self.data.train} images"
+                )
             section.fits(name, self.data.resolution, self.side)
             if name in TRAINED:
                 TRAINED[name].check(section)

@@ -41,7 +41,7 @@ PRIOR = Method(
 RENOISE = replace(
     PRIOR,
     name="renoise",
-    title="VQ-DDM, sampled by renoising",
+    title="VQ-DDM, renoised",
     commands={"sample": PRIOR.commands["sample"]},
     of="prior",
     sampler="renoise",

@@ -30,6 +30,7 @@ LABELS = {  # what of ours is called otherwise here than in tables
     "absorbing": "absorbing chain",
     "as_printed": "last step as printed",
     "no_residual": "without Eq. 23",
+    "renoise": "renoised",
 }
 
 
