@@ -263,6 +263,8 @@ def test_the_commands_write_pictures(pair: Path, tmp_path: Path, capsys: pytest.
         (["inpaint", "picture.png", "--mask", "mask.png"], "faces: neither a folder nor a model"),
         (["sample", "PAIR", "--steps", "200"], "200 sampling steps: choose from 1 to T = 100"),
         (["sample", "PAIR", "--device", "cuda:77"], "device cuda:77: not to be had here"),
+        (["sample", "PAIR", "--device", "gpu"], r"device gpu: not to be had here \(give cpu or cuda\)"),
+        (["export", "nope", "-o", "model"], "nope: there is no such folder; give that of a trained pair"),
         (["sample", "PAIR", "-o", "faces.txt"], "faces.txt: a picture's name ends with one of .png"),
         (["sample", "PAIR", "-o", "mask.png/faces.png"], "mask.png/faces.png: cannot be written; "),
         (["reconstruct", "--model", "PAIR"], "vqddm reconstruct: PICTURES is missing"),

@@ -253,7 +253,7 @@ def test_a_gpu_type_that_the_executor_takes_is_taken(tmp_path, kind):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("gpu: 4\n", "gpu: Extra inputs are not permitted.*allowed here: account, partition"),
+        ("gpu: 4\n", "gpu: there is no such setting.*allowed here: account, partition"),
         ("gpus: none\n", "gpus: Input should be a valid integer"),
         ("- gpus\n", "must be keys with values"),
         ("gpus: [\n", "not YAML"),

@@ -108,7 +108,12 @@ class Place(Protocol):
 
 
 # What pydantic calls otherwise than a writer of YAML would.
-WORDS = {"a valid tuple": "a list", "a valid dictionary": "keys with values", "a valid boolean": "true or false"}
+WORDS = {
+    "a valid tuple": "a list",
+    "a valid dictionary": "keys with values",
+    "a valid boolean": "true or false",
+    "Extra inputs are not permitted": "there is no such setting",
+}
 Places = Callable[[Sequence[int | str]], Place | None]
 
 
@@ -176,6 +181,8 @@ def explained(
     lines: list[str] = []
     names: dict[str, int] = {}  # the line of each name that is none; the others only say where it also stands
     for problem in problems:
+        if problem["type"] == "too_short" and any(_inside(other, problem) for other in problems):
+            continue  # the list is too short only because what is wrong in it was left out
         keys = [*above, *(part for part in problem["loc"] if part != "[key]")]
         message = problem["msg"].removeprefix("Value error, ")
         for theirs, ours in WORDS.items():
@@ -190,6 +197,11 @@ def explained(
         else:
             lines.append(f"  {told}: {what}" if told else f"  {what}")
     return "\n".join([f"{where}: {len(lines)} wrong setting(s)", *lines])
+
+
+def _inside(problem: ErrorDetails, outer: ErrorDetails) -> bool:
+    """Whether a problem is one of a value that lies in another one's list."""
+    return len(problem["loc"]) > len(outer["loc"]) and problem["loc"][: len(outer["loc"])] == outer["loc"]
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

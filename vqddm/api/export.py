@@ -49,9 +49,11 @@ def export(
         licence: text file with the licence of the weights; left out: MIT, the project's.
 
     Raises:
-        UserError: the checkpoints are missing, damaged or do not belong together; the first stage is no VQ-GAN; `out`
-            holds something else.
+        UserError: the folder or its checkpoints are missing, damaged or do not belong together; the first stage is
+            no VQ-GAN; `out` holds something else.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder; give that of a trained pair")
     if missing := [name for name in TRAINED if not (folder / name).exists()]:
         raise UserError(f"{folder}: holds no {' and no '.join(missing)}; give the folder of a trained pair")
     stage_file, prior_file = (folder / name for name in TRAINED)

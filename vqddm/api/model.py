@@ -7,6 +7,7 @@ Pictures go in as a PIL image or a path, as several of them, as uint8 (N, H, W, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from numbers import Integral
 from pathlib import Path
@@ -53,10 +54,9 @@ def load(name: str | Path, device: str | None = None) -> Model:
 
 def _device(name: str) -> str:
     try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
             raise RuntimeError("give cpu or cuda")
-        torch.empty(0, device=device)
+        torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # the latter where torch was built without CUDA
         raise UserError(f"device {name}: not to be had here ({str(error).splitlines()[0]})") from None
     return name

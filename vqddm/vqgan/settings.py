@@ -72,7 +72,10 @@ class VQGANParams(TrainedParams):
     def fits(self, section: str, resolution: int, side: int) -> None:
         """The autoencoder is made for the dataset's resolution."""
         if resolution != self.autoencoder.resolution:
-            raise ValueError(f"data.resolution and {section}.autoencoder.resolution differ")
+            own = self.autoencoder.resolution
+            raise ValueError(
+                f"data.resolution is {resolution}, {section}.autoencoder.resolution {own}; give one for both"
+            )
 
     @model_validator(mode="after")
     def _official_checkpoints_fit(self) -> Self:
