@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
+from snakemake import benchmark as benchmark_of
 
 from vqddm.artifacts import UserError
-from vqddm.paper.timeline import lanes, read_jobs, timeline
+from vqddm.paper.timeline import lanes, last_read, read_jobs, timeline
 
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
 
@@ -30,11 +33,33 @@ def test_jobs_are_put_in_the_order_of_their_starts(tmp_path: Path) -> None:
     assert jobs["job"].tolist() == ["data/faces", "mini/evaluate/faces_floor", "vqgan/faces_vqgan_k256"]
     assert jobs["start"].tolist() == pytest.approx([0, 10.5, 20])
     assert jobs["step"].tolist() == ["data", "evaluate", "vqgan"]
-    assert jobs["cpu_seconds"].tolist()[::2] == [9.0, 75.5] and jobs["cpu_seconds"].isna().sum() == 1
+    assert jobs["cpu_seconds"].tolist()[::2] == [9.0, 80.0], "the last reading was after 75.5 s"
+    assert jobs["cpu_seconds"].isna().sum() == 1
     assert lanes(jobs) == [0, 0, 1]
     timeline(benchmarks=place, suite="mini", out=tmp_path / "timeline")
     assert len(pd.read_csv(tmp_path / "timeline.csv")) == 3
     assert {path.suffix for path in tmp_path.glob("timeline.*")} == {".csv", ".png", ".pdf"}
+
+
+def test_what_a_job_took_after_the_last_reading_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When Snakemake reads is its own affair; here it is counted through with its timer."""
+    assert (benchmark_of.BENCHMARK_INTERVAL, benchmark_of.BENCHMARK_INTERVAL_SHORT) == (30, 0.5)
+    timer = benchmark_of.ScheduledPeriodicTimer(benchmark_of.BENCHMARK_INTERVAL)
+    waits: list[float] = []
+    monkeypatch.setattr(timer, "work", lambda: None)
+
+    def ticks(wait: float, action: object) -> SimpleNamespace:
+        waits.append(wait)
+        return SimpleNamespace(start=lambda: None)
+
+    monkeypatch.setattr(benchmark_of, "DaemonTimer", ticks)
+    timer.start()
+    for _ in range(34):
+        timer._action()
+    readings = np.concatenate([[0], np.cumsum(waits)])
+    for seconds in (0.0, 7.3, 15.4, 16.0, 44.9, 46.0, 100.0):
+        before = readings[readings <= seconds].max()
+        assert last_read(seconds) == pytest.approx(before, abs=0.5), seconds
 
 
 def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:

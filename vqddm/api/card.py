@@ -125,7 +125,7 @@ def _made(stage: Mapping[str, Any], prior: Mapping[str, Any]) -> Iterator[str]:
         trained = f", {each['features']:,} of them" if "features" in each else _training(each.get("params", {}))
         yield f"First stage: {STEPS.get(each['step'], each['step'])}{trained}"
     yield f"Prior{_training(prior.get('params', {}))}"
-    for what, about in (("First stage", stage), ("prior", prior)):
+    for what, about in (("First stage", stage), ("Prior", prior)):
         made = about.get("made_with", {})
         yield f"{what} by revision {made.get('revision', 'unknown')}, torch {made.get('torch', 'unknown')}"
 

@@ -22,6 +22,8 @@ STEPS = {  # the project's steps, by the folder of their benchmarks
 }
 COLUMNS = {"seconds": "s", "cpu_seconds": "cpu_time", "max_rss": "max_rss"}  # of a benchmark file
 LANE, TOP = 46, 70  # pixels of a lane, and above the first one
+# Snakemake reads a job's CPU seconds every half second at first and rarely after that, never at its end.
+OFTEN, RARELY = 15.5, 30
 PAUSE = 60  # seconds: where no job ran for longer than that, the run had been stopped
 
 
@@ -45,7 +47,10 @@ def timeline(*, benchmarks: Path = Path("benchmarks"), suite: str, out: Path) ->
 
 
 def read_jobs(benchmarks: Path, suite: str) -> pd.DataFrame:
-    """One row a job, by its start: `job`, `step`, `start`, `seconds` by the clock, `cpu_seconds`, `max_rss` in MiB."""
+    """One row a job, by its start: `job`, `step`, `start`, `seconds` by the clock, `cpu_seconds`, `max_rss` in MiB.
+
+    CPU seconds are those of the whole job, as if it had ended as busy as it was when Snakemake last read them.
+    """
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):
         *folders, _ = parts = path.relative_to(benchmarks).parts
@@ -54,6 +59,7 @@ def read_jobs(benchmarks: Path, suite: str) -> pd.DataFrame:
         with reading(path, "not a benchmark of Snakemake's"):
             measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[-1]
             told = {name: float(measured[column]) for name, column in COLUMNS.items()}
+        told["cpu_seconds"] *= told["seconds"] / last_read(told["seconds"])
         step = folders[0] if folders[0] in STEPS else folders[1]
         job = "/".join(parts).removesuffix(".tsv")
         rows.append({"job": job, "step": step, "start": path.stat().st_mtime - told["seconds"], **told})
@@ -61,6 +67,11 @@ def read_jobs(benchmarks: Path, suite: str) -> pd.DataFrame:
         raise UserError(f"{benchmarks}: holds no benchmark of the suite {suite}; run `snakemake --cores all` first")
     jobs = pd.DataFrame(rows).sort_values("start", ignore_index=True)
     return jobs.assign(start=jobs["start"] - stopped(jobs).cumsum())
+
+
+def last_read(seconds: float) -> float:
+    """After how many of a job's seconds Snakemake read its CPU seconds for the last time."""
+    return seconds if seconds < OFTEN else seconds - (seconds - OFTEN) % RARELY
 
 
 def stopped(jobs: pd.DataFrame) -> pd.Series:
