@@ -28,6 +28,7 @@ from vqddm.methods import METHODS
 from vqddm.paper.figures import FIGURES, draw, inputs, record, style
 from vqddm.paper.figures.figure01 import Blob, draw_operations
 from vqddm.paper.figures.figure02 import code_map_picture
+from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.pictures import draw_sheet, fitted, hatched
 from vqddm.paper.plan import Plan, plan_from
 from vqddm.params import load
@@ -404,6 +405,13 @@ def check_labels(figure: Figure) -> None:
 @pytest.mark.parametrize("number", [1, 5, 6])
 def test_labels_lie_inside_and_apart(number: int, figures: dict[int, Figure]) -> None:
     check_labels(figures[number])
+
+
+@pytest.mark.parametrize("suite", ["mini", "mini3"])
+def test_labels_in_a_crowd_lie_apart(suite: str) -> None:
+    """Of the committed results, where seven methods cost the same and have nearly the same distance."""
+    plan = plan_from(load(ROOT / "params.yaml"), suite)
+    check_labels(FIGURES[1].compose(Files(plan, ROOT / "results" / suite, ROOT, FIGURES[1].role)))
 
 
 @pytest.mark.parametrize("number", [1, 5, 6])
