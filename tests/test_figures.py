@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
 from matplotlib.text import Text
 from PIL import Image
 
@@ -366,7 +367,7 @@ def test_no_word_of_the_default_run_is_cut_off(tmp_path: Path, monkeypatch: pyte
 
 
 def outlines(axes: Axes) -> np.ndarray:
-    """Points (n, 2) along every line and bar, and every marker, in pixels."""
+    """Points (n, 2) along every line, bar and leader of a label, and every marker, in pixels."""
     found = [np.zeros((0, 2))]
     for line in axes.lines:
         if line.get_transform() == axes.transData:
@@ -376,6 +377,9 @@ def outlines(axes: Axes) -> np.ndarray:
         if isinstance(one, LineCollection):
             for bar in one.get_segments():
                 found += along(axes.transData.transform(bar))
+    for leader in axes.patches:
+        if isinstance(leader, PathPatch):
+            found += along(axes.transData.transform(leader.get_path().vertices))
     return np.concatenate(found)
 
 

@@ -104,7 +104,7 @@ def test_what_nobody_can_have_meant_is_refused_with_its_line_and_key(tmp_path, o
     [
         ("suite: mini #", "suite: paper\nsuite: mini #", "suite", (5, 6)),
         ("suite: mini #", 'suite: paper\n"suite": mini #', "suite", (5, 6)),
-        ("      draws: 3", "      draws: 1\n      draws: 3", "suites.mini.evaluate.draws", (21, 22)),
+        ("      draws: 3", "      draws: 1\n      draws: 3", "suites.mini.evaluate.draws", (22, 23)),
     ],
 )
 def test_a_key_twice_is_named_with_both_lines(tmp_path, old, new, key, lines):

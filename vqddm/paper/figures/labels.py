@@ -34,6 +34,8 @@ def place_labels(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as MplPath
     from matplotlib.transforms import Bbox
 
     figure = axes.figure
@@ -89,7 +91,7 @@ def place_labels(
             corners = leader(place)
             taken.extend(_along(corners))
             ends = axes.transData.inverted().transform(corners)
-            axes.plot(*ends.T, color=colour, linewidth=0.5, scalex=False, scaley=False)
+            axes.add_artist(PathPatch(MplPath(ends), transform=axes.transData, edgecolor=colour, linewidth=0.5))
 
 
 def _square(centre: np.ndarray, radius: float) -> Bbox:
