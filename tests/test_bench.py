@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from bench import logonehot, report, tables
+from bench import logonehot, pipeline, report, tables
 from bench.contests import CONTESTS, LIMITS, growths, plan, works
 from bench.records import Contest, Differs, Item, Match, in_words
 from bench.run import file_of, measured
@@ -242,6 +242,21 @@ def test_its_help_is_told() -> None:
     assert "--only" in done.stdout and "reverse_steps" in done.stdout
 
 
+def test_the_jobs_of_two_runs_stand_side_by_side() -> None:
+    before = {"prior/one": 40.0, "refit/faces_refit_k8_p9_rebuild": 3.0, "mini/evaluate/old": 5.0}
+    after = {"prior/one": 20.0, "refit/faces_rebuilt_k8_p9": 1.5, "vqgan/new": 7.0}
+    frames = [
+        pd.DataFrame({"job": list(run), "step": [job.split("/")[-2] for job in run], "cpu_seconds": list(run.values())})
+        for run in (before, after)
+    ]
+    found = pipeline.side_by_side(*frames)
+    assert list(found["job"]) == ["vqgan/new", "refit/faces_rebuilt_k8_p9", "prior/one", "mini/evaluate/old"]
+    assert list(found["times"].dropna()) == [2.0, 2.0]
+    page = pipeline.page(found.assign(commit_before="early", commit_after="late", date="today"))
+    assert "| refit | 1 | 0.05 | 0.03 | 2.00 |" in page and "| all | 2 | 0.72 | 0.36 | 2.00 |" in page
+    assert "\n2 more jobs are not counted" in page
+
+
 # ---- what is committed
 
 
@@ -287,3 +302,10 @@ def test_the_committed_run_was_a_whole_one(committed: dict[str, pd.DataFrame]) -
     assert wanted <= there
     points = set(zip(growth["work"], growth["axis"], growth["value"], strict=True))
     assert {(g.contest.work, g.axis, value) for g in growths() for value in g.values} == points
+
+
+def test_the_committed_page_of_the_pipeline_is_that_of_its_table() -> None:
+    found = pd.read_csv(COMMITTED / "pipeline.csv")
+    assert (COMMITTED / "pipeline.md").read_text() == pipeline.page(found)
+    assert (found["times"].dropna() == (found["before"] / found["after"]).dropna().round(3)).all()
+    assert "(pipeline.md)" in (COMMITTED / "README.md").read_text()

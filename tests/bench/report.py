@@ -38,6 +38,8 @@ scheduler of diffusers has our schedule and a mask that never comes. *Agree* say
 they were timed: the same numbers, codes or mean, draws that a chi-square test cannot tell apart, or clusters alike in
 distance. *Not compared*: both serve the same purpose in different ways. Faster seeding is not better seeding: its
 distances stand below the table.
+
+What the whole default run costs beside an earlier commit's, job by job: [the pipeline](pipeline.md).
 """
 
 
