@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +9,7 @@ from typing import Any
 
 import nbformat  # Snakemake brings it
 import pytest
+from helpers.scripts import module_at
 
 ROOT = Path(__file__).parents[1]
 NUMBER = re.compile(r"\d+\.\d+")  # what is computed; whole numbers are what they are everywhere
@@ -19,11 +19,7 @@ KILOBYTES = 300
 @pytest.fixture(scope="module")
 def notebook() -> ModuleType:
     """The script `docs/notebook.py` as a module."""
-    spec = importlib.util.spec_from_file_location("notebook", ROOT / "docs/notebook.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_at(ROOT / "docs/notebook.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from helpers.scripts import module_at
 
 from vqddm.params import load
 
@@ -216,10 +216,7 @@ def test_what_the_page_says_of_another_machine_is_in_the_table() -> None:
 
 def test_the_committed_run_is_the_second_of_the_two_machines() -> None:
     """`search/machines.py` writes the committed table anew, but for what only the other run knows."""
-    spec = importlib.util.spec_from_file_location("machines", ROOT / "search/machines.py")
-    assert spec and spec.loader
-    machines = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(machines)
+    machines = module_at(ROOT / "search/machines.py")
     found = machines.side_by_side(*[ROOT / "results/mini"] * 2)
     assert (found["first"] == found["second"]).all()
     known = {tuple(name): here for *name, here in found[[*machines.NAMED, "second"]].itertuples(index=False)}

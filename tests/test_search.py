@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import os
 import shutil
@@ -11,17 +10,18 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from helpers.scripts import module_at
 
 from vqddm.evaluate.measure import psnr, usage
 from vqddm.vqgan.codec import decode_codes, encode_images, load_codec
 
 ROOT = Path(__file__).parents[1]
+SCRIPT = "search/search.py"
 PLAIN = {"vqgan": {"training": {"steps": 6}}, "refit": {"training": {"steps": 4}}}
 ASKED = {
     "suite": "tiny",
@@ -36,7 +36,7 @@ ASKED = {
 def laid(folder: Path, asked: dict[str, Any]) -> Path:
     """The script beside these trials, in a project with the tiny suite's params.yaml."""
     (folder / "search").mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "search/search.py", folder / "search/search.py")
+    shutil.copy(ROOT / SCRIPT, folder / SCRIPT)
     (folder / "search/trials.yaml").write_text(yaml.safe_dump(asked, sort_keys=False))
     values = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
     values["datasets"]["tinyfaces"]["data"]["validation"] = 30
@@ -45,22 +45,13 @@ def laid(folder: Path, asked: dict[str, Any]) -> Path:
 
 
 def searched(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "search/search.py", *arguments]
+    command = [sys.executable, SCRIPT, *arguments]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
 
 
-def module_in(folder: Path) -> ModuleType:
-    """The script in a folder, as a module."""
-    spec = importlib.util.spec_from_file_location("search_copy", folder / "search/search.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_projects_own_trials_are_valid_and_few() -> None:
-    script = module_in(ROOT)
+    script = module_at(ROOT / SCRIPT)
     trials, _ = script.planned()
     named = {(trial.name, method) for trial in trials for method in trial.methods}
     for choices in yaml.safe_load((ROOT / "search/trials.yaml").read_text())["open"].values():
@@ -78,14 +69,16 @@ def test_the_committed_rows_are_of_the_trials_as_they_are() -> None:
     csv.field_size_limit(10**6)
     with (ROOT / "docs/search.csv").open() as file:
         rows = list(csv.DictReader(file))
-    settings = {(trial.dataset, trial.name): json.dumps(trial.settings) for trial in module_in(ROOT).planned()[0]}
+    settings = {
+        (trial.dataset, trial.name): json.dumps(trial.settings) for trial in module_at(ROOT / SCRIPT).planned()[0]
+    }
     assert {(row["dataset"], row["trial"]) for row in rows} == set(settings)
     for row in rows:
         assert json.loads(row["settings"]) == json.loads(settings[row["dataset"], row["trial"]]), row["trial"]
 
 
 def test_what_the_paper_leaves_open_stands_side_by_side(tmp_path: Path) -> None:
-    script = module_in(laid(tmp_path, ASKED))
+    script = module_at(laid(tmp_path, ASKED) / SCRIPT)
     values = ((5.5, 300.0), (5.7, 310.0), (4.0, 290.0))
     rows = [{"trial": f"t{i}", "what": "prior", "bits": bits, "distance": far} for i, (bits, far) in enumerate(values)]
     open_ = {"step": {"a": [["t0", "prior"], ["t1", "prior"]], "b": [["t2", "prior"]], "c": [["t3", "prior"]]}}
@@ -96,7 +89,7 @@ def test_what_the_paper_leaves_open_stands_side_by_side(tmp_path: Path) -> None:
 
 
 def test_a_trial_is_the_base_with_its_changes(tmp_path: Path) -> None:
-    plain, averaged = module_in(laid(tmp_path, ASKED)).planned()[0]
+    plain, averaged = module_at(laid(tmp_path, ASKED) / SCRIPT).planned()[0]
     assert plain.settings["vqgan"]["training"]["steps"] == averaged.settings["vqgan"]["training"]["steps"] == 6
     decays = [trial.settings["vqgan"]["optimizer"]["ema_decay"] for trial in (plain, averaged)]
     assert decays == [0.8, 0.5]
@@ -104,7 +97,7 @@ def test_a_trial_is_the_base_with_its_changes(tmp_path: Path) -> None:
 
 
 def test_what_a_result_depends_on_is_what_its_first_stages_take(tmp_path: Path) -> None:
-    script = module_in(laid(tmp_path, ASKED | {"first_stages": ["vqvae2_k16"]}))
+    script = module_at(laid(tmp_path, ASKED | {"first_stages": ["vqvae2_k16"]}) / SCRIPT)
     plain = script.planned()[0][0]
     assert plain.settings.keys() == {"first_stages", "evaluate", "data", "vqvae2", "vqgan.autoencoder"}
     resolved = plain.resolved
@@ -126,7 +119,7 @@ def test_a_wrong_trial_ends_with_one_sentence(tmp_path: Path, change: dict[str, 
     from vqddm.artifacts import UserError
 
     with pytest.raises(UserError, match=words):
-        module_in(laid(tmp_path, ASKED | change)).planned()
+        module_at(laid(tmp_path, ASKED | change) / SCRIPT).planned()
 
 
 @pytest.mark.slow

@@ -169,7 +169,7 @@ class DatasetLists(Section):
         for section, needed_by in {**kinds, **methods}.items():
             if getattr(self, section) is None:
                 raise ValueError(f"{needed_by} needs the settings `{section}`")
-        for name in sorted((*SECTIONS, *TRAINED), key="vqgan".__ne__):  # it first: all others see its code maps
+        for name in sorted((*SECTIONS, *TRAINED), key="vqgan".__ne__):  # vqgan first: the others fill its codes
             section = getattr(self, name)
             if not isinstance(section, TrainedParams) or (name in BASELINES and name not in self.baselines):
                 continue

@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests python -m bench.pipeline BEFORE AFTER
 
-BEFORE and AFTER are two clones, each at its commit, with one params.yaml that both know. In both at once the suite was
-built by `snakemake --cores 1 --configfile tests/bench/quarter.yaml`, so that whatever else the machine did met both.
+BEFORE and AFTER are two clones, each at its commit, with one params.yaml that both know, over which `quarter.yaml` is
+laid. In both at once the suite was built by `snakemake --cores 1`, so that whatever else the machine did met both.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ STEPS = {  # the project's steps, by the folder of their benchmarks
 }
 COLUMNS = {"seconds": "s", "cpu_seconds": "cpu_time", "max_rss": "max_rss"}  # of a benchmark file
 LANE, TOP = 46, 70  # pixels of a lane, and above the first one
-# Snakemake reads a job's CPU seconds every half second at first and rarely after that, never at its end.
+# Snakemake reads a job's CPU seconds every half second at first and rarely after that, never at its end. Reading itself
+# takes the half second by which the first is more than 15.
 OFTEN, RARELY = 15.5, 30
 PAUSE = 60  # seconds: where no job ran for longer than that, the run had been stopped
 
@@ -59,7 +60,8 @@ def read_jobs(benchmarks: Path, suite: str) -> pd.DataFrame:
         with reading(path, "not a benchmark of Snakemake's"):
             measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[-1]
             told = {name: float(measured[column]) for name, column in COLUMNS.items()}
-        told["cpu_seconds"] *= told["seconds"] / last_read(told["seconds"])
+        if told["seconds"] > OFTEN:
+            told["cpu_seconds"] *= told["seconds"] / last_read(told["seconds"])
         step = folders[0] if folders[0] in STEPS else folders[1]
         job = "/".join(parts).removesuffix(".tsv")
         rows.append({"job": job, "step": step, "start": path.stat().st_mtime - told["seconds"], **told})
@@ -70,8 +72,8 @@ def read_jobs(benchmarks: Path, suite: str) -> pd.DataFrame:
 
 
 def last_read(seconds: float) -> float:
-    """After how many of a job's seconds Snakemake read its CPU seconds for the last time."""
-    return seconds if seconds < OFTEN else seconds - (seconds - OFTEN) % RARELY
+    """After how many of a job's seconds, more than `OFTEN`, Snakemake read its CPU seconds for the last time."""
+    return seconds - (seconds - OFTEN) % RARELY
 
 
 def stopped(jobs: pd.DataFrame) -> pd.Series:
@@ -97,8 +99,8 @@ def draw(jobs: pd.DataFrame) -> Figure:
     height = LANE * (lane.max() + 1)
     whole, cpu = (jobs["start"] + jobs["seconds"]).max(), jobs["cpu_seconds"].sum()
     words = style.wrapped(
-        f"{len(jobs)} jobs in {whole / 60:.1f} minutes, {cpu / 60:.1f} CPU minutes. A lane is a place where a job ran; "
-        "white is waiting.",
+        f"{len(jobs)} jobs in {whole / 60:.1f} minutes, about {cpu / 60:.0f} CPU minutes. "
+        "A lane is a place where a job ran; white is waiting.",
         style.INSIDE,
     )
     figure = style.new_figure(style.WIDTH, TOP + height + 110 + style.height_of(words))

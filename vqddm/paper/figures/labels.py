@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +13,7 @@ from vqddm.paper.figures.style import DPI, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
@@ -36,62 +38,72 @@ def place_labels(
     from matplotlib.figure import Figure
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as MplPath
-    from matplotlib.transforms import Bbox
 
     figure = axes.figure
     assert isinstance(figure, Figure)
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
-    inside = axes.get_window_extent(renderer)
     centres = axes.transData.transform([(x, y) for x, y, _ in points])
     taken = [_square(centre, 0.8 * r * DPI / 72) for centre, r in zip(centres, reach, strict=True)]
     for line in lines:
         taken += _along(axes.transData.transform(line))
-    labels: list[Bbox] = []
     if legend := axes.get_legend():
         taken.append(legend.get_window_extent(renderer))
+    scene = _Scene(axes.get_window_extent(renderer), centres, taken)
     for (x, y, label), radius, centre in zip(points, reach, centres, strict=True):
         note = axes.annotate(
             label, (x, y), (0, 0), textcoords="offset points", fontsize=8, color=colour, linespacing=1.1
         )
-        near, far = _beside(radius + 3), _farther(radius + 15)
-
-        def boxed(place: Place, note: Annotation = note) -> Bbox:
-            note.set(position=place[:2], ha=place[2], va=place[3])
-            return note.get_window_extent(renderer)
-
-        def leader(place: Place, own: np.ndarray = centre, begin: float = radius) -> np.ndarray:
-            """Corners of the line from a point's edge towards its label."""
-            offset = DPI / 72 * np.array(place[:2])
-            return own + np.outer([begin / np.hypot(*place[:2]), 0.85], offset)
-
-        def cost(
-            place: Place,
-            boxed: Callable[[Place], Bbox] = boxed,
-            leader: Callable[[Place], np.ndarray] = leader,
-            own: np.ndarray = centre,
-            near: Sequence[Place] = near,
-        ) -> float:
-            box = boxed(place)
-            shared = Bbox.intersection(box, inside)
-            outside = 1 - (shared.width * shared.height / (box.width * box.height) if shared else 0)
-            if place in near:
-                middle = np.array([box.x0 + box.x1, box.y0 + box.y1]) / 2
-                wrong = float(not np.array_equal(centres[np.hypot(*(centres - middle).T).argmin()], own))
-            else:
-                squares = _along(leader(place))
-                crossed = sum(bool(square.count_overlaps(taken)) for square in squares) / len(squares)
-                wrong = any(square.count_overlaps(labels) for square in squares) + crossed
-            return float(10 * outside + box.count_overlaps(taken) + wrong)
-
-        place = min([*near, *far], key=cost)
-        labels.append(boxed(place))
-        taken.append(labels[-1])
-        if place in far:
-            corners = leader(place)
-            taken.extend(_along(corners))
-            ends = axes.transData.inverted().transform(corners)
+        places: list[tuple[Place, np.ndarray | None]] = [(place, None) for place in _beside(radius + 3)]
+        places += [(place, _leader(centre, radius, place)) for place in _farther(radius + 15)]
+        costs = [scene.cost(_put(note, place, renderer), centre, leader) for place, leader in places]
+        place, leader = places[int(np.argmin(costs))]
+        scene.add(_put(note, place, renderer), leader)
+        if leader is not None:
+            ends = axes.transData.inverted().transform(leader)
             axes.add_artist(PathPatch(MplPath(ends), transform=axes.transData, edgecolor=colour, linewidth=0.5))
+
+
+def _put(note: Annotation, place: Place, renderer: RendererAgg) -> Bbox:
+    """Move a label to a place; return its box in pixels."""
+    note.set(position=place[:2], ha=place[2], va=place[3])
+    return note.get_window_extent(renderer)
+
+
+@dataclass
+class _Scene:
+    """What is drawn so far, in pixels: the frame, all points (n, 2), everything that covers ground, and the labels."""
+
+    frame: Bbox
+    centres: np.ndarray
+    taken: list[Bbox]
+    labels: list[Bbox] = field(default_factory=list)
+
+    def cost(self, box: Bbox, own: np.ndarray, leader: np.ndarray | None) -> float:
+        """How badly a label would stand in a box: what of it is outside or covered, and whether its point is clear."""
+        from matplotlib.transforms import Bbox
+
+        shared = Bbox.intersection(box, self.frame)
+        outside = 1 - (shared.width * shared.height / (box.width * box.height) if shared else 0)
+        cost = 10 * outside + box.count_overlaps(self.taken)
+        if leader is None:
+            middle = np.array([box.x0 + box.x1, box.y0 + box.y1]) / 2
+            nearest = self.centres[np.hypot(*(self.centres - middle).T).argmin()]
+            return float(cost + (not np.array_equal(nearest, own)))
+        squares = _along(leader)
+        cost += any(square.count_overlaps(self.labels) for square in squares)
+        return float(cost + np.mean([square.count_overlaps(self.taken) > 0 for square in squares]))
+
+    def add(self, box: Bbox, leader: np.ndarray | None) -> None:
+        """Take a label's box and its leader into account."""
+        self.labels.append(box)
+        self.taken += [box, *([] if leader is None else _along(leader))]
+
+
+def _leader(centre: np.ndarray, radius: float, place: Place) -> np.ndarray:
+    """Corners (2, 2) of the line from a point's edge towards its label, in pixels."""
+    offset = np.array(place[:2])
+    return centre + np.outer([radius / np.hypot(*offset), 0.85], offset * DPI / 72)
 
 
 def _square(centre: np.ndarray, radius: float) -> Bbox:
