@@ -179,21 +179,33 @@ def test_codes_and_reconstructions_are_the_first_stages(loaded: vqddm.Model, pai
     assert torch.equal(loaded.bits_per_code(loaded.encode(pixels), seed=4), bits)
 
 
-@pytest.mark.parametrize("encode", ["masked", "full"])
+@pytest.mark.parametrize(("encode", "sampler", "steps"), [("masked", "ancestral", None), ("full", "renoise", 9)])
 def test_what_a_mask_leaves_stays(
-    loaded: vqddm.Model, pixels: np.ndarray, encode: Any, monkeypatch: pytest.MonkeyPatch
+    loaded: vqddm.Model, pixels: np.ndarray, encode: Any, sampler: Any, steps: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[torch.Tensor] = []
     monkeypatch.setattr(loaded, "decode", lambda codes: decoded.append(codes) or pictures.Pictures(codes))
     anew = np.zeros((8, 8), bool)
     anew[2:5, 1:] = True
-    given = torch.from_numpy(~anew)
-    loaded.inpaint(pixels[:2], anew, completions=3, seed=6, temperature=0.8, encode=encode)
+    given, ticks = torch.from_numpy(~anew), list[int]()
+    loaded.inpaint(
+        pixels[:2],
+        anew,
+        completions=3,
+        steps=steps,
+        seed=6,
+        temperature=0.8,
+        sampler=sampler,
+        encode=encode,
+        tick=lambda: ticks.append(1),
+    )
     images = to_unit(pixels[:2])
     known = loaded.codec.encode(mask_pixels(images, given) if encode == "masked" else images).repeat_interleave(3, 0)
     assert torch.equal(decoded[0][:, given], known[:, given])
-    wanted = inpaint_codes(loaded.sampler.network, known, given, 100, 0.8, torch.Generator().manual_seed(6))
-    assert torch.equal(decoded[0], wanted)
+    wanted = inpaint_codes(
+        loaded.sampler.network, known, given, steps or 100, 0.8, torch.Generator().manual_seed(6), sampler=sampler
+    )
+    assert torch.equal(decoded[0], wanted) and len(ticks) == (steps or 100)
     again = loaded.masked(pixels[:2], anew).pixels
     assert (again[:, 8:20, 4:] == 128).all()
     np.testing.assert_array_equal(again[:, :8], pixels[:2, :8])

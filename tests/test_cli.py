@@ -30,8 +30,9 @@ sample
 reconstruct
     pictures:path* --model:str=faces --device:str= --scale:int= --out:path=reconstructed.png
 inpaint
-    picture:path --mask:path --model:str=faces --count:int=4≥1 --temperature:float=1.0 --seed:int=0≥0
-    --encode:masked|full=masked --device:str= --scale:int= --out:path=inpainted.png
+    picture:path --mask:path --model:str=faces --count:int=4≥1 --steps:int= --temperature:float=1.0 --seed:int=0≥0
+    --sampler:ancestral|renoise=ancestral --encode:masked|full=masked --device:str= --scale:int=
+    --out:path=inpainted.png
 demo
     model:str= --host:str=127.0.0.1 --port:int=≥1 --device:str=
 export

@@ -155,11 +155,11 @@ def test_paint_covers_codes_but_specks_do_not(model: vqddm.Model) -> None:
 @pytest.mark.parametrize("keeps", [False, True])
 def test_what_is_painted_is_drawn_anew_or_kept(model: vqddm.Model, keeps: bool) -> None:
     seen = model.sample(1, steps=5)
-    found = views.completions(model, seen, stroke((0, 0, 63, 31)), keeps, 3, 1.0, 7)
+    found = views.completions(model, seen, stroke((0, 0, 63, 31)), keeps, 3, 1.0, 7, "renoise")
     anew = torch.zeros(8, 8, dtype=torch.bool)
     anew[slice(4, 8) if keeps else slice(0, 4)] = True
     assert torch.equal(found[:1].pixels, model.masked(seen, anew.numpy()).pixels)
-    [made] = model.inpaint(seen, anew.numpy(), completions=3, seed=7)
+    [made] = model.inpaint(seen, anew.numpy(), completions=3, seed=7, sampler="renoise")
     assert torch.equal(found[1:].pixels, made.pixels)
 
 

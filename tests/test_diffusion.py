@@ -535,19 +535,20 @@ def test_the_bound_is_the_enumerated_one(last_step: str) -> None:
     assert float(bits.mean()) > -math.log2(chain_output(JOINT, schedule, 6)[z0]) / 2  # it is an upper bound
 
 
-def test_inpainting_keeps_what_is_given_and_follows_it() -> None:
+@pytest.mark.parametrize("sampler", ["ancestral", "renoise"])
+def test_inpainting_keeps_what_is_given_and_follows_it(sampler: Process) -> None:
     schedule = NoiseSchedule(60, "cosine")
     generator = torch.Generator().manual_seed(0)
     codes = torch.stack([torch.full((3000,), 1), torch.zeros(3000, dtype=torch.int64)], 1)[:, None]
     given_mask = torch.tensor([[True, False]])
-    found = inpaint_codes(Oracle(JOINT, schedule), codes, given_mask, 60, 1.0, generator)
+    found = inpaint_codes(Oracle(JOINT, schedule), codes, given_mask, 60, 1.0, generator, sampler=sampler)
     assert (found[:, 0, 0] == 1).all()
     share = float((found[:, 0, 1] == 1).double().mean())
     conditional = float(JOINT[1, 1] / JOINT[1].sum())
     marginal = float(JOINT[:, 1].sum())
     assert abs(share - conditional) < 0.5 * (conditional - marginal)
     per_image = torch.arange(3000)[:, None, None].expand(-1, 1, 2) % 2 == 0
-    kept = inpaint_codes(Oracle(JOINT, schedule), codes, per_image, 7, 1.0, generator)
+    kept = inpaint_codes(Oracle(JOINT, schedule), codes, per_image, 7, 1.0, generator, sampler=sampler)
     assert torch.equal(kept[::2], codes[::2]) and not torch.equal(kept, codes)
 
 

@@ -502,6 +502,19 @@ def test_figure_1_shows_everything_that_is_compared(compared_figures: dict[int, 
     assert "4  absorbing chain, ReFiT, K = 256, P = 4 000: 20.4 ± 0.5, 3.6 M parameters" in key.splitlines()
 
 
+def test_figure_1_tells_variants_of_the_method_from_others(compared_figures: dict[int, Figure]) -> None:
+    upper, faces_panel, _ = compared_figures[1].axes
+    words = {
+        handle.get_facecolor(): text.get_text() for text, handle in legend_of(upper) if hasattr(handle, "get_facecolor")
+    }
+    blobs = faces_panel.collections[0]
+    places = [tuple(place) for place in np.asarray(blobs.get_offsets())]
+    told = {place: words[tuple(colour)] for place, colour in zip(places, blobs.get_facecolors(), strict=True)}
+    assert told[2.1e9, 20.9] == "VQ-DDM, the paper's method"
+    assert told[2.1e9, 20.4] == "a variant of it"  # the absorbing chain
+    assert told[7.9e7, 13.5] == told[6.7e9, 22.4] == "what it is compared with"  # transformer, DDIM
+
+
 def test_no_blob_is_hidden_by_another() -> None:
     """Two small blobs within a large one, one of them drawn before it and all of one colour, are seen as outlines."""
     blobs = [Blob(name, 1e9, 30, size, "red") for name, size in (("small", 1e6), ("large", 9e6), ("middle", 4e6))]

@@ -36,7 +36,7 @@ from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.train import train_prior
 from vqddm.refit import codes as codes_module
 from vqddm.refit.codes import encode_shard, encode_splits
-from vqddm.samplers import load_pair, load_sampler
+from vqddm.samplers import Sampling, load_pair, load_sampler
 from vqddm.settings import Section
 from vqddm.vqgan.codec import decode_codes, encode_images, load_codec
 
@@ -214,7 +214,7 @@ def test_completions_keep_the_given_codes(models: Path, tmp_path: Path, name: st
         assert (shown[:, ~kept] == 128).all()
         image = torch.from_numpy(originals).permute(0, 3, 1, 2) / 127.5 - 1
         codes = codec.encode(mask_pixels(image, mask) if encode == "masked" else image)
-        codes_found = sampler.complete(codes, mask, 1.0, generator)
+        codes_found = sampler.complete(codes, mask, Sampling(sampler.steps[-1]), generator, lambda: None)
         assert torch.equal(codes_found[:, mask], codes[:, mask])
         np.testing.assert_array_equal(decode_codes(codec, codes_found.numpy()), completed)
 

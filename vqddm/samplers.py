@@ -81,14 +81,17 @@ class CodeSampler(Sampler, Protocol):
 
     codebook_size: int
 
-    def complete(self, codes: Tensor, given: Tensor, temperature: float, generator: Generator) -> Tensor:
-        """Draw what is not given with all steps: int64 (B, h, w); the given codes come back unchanged.
+    def complete(
+        self, codes: Tensor, given: Tensor, how: Sampling, generator: Generator, tick: Callable[[], object]
+    ) -> Tensor:
+        """Draw what is not given: int64 (B, h, w); the given codes come back unchanged.
 
         Args:
             codes: int64 (B, h, w); what it holds where nothing is given does not matter.
             given: bool (h, w) or (B, h, w), True = given.
-            temperature: divides the logits.
+            how: with `how.steps` out of `steps`.
             generator: the only source of randomness, on the device of `codes`.
+            tick: called after each of `how.steps` steps.
         """
 
     def bits_per_code(self, codes: Tensor, generator: Generator) -> Bits:

@@ -86,8 +86,10 @@ def inpaint(
     mask: Path,
     model: str = "faces",
     count: int = 4,
+    steps: int | None = None,
     temperature: float = 1.0,
     seed: int = 0,
+    sampler: Process = "ancestral",
     encode: Literal["masked", "full"] = "masked",
     device: str | None = None,
     scale: int | None = None,
@@ -99,6 +101,8 @@ def inpaint(
         picture: a file; its central square is resized.
         mask: a picture as large as the other one, white where it is to be drawn anew; or as large as the model's.
         count: number of completions.
+        steps: sampling steps, from 1 to T; left out: T.
+        sampler: `ancestral` is the paper's; `renoise` draws all of the missing part in each step and diffuses it again.
         encode: the picture that gives the codes that stay: the `masked` one, or the `full` one.
         scale: draw each pixel as a square of so many; left out: small sheets get about 512 pixels.
         out: the picture to write.
@@ -112,7 +116,19 @@ def inpaint(
     loaded = load(model, device)
     check_scale(scale, count + 1, loaded.resolution)
     masked = loaded.masked(picture, mask)
-    [made] = loaded.inpaint(picture, mask, completions=count, temperature=temperature, seed=seed, encode=encode)
+    how = loaded.sampling(count, steps, temperature, seed, sampler)  # refuses before a bar is shown
+    with progress("inpaint", how.steps * len(loaded.batches(count)), "step", leave=False) as bar:
+        [made] = loaded.inpaint(
+            picture,
+            mask,
+            completions=count,
+            steps=steps,
+            temperature=temperature,
+            seed=seed,
+            sampler=sampler,
+            encode=encode,
+            tick=bar.update,
+        )
     sheet = Pictures(torch.cat([masked.pixels, made.pixels])).sheet(columns=count + 1)
     save(enlarged(sheet, scale), out)
     return f"{out}: the picture without what is drawn anew, then {counted(count, 'completion')}"

@@ -273,11 +273,14 @@ class Model:
         mask: Mask,
         *,
         completions: int = 1,
+        steps: int | None = None,
         temperature: float = 1.0,
         seed: int = 0,
+        sampler: Process = "ancestral",
         encode: Literal["masked", "full"] = "masked",
+        tick: Callable[[], object] = lambda: None,
     ) -> list[Pictures]:
-        """Draw anew what a mask marks, with all T steps; the codes elsewhere stay (section 4.4).
+        """Draw anew what a mask marks; the codes elsewhere stay (section 4.4).
 
         Whole pictures are decoded, so what stays looks as in a reconstruction.
 
@@ -292,9 +295,10 @@ class Model:
             mask: white (or True) where something is to be drawn anew: as large as the pictures, or (H, W) like the
                 model's, or (h, w), a pixel for each code. A code of which any pixel is white is drawn anew.
             completions: for each picture.
-            temperature: divides the logits of the codes.
+            steps, temperature, seed, sampler: as in `sample`.
             encode: the picture that gives the codes that stay: the `masked` one, in which they know nothing of what
                 is drawn anew, or the `full` one.
+            tick: called after each step of each batch (see `batches`) of pictures times completions.
 
         Returns:
             the completions of each picture.
@@ -304,7 +308,7 @@ class Model:
         """
         if completions < 1:
             raise UserError(f"{completions} completions: there must be at least one")
-        how = self.sampling(completions, None, temperature, seed)
+        how = self.sampling(completions, steps, temperature, seed, sampler)
         opened = upright(images)
         given = given_codes(mask, opened, self.resolution, self.shape).to(self.device)
         pixels = to_pixels(opened, self.resolution)
@@ -314,7 +318,7 @@ class Model:
         parts = []
         for part in known.split(self._batch):
             with mixed(self.sampler.network):
-                drawn = self.sampler.complete(part.to(self.device), given, how.temperature, generator)
+                drawn = self.sampler.complete(part.to(self.device), given, how, generator, tick)
             parts.append(drawn.cpu())
         made = self.decode(torch.cat(parts))
         return [made[start : start + completions] for start in range(0, len(made), completions)]

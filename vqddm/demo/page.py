@@ -29,6 +29,7 @@ class Common(NamedTuple):
     model: Any
     temperature: Any
     seed: Any
+    sampler: Any
 
 
 def tell(error: UserError) -> None:
@@ -64,8 +65,14 @@ def page(names: list[str], device: str | None) -> gr.Blocks:
             model = gr.Dropdown(names, value=names[0], label="Model", info="what there is on this machine", scale=2)
             temperature = gr.Slider(0.1, 2, value=1, step=0.05, label="Temperature", info="below 1: more alike")
             seed = gr.Number(0, precision=0, minimum=0, label="Seed", info="the same seed, the same pictures")
+            sampler = gr.Radio(
+                list(get_args(Process)),
+                value="ancestral",
+                label="Sampler",
+                info="ancestral: the paper's; renoise: draw a whole map, add noise again, and so on",
+            )
         about = gr.Markdown(views.facts(first))
-        common = Common(opened, model, temperature, seed)
+        common = Common(opened, model, temperature, seed, sampler)
         with gr.Tab("Sample"):
             steps = _sampling(common, first)
         with gr.Tab("Paint"):
@@ -122,12 +129,6 @@ def _sampling(common: Common, first: Model) -> Any:
         with gr.Column(scale=1, min_width=260):
             count = gr.Slider(1, 64, value=16, precision=0, step=1, label="Pictures")
             steps = _steps(first)
-            sampler = gr.Radio(
-                list(get_args(Process)),
-                value="ancestral",
-                label="Sampler",
-                info="ancestral: the paper's; renoise: draw a whole map, add noise again, and so on",
-            )
             draw = gr.Button("Draw", variant="primary")
             watch = gr.Button("Watch them come")
             stop = gr.Button("Stop")
@@ -165,7 +166,8 @@ def _sampling(common: Common, first: Model) -> Any:
         maps = views.code_maps(codes, model.codebook_size, model.resolution)
         return views.shown(model.decode(codes)), views.shown(maps), ""
 
-    given, made = [common.model, count, steps, common.temperature, common.seed, sampler], [pictures, maps, told]
+    given = [common.model, count, steps, common.temperature, common.seed, common.sampler]
+    made = [pictures, maps, told]
     draw.click(drawn, given, made, concurrency_id="model", api_visibility="private")
     watching = watch.click(watched, given, made, concurrency_id="model", api_visibility="private")
     stop.click(None, cancels=watching)
@@ -184,13 +186,13 @@ def _source(common: Common, shows: Callable[[Model, Any], Any], outputs: Any) ->
         return shows(model, views.opened(path, model))
 
     @telling
-    def drawn(name: str, temperature: float, seed: int | None) -> Any:
+    def drawn(name: str, temperature: float, seed: int | None, sampler: Process) -> Any:
         model = common.opened(name)
-        return shows(model, model.sample(temperature=temperature, seed=seed or 0))
+        return shows(model, model.sample(temperature=temperature, seed=seed or 0, sampler=sampler))
 
     how = {"concurrency_id": "model", "api_visibility": "private"}
     upload.upload(uploaded, [common.model, upload], outputs, **how)
-    draw.click(drawn, [common.model, common.temperature, common.seed], outputs, **how)
+    draw.click(drawn, [common.model, common.temperature, common.seed, common.sampler], outputs, **how)
 
 
 def _painting(common: Common) -> None:
@@ -222,12 +224,20 @@ def _painting(common: Common) -> None:
 
     @telling
     def completed(
-        name: str, seen: Any, editor: Any, role: str, count: int, temperature: float, seed: int | None
+        name: str,
+        seen: Any,
+        editor: Any,
+        role: str,
+        count: int,
+        temperature: float,
+        seed: int | None,
+        sampler: Process,
     ) -> Image.Image:
         model = common.opened(name)
-        return views.shown(views.completions(model, seen, editor, role == KEPT, count, temperature, seed or 0))
+        made = views.completions(model, seen, editor, role == KEPT, count, temperature, seed or 0, sampler)
+        return views.shown(made)
 
-    given = [common.model, seen, editor, role, count, common.temperature, common.seed]
+    given = [common.model, seen, editor, role, count, common.temperature, common.seed, common.sampler]
     complete.click(completed, given, made, concurrency_id="model", api_visibility="private")
 
 

@@ -139,7 +139,14 @@ def painted(layers: Sequence[Image.Image], shape: tuple[int, int]) -> Tensor:
 
 
 def completions(
-    model: Model, seen: Pictures | None, editor: Any, keeps: bool, count: int, temperature: float, seed: int
+    model: Model,
+    seen: Pictures | None,
+    editor: Any,
+    keeps: bool,
+    count: int,
+    temperature: float,
+    seed: int,
+    sampler: Process = "ancestral",
 ) -> Pictures:
     """The picture without what is drawn anew, then several completions.
 
@@ -159,7 +166,7 @@ def completions(
     anew = (~paint if keeps else paint).numpy()
     if not anew.any():
         raise UserError("everything is painted, so nothing is left to draw; erase some of it")
-    [made] = model.inpaint(seen, anew, completions=count, temperature=temperature, seed=seed)
+    [made] = model.inpaint(seen, anew, completions=count, temperature=temperature, seed=seed, sampler=sampler)
     return Pictures(torch.cat([model.masked(seen, anew).pixels, made.pixels]))
 
 

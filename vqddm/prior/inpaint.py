@@ -5,12 +5,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from vqddm.artifacts import UserError, replacing
 from vqddm.batches import BATCH_ON_GPU
 from vqddm.compute import at_once, device, limit_threads, mixed
 from vqddm.data.arrays import load_split, to_bytes, to_unit
+from vqddm.data.progress import progress
 from vqddm.prior.masks import all_masks, mask_pixels
 from vqddm.samplers import Sampling, check_sampling, load_pair
 
@@ -41,7 +41,8 @@ def inpaint_images(
     """
     limit_threads(threads)
     sampler, model = load_pair(checkpoint, first_stage, device())
-    check_sampling(sampler, Sampling(sampler.steps[-1], temperature), count)
+    how = Sampling(sampler.steps[-1], temperature)
+    check_sampling(sampler, how, count)
     split = load_split(data)
     if len(split) < count:
         raise UserError(f"{data}: {len(split)} images, but {count} are to be completed")
@@ -58,13 +59,14 @@ def inpaint_images(
             known.append(model.encode(seen if encode == "masked" else images))
             masked.append(to_bytes(seen))
     together = max(1, at_once(device(), count, BATCH_ON_GPU) // count)  # masks: one's pictures leave a GPU idle
-    for start in tqdm(range(0, len(given), together), desc="inpaint", mininterval=10):
-        some = slice(start, start + together)
-        with mixed(sampler.network):
-            each = given[some].repeat_interleave(count, 0)
-            codes = sampler.complete(torch.cat(known[some]), each, temperature, generator)
-        with mixed(model):
-            completed += [to_bytes(model.decode(part)) for part in codes.split(count)]
+    starts = range(0, len(given), together)
+    with progress("inpaint", len(starts) * how.steps, "step") as bar:
+        for some in (slice(start, start + together) for start in starts):
+            with mixed(sampler.network):
+                each = given[some].repeat_interleave(count, 0)
+                codes = sampler.complete(torch.cat(known[some]), each, how, generator, bar.update)
+            with mixed(model):
+                completed += [to_bytes(model.decode(part)) for part in codes.split(count)]
     with replacing(out) as aside:
         np.savez(
             aside,

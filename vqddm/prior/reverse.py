@@ -67,11 +67,24 @@ def reverse_process(
     yield z
     network = recorded_network(prior, z.device)
     for t, s in pairwise([*timesteps, 0]):
-        if sampler == "renoise":
-            z = diffused(prior, denoise(prior, z, t, 0, temperature, generator, network), s, generator)
-        else:
-            z = denoise(prior, z, t, s, temperature, generator, network)
+        z = _step(prior, z, t, s, temperature, generator, network, sampler)
         yield z
+
+
+def _step(
+    prior: Prior,
+    z_t: Tensor,
+    t: int,
+    s: int,
+    temperature: float,
+    generator: torch.Generator,
+    network: Callable[[Tensor, Tensor], Tensor],
+    sampler: Process,
+) -> Tensor:
+    """Draw z_s by a sampler of `reverse_process`."""
+    if sampler == "renoise":
+        return diffused(prior, denoise(prior, z_t, t, 0, temperature, generator, network), s, generator)
+    return denoise(prior, z_t, t, s, temperature, generator, network)
 
 
 @torch.inference_mode()
@@ -106,7 +119,14 @@ def sample_codes(
 
 @torch.inference_mode()
 def inpaint_codes(
-    prior: Prior, codes: Tensor, given: Tensor, steps: int, temperature: float, generator: torch.Generator
+    prior: Prior,
+    codes: Tensor,
+    given: Tensor,
+    steps: int,
+    temperature: float,
+    generator: torch.Generator,
+    tick: Callable[[], object] = lambda: None,
+    sampler: Process = "ancestral",
 ) -> Tensor:
     """Complete code maps, int64 (B, h, w), without further training (section 4.4); what is given comes back unchanged.
 
@@ -118,17 +138,19 @@ def inpaint_codes(
         given: bool (h, w) or (B, h, w), True = given.
         steps: network evaluations, 1 to T.
         generator: the only source of randomness, on the device of `codes`.
+        tick: called after each step.
+        sampler: see `reverse_process`.
 
     Raises:
         UserError: `steps` is not in 1..T.
     """
     timesteps = strided_timesteps(prior.schedule.timesteps, steps)
-
     last = prior.schedule.interval(0, prior.schedule.timesteps)
     noise = prior.transition.start(tuple(codes.shape), last, prior.codebook_size, generator)
     z = torch.where(given, diffused(prior, codes, timesteps[0], generator), noise)
     network = recorded_network(prior, z.device)
     for t, s in pairwise([*timesteps, 0]):
         known = diffused(prior, codes, s, generator)
-        z = torch.where(given, known, denoise(prior, z, t, s, temperature, generator, network))
+        z = torch.where(given, known, _step(prior, z, t, s, temperature, generator, network, sampler))
+        tick()
     return z

@@ -32,9 +32,11 @@ class PriorSampler:
         codes = sample_codes(self.network, shape, how.steps, how.temperature, generator, tick, how.sampler)
         return codes.to(torch.uint16)
 
-    def complete(self, codes: Tensor, given: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-        """What is not given is drawn with all T steps."""
-        return inpaint_codes(self.network, codes, given, self.steps[-1], temperature, generator)
+    def complete(
+        self, codes: Tensor, given: Tensor, how: Sampling, generator: torch.Generator, tick: Callable[[], object]
+    ) -> Tensor:
+        """In every step, what is given holds codes that are as noisy as the others."""
+        return inpaint_codes(self.network, codes, given, how.steps, how.temperature, generator, tick, how.sampler)
 
     def bits_per_code(self, codes: Tensor, generator: torch.Generator) -> Bits:
         """The bound and its T terms."""

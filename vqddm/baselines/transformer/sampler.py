@@ -33,9 +33,11 @@ class TransformerSampler:
         found = complete_codes(self.network, nothing, nothing.bool(), self.top_k, temperature, generator, tick)
         return found.to(torch.uint16)
 
-    def complete(self, codes: Tensor, given: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    def complete(
+        self, codes: Tensor, given: Tensor, how: Sampling, generator: torch.Generator, tick: Callable[[], object]
+    ) -> Tensor:
         """A code sees only what stands before it."""
-        return complete_codes(self.network, codes, given, self.top_k, temperature, generator)
+        return complete_codes(self.network, codes, given, self.top_k, how.temperature, generator, tick)
 
     def bits_per_code(self, codes: Tensor, generator: torch.Generator) -> Bits:
         """By the chain rule; nothing is drawn."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vqddm.artifacts import UserError
 from vqddm.paper.counts import macs_per_image, network_of, recounted
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LARGEST = 700, 260  # square points of the largest blob: of the paper's panel, and of ours, where many come close
-COLOURS = {style.BLUE: "VQ-DDM, the paper's method", style.ORANGE: "what it is compared with"}
+OURS, VARIANT, OTHER = style.BLUE, style.GREEN, style.ORANGE
+COLOURS = {OURS: "VQ-DDM, the paper's method", VARIANT: "a variant of it", OTHER: "what it is compared with"}
 LABELS = {  # what of ours is called otherwise here than in tables
     "absorbing": "absorbing chain",
     "as_printed": "last step as printed",
@@ -49,27 +50,36 @@ class Blob:
     recounted: float | None = None
 
 
-def _shown(plan: Plan) -> list[tuple[str, str, str, str | None]]:
-    """What is drawn of the datasets that the paper generates: dataset, label, method, of priors the first stage."""
-    found: list[tuple[str, str, str, str | None]] = []
+class Shown(NamedTuple):
+    """What is drawn of a dataset that the paper generates; `stage` is the first stage of a prior."""
+
+    dataset: str
+    label: str
+    colour: str
+    method: str
+    stage: str | None = None
+
+
+def _shown(plan: Plan) -> list[Shown]:
+    found: list[Shown] = []
     for dataset in dict.fromkeys(d for d in (plan.role("celebahq"), plan.role("lsun_church")) if d):
         about = plan.datasets[dataset]
-        found += [(dataset, first_stage_label(stage), "prior", stage) for stage in about.priors]
+        found += [Shown(dataset, first_stage_label(stage), OURS, "prior", stage) for stage in about.priors]
         others = [method for method in plan.measured("counts", dataset) if method.name != "prior"]
         for method in sorted(others, key=lambda method: method.row is not None):  # variants of ours first
-            label = LABELS.get(method.name, short_title(method))
+            label, colour = LABELS.get(method.name, short_title(method)), OTHER
             if method.fills == "pixels":
                 label = f"{sampler(method)}, {about.methods[method.name][-1]} steps"
             elif method.row is None:
-                label = f"{label}, {first_stage_label(about.main_prior)}"
-            found.append((dataset, label, method.name, None))
+                label, colour = f"{label}, {first_stage_label(about.main_prior)}", VARIANT
+            found.append(Shown(dataset, label, colour, method.name))
     return found
 
 
 def _files(files: Files) -> list[Path]:
     measured = [
-        files.metric(kind, dataset, stage, method)
-        for dataset, _, method, stage in _shown(files.plan)
+        files.metric(kind, shown.dataset, shown.stage, shown.method)
+        for shown in _shown(files.plan)
         for kind in ("counts", "samples")
     ]
     return [files.metric("paper_counts"), *measured]
@@ -85,14 +95,14 @@ def _compose(files: Files) -> Figure:
             row["flops"]["value"],
             row["fid"]["value"],
             row["parameters"]["value"],
-            style.BLUE if row["source"] == "ours" else style.ORANGE,
+            OURS if row["source"] == "ours" else OTHER,
             recounted(networks, row)["counted_macs_as_printed"],
         )
         for row in drawn
     ]
     names: set[str] = set()
     measured: dict[str, list[Blob]] = {}
-    for dataset, label, method, stage in _shown(files.plan):
+    for dataset, label, colour, method, stage in _shown(files.plan):
         about = files.plan.datasets[dataset]
         counts = read_metric(files.metric("counts", dataset, stage, method))
         distance = measured_distance(files.metric("samples", dataset, stage, method))
@@ -100,10 +110,7 @@ def _compose(files: Files) -> Figure:
         parameters, operations = network_of(counts)["parameters"], macs_per_image(counts, about.methods[method][-1])
         told = with_spread(distance["frechet"], distance.get("frechet_std"), 1)
         label = f"{label}: {told}, {parameters / 1e6:.3g} M parameters"
-        blob = Blob(
-            label, operations, distance["frechet"], parameters, style.BLUE if method == "prior" else style.ORANGE
-        )
-        measured.setdefault(about.title, []).append(blob)
+        measured.setdefault(about.title, []).append(Blob(label, operations, distance["frechet"], parameters, colour))
     if len(names) > 1:
         kinds = ", ".join(sorted(names))
         raise UserError(f"{files.results / 'metrics'}: distances of several kinds ({kinds}); measure again")
@@ -168,7 +175,8 @@ def draw_operations(
     figure = style.new_figure(style.WIDTH, tops[-1] - 30 + style.height_of(below))
     upper = style.pixel_axes(figure, 115, 60, style.WIDTH - 150, 600)
     upper.set(title="Reported by the paper (CelebA-HQ 256 × 256)", xlabel="operations (log scale)", ylabel="FID")
-    handles: list[Artist] = [Patch(color=c, alpha=0.6, label=words) for c, words in COLOURS.items()]
+    used = {blob.colour for blobs in (reported, *measured.values()) for blob in blobs}
+    handles: list[Artist] = [Patch(color=c, alpha=0.6, label=words) for c, words in COLOURS.items() if c in used]
     if any(blob.recounted is not None for blob in reported):
         handles.append(
             Line2D([], [], color=style.INK, marker="D", markersize=4, markerfacecolor="white", label="counted here")

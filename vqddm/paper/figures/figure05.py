@@ -37,9 +37,7 @@ def _paths(files: Files) -> dict[str, dict[int, Path]]:
     about, found = files.about, {}
     for method in files.plan.measured("samples", files.dataset):
         steps = about.methods[method.name]
-        label = first_stage_label(about.main_prior) if method.name == "prior" else short_title(method)
-        if method.fills == "pixels":
-            label = f"pixels by {sampler(method)}"
+        label = f"pixels by {sampler(method)}" if method.fills == "pixels" else short_title(method)
         if method.name == "prior" or len(steps) > 1:
             paths = {n: files.metric("samples", files.dataset, method=method.name, steps=n) for n in steps}
             found[f"{about.title}, {label}"] = paths
@@ -68,7 +66,8 @@ def _compose(files: Files) -> Figure:
     bars = [bar for one in drawn for bar in one.bars]
     spread = "between trainings" if files.plan.trainings > 1 else "over draws"
     words = style.wrapped(
-        f"Written at the points: hours to sample 50 000 code maps on this machine ({machine_of(timed)})."
+        f"Codes of {first_stage_label(files.about.main_prior)}. Written at the points: hours to sample 50 000 code maps"
+        f" on this machine ({machine_of(timed)})."
         + (f" Bars: standard deviation {spread}." if bars else "")
         + " The paper's own values are only in its picture, not in its text, so they are not available in numbers."
         f" {style.not_comparable(floor['name'])}",
