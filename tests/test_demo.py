@@ -13,6 +13,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from vqddm.api import folders
 from vqddm.api.export import export
 from vqddm.artifacts import UserError
 from vqddm.demo import views
-from vqddm.demo.command import free_port
+from vqddm.demo.command import PORTS, free_port
 
 ROOT = Path(__file__).parent.parent
 T = 10
@@ -95,6 +96,26 @@ def test_what_is_missing_is_said_in_a_sentence(
         assert free_port("127.0.0.1", range(port, port + 50)) > port
     for given in (["--host", "nosuch.invalid"], ["--port", "70000"]):
         assert "not to be had" in said(capsys, "demo", str(pair), *given)[2]
+
+
+def test_a_port_taken_while_the_page_is_made_is_not_chosen(
+    pair: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when two pages are started at once."""
+    others: list[socket.socket] = []
+
+    def page(names: list[str], device: str | None) -> Any:
+        others.append(socket.create_server(("127.0.0.1", free_port("127.0.0.1", PORTS))))
+        return SimpleNamespace(close=lambda verbose: None)
+
+    def start(blocks: Any, host: str, port: int) -> str:
+        raise UserError(f"{port} chosen")
+
+    monkeypatch.setitem(sys.modules, "vqddm.demo.page", SimpleNamespace(page=page, start=start))
+    error = said(capsys, "demo", str(pair))[2]
+    [other] = others
+    with other:
+        assert "chosen" in error and str(other.getsockname()[1]) not in error
 
 
 def test_a_code_has_one_colour_and_what_is_not_drawn_is_grey(model: vqddm.Model) -> None:
@@ -274,14 +295,15 @@ def test_pictures_are_drawn_and_watched(browser: Any, model: vqddm.Model, pair: 
     frames: list[str] = []
     browser.on("response", lambda response: frames.append(response.url) if "/file=" in response.url else None)
     browser.get_by_label("Seed").fill("6")
+    browser.get_by_label("number input for Steps").fill(str(T))  # a busy browser skips some
     press(browser, "Watch them come")
-    expect(browser.get_by_text("step 3 of 3")).to_be_visible()
-    await_picture(browser, views.shown(model.sample(4, steps=3, seed=6)))
+    expect(browser.get_by_text(f"step {T} of {T}")).to_be_visible()
+    await_picture(browser, views.shown(model.sample(4, steps=T, seed=6)))
     assert len(set(frames)) > 2, "frames come one by one"
     browser.get_by_label("renoise").check()
     press(browser, "Draw")
-    await_picture(browser, views.shown(model.sample(4, steps=3, seed=6, sampler="renoise")))
-    expect(browser.get_by_text("step 3 of 3")).to_be_hidden()
+    await_picture(browser, views.shown(model.sample(4, steps=T, seed=6, sampler="renoise")))
+    expect(browser.get_by_text(f"step {T} of {T}")).to_be_hidden()
     browser.get_by_label("ancestral").check()
     browser.get_by_label("Model").click()
     browser.get_by_role("option", name="models/toy/random").click()

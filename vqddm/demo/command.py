@@ -34,7 +34,8 @@ def demo(
     names = [model] if model else at_hand()
     if not names:
         raise UserError("no trained model comes with this installation, nor is one below models; name one's folder")
-    listening = free_port(host, [port] if port else PORTS)
+    ports = [port] if port else PORTS
+    free_port(host, ports)  # what is wrong is told before Gradio's import, which takes seconds
     with tempfile.TemporaryDirectory(prefix="vqddm-demo-") as uploads:
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": uploads}  # read at its import
         try:
@@ -45,7 +46,7 @@ def demo(
             raise UserError(MISSING) from None
         blocks = page(names, device)
         try:
-            print(f"{start(blocks, host, listening)} shows the page; Ctrl-C ends it", flush=True)
+            print(f"{start(blocks, host, free_port(host, ports))} shows the page; Ctrl-C ends it", flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
         finally:
