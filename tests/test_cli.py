@@ -75,7 +75,7 @@ prior sample
     --count:int=64≥1 --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1 --sampler:ancestral|renoise=ancestral
 prior inpaint
     --prior:path --first-stage:path --data:path --out:path --count:int=8≥1 --encode:masked|full=masked
-    --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
+    --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1 --sampler:ancestral|renoise=ancestral
 baselines train-vqvae2
     --data:path --autoencoder:json --params:json --codebook-size:int --state:path --out:path --curve:path
     --validation:path= --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
@@ -90,7 +90,7 @@ baselines sample-transformer
     --count:int=64≥1 --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1 --sampler:ancestral|renoise=ancestral
 baselines inpaint-transformer
     --transformer:path --first-stage:path --data:path --out:path --count:int=8≥1 --encode:masked|full=masked
-    --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1
+    --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1 --sampler:ancestral|renoise=ancestral
 baselines train-ddpm
     --data:path --params:json --state:path --out:path --curve:path --validation:path=
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1

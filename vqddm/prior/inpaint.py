@@ -12,7 +12,7 @@ from vqddm.compute import at_once, device, limit_threads, mixed
 from vqddm.data.arrays import load_split, to_bytes, to_unit
 from vqddm.data.progress import progress
 from vqddm.prior.masks import all_masks, mask_pixels
-from vqddm.samplers import Sampling, check_sampling, load_pair
+from vqddm.samplers import Process, Sampling, check_sampling, load_pair
 
 
 @torch.inference_mode()
@@ -25,6 +25,7 @@ def inpaint_images(
     encode: Literal["masked", "full"] = "masked",
     seed: int = 0,
     temperature: float = 1.0,
+    sampler: Process = "ancestral",
     out: Path,
     threads: int | None = None,
 ) -> None:
@@ -33,6 +34,7 @@ def inpaint_images(
     Args:
         count: number of images for each mask.
         encode: the image that gives the known codes: the `masked` one, as in the paper, or the `full` one.
+        sampler: of diffusion on codes: ancestral draws z_s from p(z_s | z_t); renoise draws z_0 and diffuses it.
         out: `.npz` to write, with names (k,), masks (k, h, w) True = given, originals, masked and completed uint8
             (k, count, H, W, 3).
 
@@ -40,16 +42,16 @@ def inpaint_images(
         UserError: too few images, or method and first stage do not belong together.
     """
     limit_threads(threads)
-    sampler, model = load_pair(checkpoint, first_stage, device())
-    how = Sampling(sampler.steps[-1], temperature)
-    check_sampling(sampler, how, count)
+    method, model = load_pair(checkpoint, first_stage, device())
+    how = Sampling(method.steps[-1], temperature, sampler=sampler)
+    check_sampling(method, how, count)
     split = load_split(data)
     if len(split) < count:
         raise UserError(f"{data}: {len(split)} images, but {count} are to be completed")
     pixels = np.array(split[:count])
     images = to_unit(pixels).to(device())
     generator = torch.Generator(device()).manual_seed(seed)
-    height, width = sampler.shape
+    height, width = method.shape
     masks = all_masks(height, width, seed)
     given = torch.stack(list(masks.values())).to(device())
     masked, known, completed = [], [], []
@@ -62,9 +64,9 @@ def inpaint_images(
     starts = range(0, len(given), together)
     with progress("inpaint", len(starts) * how.steps, "step") as bar:
         for some in (slice(start, start + together) for start in starts):
-            with mixed(sampler.network):
+            with mixed(method.network):
                 each = given[some].repeat_interleave(count, 0)
-                codes = sampler.complete(torch.cat(known[some]), each, how, generator, bar.update)
+                codes = method.complete(torch.cat(known[some]), each, how, generator, bar.update)
             with mixed(model):
                 completed += [to_bytes(model.decode(part)) for part in codes.split(count)]
     with replacing(out) as aside:

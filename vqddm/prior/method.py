@@ -42,7 +42,7 @@ RENOISE = replace(
     PRIOR,
     name="renoise",
     title="VQ-DDM, renoised",
-    commands={"sample": PRIOR.commands["sample"]},
+    commands={name: PRIOR.commands[name] for name in ("sample", "inpaint")},
     of="prior",
     sampler="renoise",
     place=1,

@@ -18,10 +18,12 @@ command = lambda work: lambda wildcards: method(wildcards).commands[work]
 steps_option = lambda wildcards: (
     f"--steps {wildcards.steps}" if method(wildcards).strided else ""
 )
-# The same, and the sampler where a method draws from another one's checkpoint.
-steps_and_sampler = lambda wildcards: " ".join(
-    [steps_option(wildcards)]
-    + [f"--sampler {name}" for name in [method(wildcards).sampler] if name]
+# A method that draws in its own way from another one's checkpoint is told that.
+sampler_option = lambda wildcards: (
+    f"--sampler {method(wildcards).sampler}" if method(wildcards).sampler else ""
+)
+steps_and_sampler = (
+    lambda wildcards: f"{steps_option(wildcards)} {sampler_option(wildcards)}".strip()
 )
 # The checkpoint of the wildcards' method.
 drawn_from = lambda place: lambda wildcards: place.format(
@@ -191,7 +193,7 @@ rule sample_pixels:
 rule inpaint_images:
     input:
         decoded("prior.inpaint"),
-        checkpoint=f"{ON_CODES}.safetensors",
+        checkpoint=drawn_from(f"{ON_CODES}.safetensors"),
         first_stage=f"{MODEL}/first_stage.safetensors",
         data=f"{DATA}/test.npy",
     output:
@@ -206,6 +208,7 @@ rule inpaint_images:
         **on_gpu(240),
     params:
         command=command("inpaint"),
+        sampler=sampler_option,
         images=at_most("inpaintings", "test"),
         encode=evaluation("inpainting_encodes"),
         seed=evaluation("seed"),
@@ -213,4 +216,4 @@ rule inpaint_images:
     shell:
         "vqddm {params.command} {input.checkpoint:q} --first-stage {input.first_stage:q} --data {input.data:q}"
         " --count {params.images:q} --encode {params.encode:q} --seed {params.seed:q}"
-        " --temperature {params.temperature:q} --out {output:q} --threads {threads} > {log:q} 2>&1"
+        " --temperature {params.temperature:q} {params.sampler} --out {output:q} --threads {threads} > {log:q} 2>&1"

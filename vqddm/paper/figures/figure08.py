@@ -45,12 +45,13 @@ def _compose(files: Files) -> Figure:
         for name in MASKS
         for i, pictures in enumerate(found[name].rows[:IN_FIGURE8])
     ]
-    shown = [short_title(method) for method in files.plan.measured("inpainting", files.dataset)]
+    methods = files.plan.measured("inpainting", files.dataset)
+    shown = [short_title(method).removeprefix("VQ-DDM, ") for method in methods]
     titles = ["raw image", "masked input", *(title[0].upper() + title[1:] for title in shown)]
     words = "The first test pictures, not chosen. Hatched: not given. No training for this task."
     transformer = next(row for row in reported()["table2"]["rows"] if row["id"] == METHODS["transformer"].row)
     absent = Absent(transformer["method"], "It is not trained in this suite.")  # the paper's last column
-    return draw_rows(rows, words, titles, SIDE, None if others else absent)
+    return draw_rows(rows, words, titles, SIDE, None if METHODS["transformer"] in methods else absent)
 
 
 FIGURE = PaperFigure(8, "4.4", _files, _compose)
