@@ -36,7 +36,7 @@ from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.train import train_prior
 from vqddm.refit import codes as codes_module
 from vqddm.refit.codes import encode_shard, encode_splits
-from vqddm.samplers import Sampling, load_pair, load_sampler
+from vqddm.samplers import Process, Sampling, load_pair, load_sampler
 from vqddm.settings import Section
 from vqddm.vqgan.codec import decode_codes, encode_images, load_codec
 
@@ -192,6 +192,7 @@ def test_what_cannot_be_sampled_is_said(models: Path, tmp_path: Path, name: str,
 @pytest.mark.parametrize("name", ["prior", "absorbing", "transformer"])
 @pytest.mark.parametrize("encode", ["masked", "full"])
 def test_completions_keep_the_given_codes(models: Path, tmp_path: Path, name: str, encode: str) -> None:
+    sampler: Process = "renoise" if encode == "full" else "ancestral"  # which the transformer passes over
     checkpoint, stage = models / f"{name}.safetensors", models / "first_stage.safetensors"
     inpaint_images(
         checkpoint=checkpoint,
@@ -200,13 +201,15 @@ def test_completions_keep_the_given_codes(models: Path, tmp_path: Path, name: st
         count=3,
         encode=encode,  # type: ignore[arg-type]
         seed=5,
+        sampler=sampler,
         out=tmp_path / "found.npz",
         threads=1,
     )
     found, masks = np.load(tmp_path / "found.npz"), all_masks(4, 4, seed=5)
     assert list(found["names"]) == list(masks) and found["completed"].shape == (len(masks), 3, 16, 16, 3)
     originals = np.load(models / "train.npy")[:3]
-    sampler, codec = load_pair(checkpoint, stage)
+    method, codec = load_pair(checkpoint, stage)
+    how = Sampling(method.steps[-1], sampler=sampler)
     generator = torch.Generator().manual_seed(5)
     for mask, shown, completed in zip(masks.values(), found["masked"], found["completed"], strict=True):
         kept = mask.numpy().repeat(4, 0).repeat(4, 1)
@@ -214,7 +217,7 @@ def test_completions_keep_the_given_codes(models: Path, tmp_path: Path, name: st
         assert (shown[:, ~kept] == 128).all()
         image = torch.from_numpy(originals).permute(0, 3, 1, 2) / 127.5 - 1
         codes = codec.encode(mask_pixels(image, mask) if encode == "masked" else image)
-        codes_found = sampler.complete(codes, mask, Sampling(sampler.steps[-1]), generator, lambda: None)
+        codes_found = method.complete(codes, mask, how, generator, lambda: None)
         assert torch.equal(codes_found[:, mask], codes[:, mask])
         np.testing.assert_array_equal(decode_codes(codec, codes_found.numpy()), completed)
 
