@@ -56,13 +56,13 @@ def test_what_is_known_of_trainings_is_what_three_of_them_gave() -> None:
 
 def test_the_first_of_three_trainings_is_the_default_run() -> None:
     first = {path.relative_to(COMMITTED): path.read_bytes() for path in (COMMITTED / "metrics").rglob("*.json")}
-    assert len(first) == 62
+    assert len(first) == 64
     assert {path: (TRAININGS / path).read_bytes() for path in first} == first
 
 
 def test_averages_over_trainings_are_those_of_their_metrics(tmp_path: Path) -> None:
     averages = sorted((TRAININGS / "over_trainings").rglob("*.json"))
-    assert len(averages) == 49, "all that each further training measured"
+    assert len(averages) == 51, "all that each further training measured"
     for average in averages:
         dataset, *rest = average.relative_to(TRAININGS / "over_trainings").parts
         metrics = [TRAININGS.joinpath("metrics", repeat(dataset, number), *rest) for number in (1, 2, 3)]

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from helpers.scripts import module_at
 
 from vqddm.params import load
+from vqddm.repeats import half_interval, repeat
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs/explanation"
@@ -52,7 +54,7 @@ def rows(page: Path, heading: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     ("page", "heading", "count"),
-    [(ROOT / "README.md", "How far the reproduction is", 5), (DOCS / "results.md", "Claim by claim", 25)],
+    [(ROOT / "README.md", "How far the reproduction is", 5), (DOCS / "results.md", "Claim by claim", 26)],
     ids=["README.md", "results.md"],
 )
 def test_every_measured_number_stands_in_the_committed_results(page: Path, heading: str, count: int) -> None:
@@ -180,6 +182,46 @@ def test_the_table_of_samplers_is_what_the_trainings_gave() -> None:
     words = " ".join((DOCS / "results.md").read_text().split())
     assert f"({told[0]} where the paper's way has {told[1]})" in words
     assert f"beyond the spread ({ours['recall']:.3f} against {paper['recall']:.3f})" in words
+
+
+MASKS = {"lower part": "lower"}  # in the tables' words
+RULE = {"lower", "corner", "centre", "random"}
+
+
+def test_the_table_of_completions_is_what_the_trainings_gave() -> None:
+    methods = ("prior", "renoise", "transformer")
+    section = (DOCS / "results.md").read_text().split("## Completions by the other sampler\n")[1].split("\n## ")[0]
+    gained = []
+    for words, *cells in rows(DOCS / "results.md", "Completions by the other sampler"):
+        mask = MASKS.get(words, words)
+        for dataset, told in (("faces", cells[:3]), ("fashion", cells[3:])):
+            stage = f"{dataset}/refit_k256_p4000"
+            means = [completions(f"over_trainings/{stage}", method)[mask] for method in methods]
+            pairs = [(one["agreement"]["mean"], one["agreement"]["half_width"]) for one in means]
+            assert told == [f"{mean:.3f} ± {half:.3f}" for mean, half in pairs], (words, dataset)
+            less = means[1]["minus"]["agreement"]
+            assert less["mean"] + less["half_width"] < 0, "beyond the interval"
+            gained.append(1 - pairs[1][0] / pairs[0][0])
+            each = [
+                completions(f"metrics/{stage.replace(dataset, repeat(dataset, number))}", method)[mask]["agreement"][
+                    "mean"
+                ]
+                for method in ("renoise", "transformer")
+                for number in (1, 2, 3)
+            ]
+            beside = np.subtract(each[:3], each[3:])
+            if mask in RULE:
+                assert (beside < 0).all(), "nearer than the transformer in each training"
+            if (mask, dataset) == ("random", "faces"):
+                assert f"({-beside.mean():.3f} ± {half_interval(beside.tolist()):.3f})" in section
+    assert len(gained) == 14
+    assert f"by {100 * min(gained):.0f} to {100 * max(gained):.0f} %" in " ".join(section.split())
+
+
+def completions(folder: str, method: str) -> dict[str, Any]:
+    """What was measured of each mask."""
+    found: dict[str, Any] = json.loads((ROOT / f"results/mini3/{folder}/{method}_inpainting.json").read_text())["masks"]
+    return found
 
 
 def over_trainings(metric: str) -> dict[str, Any]:
