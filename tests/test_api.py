@@ -299,6 +299,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "another mask": (lambda m: m.inpaint(BLANK, np.ones((9, 7), bool)), "the mask is 7 x 9, but must be .* 32 x 32"),
     "a mask of floats": (lambda m: m.inpaint(BLANK, np.ones((8, 8))), "float64 .* is no mask"),
     "no completions": (lambda m: m.inpaint(BLANK, np.ones((8, 8), bool), completions=0), "0 completions"),
+    "words for completions": (lambda m: m.inpaint(BLANK, np.ones((8, 8), bool), completions="a"), "'a' completions"),
+    "half a completion": (lambda m: m.inpaint(BLANK, np.ones((8, 8), bool), completions=1.5), "1.5 completions"),
+    "no way to encode": (lambda m: m.inpaint(BLANK, np.ones((8, 8), bool), encode="x"), "encode 'x': choose from mas"),
+    "words for steps": (lambda m: m.sample(1, steps="5"), "'5' sampling steps: choose from 1"),
 }
 
 

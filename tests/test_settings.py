@@ -336,6 +336,7 @@ def test_every_value_in_a_shell_is_quoted():
         "against",
         "beside",
         "steps",
+        "sampler",
         "temperature_option",
         "size",
         "metrics",

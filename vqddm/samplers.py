@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 Process = Literal["ancestral", "renoise"]
+Encoded = Literal["masked", "full"]  # which picture gives the known codes of a completion
 
 
 class Sampling(NamedTuple):
@@ -154,4 +155,4 @@ def check_sampling(sampler: Sampler, how: Sampling, count: int) -> None:
     if how.sampler not in get_args(Process):
         raise UserError(f"sampler '{how.sampler}': choose from {', '.join(get_args(Process))}")
     if how.steps not in sampler.steps:
-        raise UserError(f"{how.steps} sampling steps: choose from {sampler.steps[0]} to T = {sampler.steps[-1]}")
+        raise UserError(f"{how.steps!r} sampling steps: choose from {sampler.steps[0]} to T = {sampler.steps[-1]}")

@@ -29,7 +29,8 @@ HEAD = """# The default run, before and after
 CPU seconds of the jobs of the suite `{suite}` at two commits, {commit_before} and {commit_after}. Both built
 it at the same time on one machine ({date}), one core each, so that whatever else ran there met both, with the
 params.yaml of the first and a quarter of its training steps (`tests/bench/quarter.yaml`). A job's seconds hold its
-start, whose share is smaller in whole trainings. `pipeline.csv` has every job.
+start, whose share is smaller in whole trainings. Each ran once and jobs of a kind scatter, so compare sums.
+`pipeline.csv` has every job.
 """
 
 

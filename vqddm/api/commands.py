@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -13,7 +12,7 @@ from vqddm.api.model import load
 from vqddm.api.pictures import Pictures, check_name, check_scale, counted, enlarged, save, to_pixels, upright
 from vqddm.artifacts import UserError, checkpoint_in_words
 from vqddm.data.progress import progress
-from vqddm.samplers import Process
+from vqddm.samplers import Encoded, Process
 
 
 def sample(
@@ -90,20 +89,24 @@ def inpaint(
     temperature: float = 1.0,
     seed: int = 0,
     sampler: Process = "ancestral",
-    encode: Literal["masked", "full"] = "masked",
+    encode: Encoded = "masked",
     device: str | None = None,
     scale: int | None = None,
     out: Path = Path("inpainted.png"),
 ) -> str:
-    """Draw anew what is white in a mask, as one sheet: the picture without it, then completions.
+    """Draw anew what is white in a mask, as one sheet: the picture with that part in grey, then completions.
+
+    What stays goes through the model too, so it looks as in a reconstruction.
 
     Args:
         picture: a file; its central square is resized.
-        mask: a picture as large as the other one, white where it is to be drawn anew; or as large as the model's.
+        mask: a picture as large as the other one, white (at least 128) where it is to be drawn anew; or as large as the
+            model's, or with one pixel for each code. A code of which any pixel is white is drawn anew.
         count: number of completions.
         steps: sampling steps, from 1 to T; left out: T.
         sampler: `ancestral` is the paper's; `renoise` draws all of the missing part in each step and diffuses it again.
-        encode: the picture that gives the codes that stay: the `masked` one, or the `full` one.
+        encode: the picture that gives the codes that stay: the `masked` one, or the `full` one, by which they know
+            something of what is drawn anew.
         scale: draw each pixel as a square of so many; left out: small sheets get about 512 pixels.
         out: the picture to write.
 

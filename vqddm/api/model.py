@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from numbers import Integral
 from pathlib import Path
-from typing import Literal
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from vqddm.prior.masks import mask_pixels
 from vqddm.prior.reverse import reverse_process
 from vqddm.prior.sampler import PriorSampler
 from vqddm.prior.unet import Prior
-from vqddm.samplers import CodeSampler, Process, Sampling, check_sampling
+from vqddm.samplers import CodeSampler, Encoded, Process, Sampling, check_sampling
 from vqddm.vqgan.codec import Codec, decode_codes, encode_images
 
 
@@ -277,7 +277,7 @@ class Model:
         temperature: float = 1.0,
         seed: int = 0,
         sampler: Process = "ancestral",
-        encode: Literal["masked", "full"] = "masked",
+        encode: Encoded = "masked",
         tick: Callable[[], object] = lambda: None,
     ) -> list[Pictures]:
         """Draw anew what a mask marks; the codes elsewhere stay (section 4.4).
@@ -306,8 +306,10 @@ class Model:
         Raises:
             UserError: no picture, a mask of another size or an empty one, a number that cannot be.
         """
-        if completions < 1:
-            raise UserError(f"{completions} completions: there must be at least one")
+        if not isinstance(completions, Integral) or completions < 1:
+            raise UserError(f"{completions!r} completions: there must be at least one, a whole number")
+        if encode not in get_args(Encoded):
+            raise UserError(f"encode {encode!r}: choose from {', '.join(get_args(Encoded))}")
         how = self.sampling(completions, steps, temperature, seed, sampler)
         opened = upright(images)
         given = given_codes(mask, opened, self.resolution, self.shape).to(self.device)

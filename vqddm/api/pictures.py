@@ -190,9 +190,10 @@ def given_codes(mask: Mask, images: Sequence[Image.Image], resolution: int, shap
     size, wanted = anew.shape[::-1], {image.size for image in images}
     if size != (resolution, resolution) and wanted != {size}:
         theirs = " and ".join(f"{width} x {height}" for width, height in sorted(wanted)[:3])
+        models = "" if wanted == {(resolution, resolution)} else f"{resolution} x {resolution}, or "
         raise UserError(
             f"the mask is {size[0]} x {size[1]}, but must be as large as the picture, {theirs}, or "
-            f"{resolution} x {resolution}, or {shape[1]} x {shape[0]}, a pixel for each code"
+            f"{models}{shape[1]} x {shape[0]}, a pixel for each code"
         )
     grey = Image.fromarray(np.where(anew, np.uint8(255), np.uint8(0)))
     square = ImageOps.fit(grey, (resolution, resolution), Image.Resampling.BOX)

@@ -1,7 +1,6 @@
 """Completions by any method that fills code maps, as a file (section 4.4)."""
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from vqddm.compute import at_once, device, limit_threads, mixed
 from vqddm.data.arrays import load_split, to_bytes, to_unit
 from vqddm.data.progress import progress
 from vqddm.prior.masks import all_masks, mask_pixels
-from vqddm.samplers import Process, Sampling, check_sampling, load_pair
+from vqddm.samplers import Encoded, Process, Sampling, check_sampling, load_pair
 
 
 @torch.inference_mode()
@@ -22,7 +21,7 @@ def inpaint_images(
     first_stage: Path,
     data: Path,
     count: int = 8,
-    encode: Literal["masked", "full"] = "masked",
+    encode: Encoded = "masked",
     seed: int = 0,
     temperature: float = 1.0,
     sampler: Process = "ancestral",
