@@ -305,6 +305,7 @@ def test_pictures_are_drawn_and_watched(browser: Any, model: vqddm.Model, pair: 
     await_picture(browser, views.shown(model.sample(4, steps=T, seed=6, sampler="renoise")))
     expect(browser.get_by_text(f"step {T} of {T}")).to_be_hidden()
     browser.get_by_label("ancestral").check()
+    browser.get_by_label("number input for Steps").fill("3")
     browser.get_by_label("Model").click()
     browser.get_by_role("option", name="models/toy/random").click()
     expect(browser.get_by_label("number input for Steps")).to_have_value(str(T))  # the best, whatever the last one had

@@ -220,6 +220,19 @@ def test_the_table_of_completions_is_what_the_trainings_gave() -> None:
     assert f"by {100 * min(gained):.0f} to {100 * max(gained):.0f} %" in " ".join(section.split())
 
 
+def test_what_the_page_says_of_variety_is_in_the_table() -> None:
+    words, found = " ".join((DOCS / "results.md").read_text().split()), pd.read_csv(ROOT / "results/variety.csv")
+    assert len(found) == 2 * 3 * 7 and f"{module_at(ROOT / 'search/variety.py').PICTURES} validation pictures" in words
+    share = 100 * found["between"] / found["own"]
+    for method, told in (
+        ("renoise", "they are "),
+        ("prior", "the paper's sampler "),
+        ("transformer", "the transformer "),
+    ):
+        of_it = share[found["method"] == method]
+        assert f"{told}{of_it.min():.0f} to {of_it.max():.0f} %" in words
+
+
 def completions(folder: str, method: str) -> dict[str, Any]:
     """What was measured of each mask."""
     found: dict[str, Any] = json.loads((ROOT / f"results/mini3/{folder}/{method}_inpainting.json").read_text())["masks"]
