@@ -27,7 +27,7 @@ from PIL import Image
 from vqddm.artifacts import UserError, read_json, write_array, write_json
 from vqddm.methods import METHODS
 from vqddm.paper.figures import FIGURES, draw, inputs, record, style
-from vqddm.paper.figures.figure01 import Blob, draw_operations
+from vqddm.paper.figures.figure01 import COLOURS, Blob, _shown, draw_operations
 from vqddm.paper.figures.figure02 import code_map_picture
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.pictures import draw_sheet, fitted, hatched
@@ -513,6 +513,13 @@ def test_figure_1_tells_variants_of_the_method_from_others(compared_figures: dic
     assert told[2.1e9, 20.9] == "VQ-DDM, the paper's method"
     assert told[2.1e9, 20.4] == "a variant of it"  # the absorbing chain
     assert told[7.9e7, 13.5] == told[6.7e9, 22.4] == "what it is compared with"  # transformer, DDIM
+
+
+def test_figure_1_has_a_control_of_ours_among_the_variants() -> None:
+    shown = _shown(plan_from(load(ROOT / "params.yaml"), "mini"))
+    colours = {one.stage: COLOURS[one.colour] for one in shown if one.dataset == "faces" and one.stage}
+    ours = dict.fromkeys(("refit_k256_p4000", "refit_k128_p4000", "vqgan_k256"), "VQ-DDM, the paper's method")
+    assert colours == {**ours, "finetuned_k256": "a variant of it"}
 
 
 def test_no_blob_is_hidden_by_another() -> None:

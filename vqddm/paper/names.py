@@ -8,6 +8,12 @@ from vqddm.paper.reported import reported
 from vqddm.registry import Method
 
 RULE_MASKS = ("lower", "corner", "centre", "random")  # section 4.4's three, and one scattered at random
+VARIANTS = {  # where VQ-DDM itself stands beside them
+    "absorbing": "absorbing chain",
+    "as_printed": "last step as printed",
+    "no_residual": "without Eq. 23",
+    "renoise": "renoised",
+}
 
 
 def first_stage_label(name: str) -> str:
@@ -22,6 +28,11 @@ def first_stage_label(name: str) -> str:
 def short_title(method: Method) -> str:
     """A method without the first stage before it: `transformer`."""
     return method.title.split(" + ")[-1]
+
+
+def variant_title(method: Method) -> str:
+    """A variant of VQ-DDM beside VQ-DDM itself: `absorbing chain`; any other method by its short title."""
+    return VARIANTS.get(method.name, short_title(method))
 
 
 def sampler(method: Method, fewer: bool = True) -> str:

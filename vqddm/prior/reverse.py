@@ -1,6 +1,7 @@
 """The reverse process over code maps, with any number of steps up to T (sections 4.3 and 4.4)."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -65,26 +66,21 @@ def reverse_process(
     last = prior.schedule.interval(0, prior.schedule.timesteps)
     z = prior.transition.start(shape, last, prior.codebook_size, generator)
     yield z
-    network = recorded_network(prior, z.device)
+    step = _stepping(prior, temperature, generator, sampler)
     for t, s in pairwise([*timesteps, 0]):
-        z = _step(prior, z, t, s, temperature, generator, network, sampler)
+        z = step(z, t, s)
         yield z
 
 
-def _step(
-    prior: Prior,
-    z_t: Tensor,
-    t: int,
-    s: int,
-    temperature: float,
-    generator: torch.Generator,
-    network: Callable[[Tensor, Tensor], Tensor],
-    sampler: Process,
-) -> Tensor:
-    """Draw z_s by a sampler of `reverse_process`."""
+def _stepping(
+    prior: Prior, temperature: float, generator: torch.Generator, sampler: Process
+) -> Callable[[Tensor, int, int], Tensor]:
+    """What draws z_s from z_t, t and s by a sampler of `reverse_process`."""
+    network = recorded_network(prior, generator.device)
+    step = partial(denoise, prior, temperature=temperature, generator=generator, network=network)
     if sampler == "renoise":
-        return diffused(prior, denoise(prior, z_t, t, 0, temperature, generator, network), s, generator)
-    return denoise(prior, z_t, t, s, temperature, generator, network)
+        return lambda z_t, t, s: diffused(prior, step(z_t, t, 0), s, generator)
+    return step
 
 
 @torch.inference_mode()
@@ -148,9 +144,9 @@ def inpaint_codes(
     last = prior.schedule.interval(0, prior.schedule.timesteps)
     noise = prior.transition.start(tuple(codes.shape), last, prior.codebook_size, generator)
     z = torch.where(given, diffused(prior, codes, timesteps[0], generator), noise)
-    network = recorded_network(prior, z.device)
+    step = _stepping(prior, temperature, generator, sampler)
     for t, s in pairwise([*timesteps, 0]):
         known = diffused(prior, codes, s, generator)
-        z = torch.where(given, known, _step(prior, z, t, s, temperature, generator, network, sampler))
+        z = torch.where(given, known, step(z, t, s))
         tick()
     return z

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vqddm.artifacts import UserError
+from vqddm.first_stages import kind_of
 from vqddm.paper.counts import macs_per_image, network_of, recounted
 from vqddm.paper.figures import style
 from vqddm.paper.figures.files import Files, measured_distance
 from vqddm.paper.figures.labels import place_labels
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.metrics import read_metric
-from vqddm.paper.names import first_stage_label, sampler, short_title
+from vqddm.paper.names import first_stage_label, sampler, variant_title
 from vqddm.paper.plan import Plan
 from vqddm.paper.render import with_spread
 from vqddm.paper.reported import reported
@@ -27,12 +28,6 @@ if TYPE_CHECKING:
 LARGEST = 700, 260  # square points of the largest blob: of the paper's panel, and of ours, where many come close
 OURS, VARIANT, OTHER = style.BLUE, style.GREEN, style.ORANGE
 COLOURS = {OURS: "VQ-DDM, the paper's method", VARIANT: "a variant of it", OTHER: "what it is compared with"}
-LABELS = {  # what of ours is called otherwise here than in tables
-    "absorbing": "absorbing chain",
-    "as_printed": "last step as printed",
-    "no_residual": "without Eq. 23",
-    "renoise": "renoised",
-}
 
 
 @dataclass(frozen=True)
@@ -64,10 +59,12 @@ def _shown(plan: Plan) -> list[Shown]:
     found: list[Shown] = []
     for dataset in dict.fromkeys(d for d in (plan.role("celebahq"), plan.role("lsun_church")) if d):
         about = plan.datasets[dataset]
-        found += [Shown(dataset, first_stage_label(stage), OURS, "prior", stage) for stage in about.priors]
+        for stage in about.priors:
+            colour = VARIANT if kind_of(stage).control else OURS
+            found.append(Shown(dataset, first_stage_label(stage), colour, "prior", stage))
         others = [method for method in plan.measured("counts", dataset) if method.name != "prior"]
         for method in sorted(others, key=lambda method: method.row is not None):  # variants of ours first
-            label, colour = LABELS.get(method.name, short_title(method)), OTHER
+            label, colour = variant_title(method), OTHER
             if method.fills == "pixels":
                 label = f"{sampler(method)}, {about.methods[method.name][-1]} steps"
             elif method.row is None:
@@ -127,7 +124,7 @@ def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
     """One panel of Figure 1; small blobs lie on large ones, and outlines on all of them, so that none is hidden."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
-    blobs = sorted(blobs, key=lambda blob: -blob.parameters)
+    blobs = sorted(blobs, key=lambda blob: (-blob.parameters, blob.colour == OURS))  # ours over as large ones
     axes.set_xscale("log")
     operations, distances = [b.operations for b in blobs], [b.distance for b in blobs]
     most = max(b.recounted or b.operations for b in blobs)

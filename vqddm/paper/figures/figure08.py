@@ -13,7 +13,7 @@ from vqddm.paper.figures.completions import IN_FIGURE8, read_completions
 from vqddm.paper.figures.files import Files
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.figures.sheets import Absent, Row, draw_rows
-from vqddm.paper.names import short_title
+from vqddm.paper.names import variant_title
 from vqddm.paper.reported import reported
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _compose(files: Files) -> Figure:
         for i, pictures in enumerate(found[name].rows[:IN_FIGURE8])
     ]
     methods = files.plan.measured("inpainting", files.dataset)
-    shown = [short_title(method).removeprefix("VQ-DDM, ") for method in methods]
+    shown = [variant_title(method) for method in methods]
     titles = ["raw image", "masked input", *(title[0].upper() + title[1:] for title in shown)]
     words = "The first test pictures, not chosen. Hatched: not given. No training for this task."
     transformer = next(row for row in reported()["table2"]["rows"] if row["id"] == METHODS["transformer"].row)
