@@ -8,7 +8,6 @@ of K x K.
 
 import math
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -245,21 +244,19 @@ def _weights(z0: Tensor, z_t: Tensor, codes: int, late: Interval, early: Interva
 class _Terms(torch.autograd.Function):
     """L_t at each of R positions, (R,), with its gradient in closed form, for `kl_terms`.
 
-    Logits (R, K), z_0 and z_t (R, 2), and each of `_Weights` (R,). Only `_softmax` and `_gradient` go over all codes.
+    Logits (R, K), z_0 and z_t (R, 2), and each of `_Weights` (R,). Only `_sums` and `_gradient` go over all codes; both
+    form p0, which is cheaper than to keep it.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, ends: Tensor, *weights: Tensor) -> Tensor:
         of = _Weights._make(weights)
-        softmax = partial(_softmax, halvings=_halvings(of.ratio, logits.shape[-1]))
-        p0, log_ends, log_p_sum = zip(*map(softmax, *_in_parts(logits, ends, of.ratio)), strict=True)
-        log_p0 = torch.cat(log_ends)
-        if ctx.needs_input_grad[0]:
-            ctx.save_for_backward(log_p0, ends, *weights, *p0)
-            ctx.dtype = logits.dtype
+        log_total, log_p_sum = _sums(logits, of.ratio)
+        log_p0 = logits.gather(-1, ends) - log_total
+        ctx.save_for_backward(logits, ends, log_total, log_p0, *weights)
         p0_z0, p0_zt = log_p0.exp().unbind(-1)
         log_q, log_p_z0, log_p_zt = (torch.log1p(of.ratio * p) for p in (1, p0_z0, p0_zt))
-        kl = of.rest * (log_q - torch.cat(log_p_sum))
+        kl = of.rest * (log_q - log_p_sum)
         kl += of.at_z0 * (log_q - log_p_z0) + of.at_zt * (log_q * of.same - log_p_zt)
         kl = torch.where(of.first, -log_p0[:, 0], kl)
         # Log of p's normaliser over q's, as ±log1p(difference / smaller one): p's is the smaller where z_t = z_0.
@@ -270,29 +267,63 @@ class _Terms(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """d/d(log p0) is -rest h with h = ratio p0 / (1 + ratio p0), and more at z_0 and at z_t."""
-        log_p0, ends, *saved = ctx.saved_tensors
-        of, p0 = _Weights._make(saved[: len(_Weights._fields)]), saved[len(_Weights._fields) :]
+        logits, ends, log_total, log_p0, *weights = ctx.saved_tensors
+        of = _Weights._make(weights)
         p0_z0, p0_zt = log_p0.exp().unbind(-1)
         h_z0, h_zt = (of.ratio * p / (1 + of.ratio * p) for p in (p0_z0, p0_zt))
         of_normaliser = of.gain * p0_zt / (of.base + of.gain * p0_zt)
         everywhere = torch.where(of.first, 0, -of.rest) * grad
         at_z0 = torch.where(of.first, -1, -of.at_z0 * h_z0) * grad
         at_zt = (of_normaliser - torch.where(of.first, 0, of.at_zt * h_zt)) * grad
-        found = p0[0].new_empty(len(ends), p0[0].shape[-1])
-        rows = [len(part) for part in p0]
-        parts = (values.split(rows) for values in (found, of.ratio, everywhere, at_z0 + at_zt))
-        for part in zip(p0, *parts, strict=True):
-            _gradient(*part)
+        found = _gradient(logits, log_total, of.ratio, everywhere, at_z0 + at_zt)
         for codes, extra in zip(ends.split(1, -1), (at_z0, at_zt), strict=True):
             found.scatter_add_(-1, codes, extra.unsqueeze(-1))
-        return found.to(ctx.dtype), *(None for _ in ctx.needs_input_grad[1:])
+        return found.to(logits.dtype), *(None for _ in ctx.needs_input_grad[1:])
 
 
-def _in_parts(rows: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """`rows` (R, K) and others of R rows, each cut alike; on a CPU into parts that stay in its caches."""
+def _sums(logits: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
+    """The log of the sum of exp(logits) over the codes (R, 1), and the sum of log1p(ratio p0) (R,)."""
+    halvings, dtype = _halvings(ratio, logits.shape[-1]), torch.promote_types(logits.dtype, torch.float32)
+    found = []
+    for part, of_part in _in_parts(logits, ratio.unsqueeze(-1)):
+        highest = part.amax(-1, keepdim=True).to(dtype)
+        values = (part - highest).exp_()
+        total = values.sum(-1, keepdim=True)
+        values *= of_part / total
+        found.append((highest, total, _log1p_sum(values, halvings)))
+    highest, total, log_p_sum = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return highest + total.log(), log_p_sum
+
+
+def _log1p_sum(values: Tensor, halvings: int) -> Tensor:
+    """The sum over the last dimension of log1p(values), which it overwrites.
+
+    log1p(a) + log1p(b) = log1p(a + b + ab), which is cheaper than a logarithm and as exact for tiny a and b.
+    """
+    for _ in range(halvings):
+        values, others = values.chunk(2, -1)
+        values.addcmul_(values, others).add_(others)
+    return values.log1p_().sum(-1)
+
+
+def _gradient(logits: Tensor, log_total: Tensor, ratio: Tensor, everywhere: Tensor, at_ends: Tensor) -> Tensor:
+    """The gradient of the logits (R, K), but for what comes to z_0 and z_t alone."""
+    found = torch.empty_like(logits, dtype=log_total.dtype)
+    of_rows = (values.unsqueeze(-1) for values in (1 / ratio, everywhere, -at_ends))
+    for p0, part, total, least, weight, taken in _in_parts(found, logits, log_total, *of_rows):
+        torch.sub(part, total, out=p0).exp_()
+        h = p0 + least
+        torch.div(p0, h, out=h)
+        # The softmax takes p0 times the sum of all from each code.
+        p0.mul_(taken.addcmul(weight, h.sum(-1, keepdim=True), value=-1)).addcmul_(h, weight)
+    return found
+
+
+def _in_parts(*rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors of R rows, the first one (R, K), all cut alike; on a CPU into parts that stay in its caches."""
     cached = 2**17 * torch.get_num_threads()  # numbers: 512 KiB a thread in float32
-    size = len(rows) if rows.is_cuda else max(1, cached // rows.shape[-1])
-    return (values.split(size) for values in (rows, *others))
+    size = len(rows[0]) if rows[0].is_cuda else max(1, cached // rows[0].shape[-1])
+    return zip(*(values.split(size) for values in rows), strict=True)
 
 
 def _halvings(ratio: Tensor, codes: int) -> int:
@@ -308,32 +339,6 @@ def _halvings(ratio: Tensor, codes: int) -> int:
         if codes % factors == 0 and factors * math.log1p(largest / factors) < LARGEST_LOG:
             found = halvings
     return found
-
-
-def _softmax(logits: Tensor, ends: Tensor, ratio: Tensor, halvings: int) -> tuple[Tensor, Tensor, Tensor]:
-    """p0 (R, K), log p0 at both ends (R, 2), and the sum of log1p(ratio p0) over the codes (R,)."""
-    p0 = logits.softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
-    log_total = logits.amax(-1, keepdim=True) - p0.amax(-1, keepdim=True).log()
-    return p0, logits.gather(-1, ends) - log_total, _log1p_sum(p0 * ratio.unsqueeze(-1), halvings)
-
-
-def _log1p_sum(values: Tensor, halvings: int) -> Tensor:
-    """The sum over the last dimension of log1p(values).
-
-    log1p(a) + log1p(b) = log1p(a + b + ab), which is cheaper than a logarithm and as exact for tiny a and b.
-    """
-    for _ in range(halvings):
-        a, b = values.chunk(2, -1)
-        values = torch.addcmul(a + b, a, b)
-    return values.log1p().sum(-1)
-
-
-def _gradient(p0: Tensor, found: Tensor, ratio: Tensor, everywhere: Tensor, at_ends: Tensor) -> None:
-    """Write into `found` (R, K) the gradient of the logits, but for what comes to z_0 and z_t alone."""
-    torch.mul(p0, ratio.unsqueeze(-1), out=found)
-    found /= found + 1
-    total = everywhere * found.sum(-1) + at_ends  # of which the softmax takes p0 times from each code
-    found.mul_(everywhere.unsqueeze(-1)).addcmul_(p0, total.unsqueeze(-1), value=-1)
 
 
 def prior_kl(last: Interval, codebook_size: int) -> float:
