@@ -69,7 +69,7 @@ if [[ ! -e $SITE/.whole ]]; then
     "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$SITE" \
         "$KIT"/wheels/*.whl >"$LOGS/pip.log" 2>&1 && touch "$SITE/.whole" || { say "pip failed" && tail -5 "$LOGS/pip.log"; }
 fi
-printf '#!%s\nfrom vqddm.cli import main\n\nif __name__ == "__main__":\n    main()\n' "$PYTHON" >"$BIN/vqddm" && chmod +x "$BIN/vqddm"
+printf '#!%s\nfrom vqddm.__main__ import main\n\nif __name__ == "__main__":\n    main()\n' "$PYTHON" >"$BIN/vqddm" && chmod +x "$BIN/vqddm"
 export PYTHONPATH=$SRC:$SITE PATH=$BIN:$PATH PYTHONUNBUFFERED=1 MPLCONFIGDIR=$SCRATCH/matplotlib
 export VQDDM_SAVE_SECONDS=${VQDDM_SAVE_SECONDS:-150} # a training that is stopped saves its state anyway
 export GIT_PYTHON_REFRESH=quiet # Snakemake imports it, and there may be no git

@@ -7,8 +7,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 from unittest.mock import patch
@@ -19,6 +21,7 @@ from cyclopts.argument import Argument
 
 from vqddm import cli, params, slurm
 from vqddm.methods import METHODS
+from vqddm.registry import imported
 from vqddm.settings import Section
 
 # Each command with its arguments and options: `--name:type`; `*` may be given several times; `=` may be left out, with
@@ -466,6 +469,25 @@ def test_an_interruption_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr(cli, "run", interrupted)
     with pytest.raises(SystemExit) as ended:
         cli.main()
+    assert ended.value.code == 128 + signal.SIGINT
+    told = capsys.readouterr()
+    assert told.out + told.err == ""
+
+
+def test_an_interruption_ends_as_quietly_while_the_command_line_is_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted(MetaPathFinder):
+        def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+            if fullname == "cyclopts":
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    for module in ("vqddm.cli", "cyclopts"):
+        monkeypatch.delitem(sys.modules, module)
+    script = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["scripts"]["vqddm"]
+    with pytest.raises(SystemExit) as ended:
+        imported(script)()
     assert ended.value.code == 128 + signal.SIGINT
     told = capsys.readouterr()
     assert told.out + told.err == ""

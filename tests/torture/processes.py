@@ -120,7 +120,7 @@ def _called(main: Callable[[], object], words: Sequence[str]) -> int:
 
 
 def _vqddm() -> None:
-    from vqddm.cli import main
+    from vqddm.__main__ import main
 
     main()
 
