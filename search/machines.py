@@ -1,16 +1,17 @@
-"""What a suite gave on two machines, number by number and claim by claim, into `results/machines.csv`.
+"""What the suite `mini` gave on several machines, number by number and claim by claim, into `results/machines.csv`.
 
-    python search/machines.py FOLDER
+    python search/machines.py FOLDER ...
 
-FOLDER is the `results/mini` of a run on the first machine; `results/mini` here is of the second. Numbers are those of
-`tables/trainings.csv`: the distances, and the bits per code of test pictures. Where the two had other settings, the
-difference is theirs too.
+Each FOLDER is the `results/mini` of a run on another machine; `results/mini` here is the committed one, beside which
+each of them is put. Numbers are those of `tables/trainings.csv`: the distances, and the bits per code of test pictures.
+Where two runs had other settings, the difference is theirs too.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -33,18 +34,26 @@ def verdicts(folder: Path) -> pd.DataFrame:
     return claims.assign(dataset="", measure="verdict")[[*NAMED, "found"]]
 
 
-def side_by_side(first: Path, second: Path) -> pd.DataFrame:
-    """Rows that both runs have: `first`, `second`, and for numbers by what share the second is larger."""
-    both = numbers(first).merge(numbers(second), on=NAMED, suffixes=("_first", "_second"))
-    both["share"] = (both["found_second"].astype(float) / both["found_first"].astype(float) - 1).round(4)
-    judged = verdicts(first).merge(verdicts(second), on=NAMED, suffixes=("_first", "_second"))
-    return pd.concat([both, judged]).rename(columns={"found_first": "first", "found_second": "second"})
+def side_by_side(committed: Path, others: Sequence[Path]) -> pd.DataFrame:
+    """Rows of the committed run, and of each other one `other_1`, `other_2`, ... what it has of them.
+
+    `share_1`, ... say of a number by what share the committed one is larger.
+    """
+    counted, judged = numbers(committed), verdicts(committed)
+    for run, other in enumerate(others, start=1):
+        counted = counted.merge(numbers(other), how="left", on=NAMED, suffixes=("", f"_{run}"))
+        counted[f"share_{run}"] = (counted["found"].astype(float) / counted[f"found_{run}"].astype(float) - 1).round(4)
+        judged = judged.merge(verdicts(other), how="left", on=NAMED, suffixes=("", f"_{run}"))
+    both = pd.concat([counted, judged])
+    return both.rename(columns=lambda name: name.replace("found_", "other_").replace("found", "committed"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="a suite's results of the first machine")
-    found = side_by_side(parser.parse_args().folder, RESULTS / "mini")
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="folder", help="results of the suite on another machine"
+    )
+    found = side_by_side(RESULTS / "mini", parser.parse_args().folders)
     with replacing(RESULTS / "machines.csv") as aside:
         found.to_csv(aside, index=False)
 

@@ -460,7 +460,7 @@ def legend_of(axes: Axes) -> Iterable[tuple[Text, Any]]:
 
 
 def test_figure_1_shows_the_metrics(figures: dict[int, Figure]) -> None:
-    upper, faces_panel, fashion_panel = figures[1].axes  # distances on two datasets share no axis
+    upper, faces_panel, columns, fashion_panel, _ = figures[1].axes  # distances on two datasets share no axis
     places = np.asarray(faces_panel.collections[0].get_offsets())
     expected = [(2.1e9 * 1.4, 40.9), (2.1e9 * 1.2, 30.9), (2.1e9, 20.9)]  # the largest lies below
     np.testing.assert_allclose(places, expected)
@@ -468,6 +468,8 @@ def test_figure_1_shows_the_metrics(figures: dict[int, Figure]) -> None:
     key = next(text for text in texts(figures[1]) if "K = 128" in text and text.startswith("1  "))
     assert "2  ReFiT, K = 128, P = 4 000: 30.9, 7.2 M parameters" in key.splitlines()
     assert [text.get_text() for text in faces_panel.texts] == ["1", "2", "3"]
+    assert [tuple(*line.get_xydata()) for line in columns.lines] == [(1, 20.9), (2, 30.9), (3, 40.9)]
+    assert columns.get_ylim() == faces_panel.get_ylim() and not any("Bars" in text for text in texts(figures[1]))
     assert "Faces" in faces_panel.get_title("left") and "Fashion" in fashion_panel.get_title("left")
     assert faces_panel.get_ylabel() == fashion_panel.get_ylabel() == "FD (EfficientNet-Lite0)"
     assert upper.get_ylabel() == "FID"
@@ -494,16 +496,19 @@ def test_figure_1_shows_recounted_operations_beside_the_printed_ones(figures: di
 
 
 def test_figure_1_shows_everything_that_is_compared(compared_figures: dict[int, Figure]) -> None:
-    _, faces_panel, fashion_panel = compared_figures[1].axes
+    _, faces_panel, columns, fashion_panel, _ = compared_figures[1].axes
     drawn = {tuple(place) for place in np.asarray(faces_panel.collections[0].get_offsets())}
     assert {(2.1e9, 20.4), (7.9e7, 13.5), (6.7e9, 22.4)} < drawn  # absorbing chain, transformer, DDIM
+    bars = [bar.tolist() for one in columns.collections for bar in one.get_segments()]
+    np.testing.assert_allclose([bar for bar in bars if bar[0][0] == 4], [[(4, 19.9), (4, 20.9)]])
+    assert any("Bars: standard deviation over draws" in " ".join(t.split()) for t in texts(compared_figures[1]))
     assert len(drawn) == 6 and len(fashion_panel.collections[0].get_offsets()) == 2
     key = next(text for text in texts(compared_figures[1]) if "absorbing" in text)
     assert "4  absorbing chain, ReFiT, K = 256, P = 4 000: 20.4 ± 0.5, 3.6 M parameters" in key.splitlines()
 
 
 def test_figure_1_tells_variants_of_the_method_from_others(compared_figures: dict[int, Figure]) -> None:
-    upper, faces_panel, _ = compared_figures[1].axes
+    upper, faces_panel, *_ = compared_figures[1].axes
     words = {
         handle.get_facecolor(): text.get_text() for text, handle in legend_of(upper) if hasattr(handle, "get_facecolor")
     }
@@ -529,8 +534,9 @@ def test_no_blob_is_hidden_by_another() -> None:
     panels = []
     for left_out in (None, "small", "middle", "large"):
         shown = [blob for blob in blobs if blob.label != left_out]
-        figure = draw_operations([blobs[-1]], {"Faces": shown}, "FD", [])
-        for axes in figure.axes:
+        figure = draw_operations([blobs[-1]], {"Faces": shown}, "FD", "", [])
+        figure.axes[2].set_visible(False)  # each distance in a column of its own
+        for axes in figure.axes[:2]:
             axes.set(xlim=(1e8, 1e11), ylim=(0, 100))
             for label in axes.texts:
                 label.set_visible(False)
@@ -541,7 +547,7 @@ def test_no_blob_is_hidden_by_another() -> None:
         assert (abs(panels[0][:rows] - without[:rows]).max(-1) > 60).sum() > 30
 
 
-def test_labels_of_equally_dear_methods_do_not_overlap() -> None:
+def test_equally_dear_methods_share_a_label_and_stand_in_columns_of_their_own() -> None:
     """The default suite's rows: all of one cost, two of nearly one distance."""
     named = [
         ("VQ-GAN, K = 256", 375.5),
@@ -552,11 +558,19 @@ def test_labels_of_equally_dear_methods_do_not_overlap() -> None:
     blobs = [Blob(f"{label}: {value}, 2.05 M parameters", 1.67e9, value, 2.05e6, "red") for label, value in named]
     blobs += [Blob("transformer", 7.9e7, 293.5, 8.7e5, "red"), Blob("DDIM", 6.7e9, 335.2, 1.1e6, "red")]
     reported = [Blob("one", 1e9, 10, 1e8, "red"), Blob("two", 1e12, 60, 1e8, "red")]
-    figure = draw_operations(reported, {"Faces": blobs}, "FD", [])
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    boxes = [text.get_window_extent(renderer) for text in figure.axes[1].texts]
-    assert len(boxes) == 6
-    assert not any(box.count_overlaps(boxes[:i]) for i, box in enumerate(boxes))
+    figure = draw_operations(reported, {"Faces": blobs}, "FD", "", [])
+    _, panel, columns = figure.axes
+    labels = {label.get_text(): label.xy for label in panel.texts}
+    assert labels == {"1 to 4": (1.67e9, 398.8), "5": (7.9e7, 293.5), "6": (6.7e9, 335.2)}
+    check_labels(figure)
+    assert [tuple(*line.get_xydata()) for line in columns.lines] == [(n, b.distance) for n, b in enumerate(blobs, 1)]
+
+
+def test_methods_of_one_cost_that_do_not_follow_each_other_are_named_one_by_one() -> None:
+    costs = [1e9, 1e8, 1.05e9, 1e10, 1.1e9]
+    blobs = [Blob(str(at), cost, 30 + at, 1e6, "red") for at, cost in enumerate(costs)]
+    figure = draw_operations(blobs[:1], {"Faces": blobs}, "FD", "", [])
+    assert {label.get_text() for label in figure.axes[1].texts} == {"1, 3, 5", "2", "4"}
 
 
 def test_figures_5_and_6_show_the_metrics(figures: dict[int, Figure]) -> None:

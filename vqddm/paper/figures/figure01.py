@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from vqddm.artifacts import UserError
 from vqddm.first_stages import kind_of
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LARGEST = 700, 260  # square points of the largest blob: of the paper's panel, and of ours, where many come close
+ALIKE = 1.1  # times as dear: up to that, methods share a label
 OURS, VARIANT, OTHER = style.BLUE, style.GREEN, style.ORANGE
 COLOURS = {OURS: "VQ-DDM, the paper's method", VARIANT: "a variant of it", OTHER: "what it is compared with"}
 
@@ -34,7 +38,8 @@ COLOURS = {OURS: "VQ-DDM, the paper's method", VARIANT: "a variant of it", OTHER
 class Blob:
     """One method in Figure 1: what it costs, how good it is, how large it is.
 
-    `recounted` are the operations of the same, counted here in full; None where they are not known.
+    `recounted` are the operations of the same, counted here in full, and `spread` is that of the distance; None where
+    they are not known.
     """
 
     label: str
@@ -43,6 +48,7 @@ class Blob:
     parameters: float
     colour: str
     recounted: float | None = None
+    spread: float | None = None
 
 
 class Shown(NamedTuple):
@@ -105,13 +111,15 @@ def _compose(files: Files) -> Figure:
         distance = measured_distance(files.metric("samples", dataset, stage, method))
         names.add(distance["name"])
         parameters, operations = network_of(counts)["parameters"], macs_per_image(counts, about.methods[method][-1])
-        told = with_spread(distance["frechet"], distance.get("frechet_std"), 1)
-        label = f"{label}: {told}, {parameters / 1e6:.3g} M parameters"
-        measured.setdefault(about.title, []).append(Blob(label, operations, distance["frechet"], parameters, colour))
+        found, spread = distance["frechet"], distance.get("frechet_std")
+        label = f"{label}: {with_spread(found, spread, 1)}, {parameters / 1e6:.3g} M parameters"
+        blob = Blob(label, operations, found, parameters, colour, spread=spread)
+        measured.setdefault(about.title, []).append(blob)
     if len(names) > 1:
         kinds = ", ".join(sorted(names))
         raise UserError(f"{files.results / 'metrics'}: distances of several kinds ({kinds}); measure again")
-    return draw_operations(of_paper, measured, names.pop(), [row["method"] for row in rows if row not in drawn])
+    left_out = [row["method"] for row in rows if row not in drawn]
+    return draw_operations(of_paper, measured, names.pop(), files.bars, left_out)
 
 
 def _short(method: str) -> str:
@@ -127,13 +135,16 @@ def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
     blobs = sorted(blobs, key=lambda blob: (-blob.parameters, blob.colour == OURS))  # ours over as large ones
     axes.set_xscale("log")
     operations, distances = [b.operations for b in blobs], [b.distance for b in blobs]
+    ends = [b.distance + sign * (b.spread or 0) for b in blobs for sign in (-1, 1)]
     most = max(b.recounted or b.operations for b in blobs)
     narrow = most < 10 * min(operations)
     axes.set_xlim(min(operations) / 5, most * (30 if narrow else 3))  # room for the labels
     recounts = [[(b.operations, b.distance), (b.recounted, b.distance)] for b in blobs if b.recounted is not None]
-    room = 0.18 * max(max(distances) - min(distances), 0.1 * max(distances))
-    axes.set_ylim(max(0, min(distances) - room), max(distances) + room)
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 3.0)))
+    room = 0.18 * max(max(ends) - min(ends), 0.1 * max(ends))
+    axes.set_ylim(max(0, min(ends) - room), max(ends) + room)
+    decades = np.log10(axes.get_xlim()[1] / axes.get_xlim()[0])
+    crowded = axes.get_window_extent().width / decades < 180  # pixels a decade, of which two labels need as many
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0,) if crowded else (1.0, 3.0)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     areas = [largest * b.parameters / blobs[0].parameters for b in blobs]
@@ -143,12 +154,47 @@ def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
         axes.plot(*zip(*line, strict=True), color=style.INK, linewidth=0.8)
         axes.plot(*line[-1], marker="D", markersize=4, markerfacecolor="white", markeredgecolor=style.INK)
     radii = [(area / 3.1416) ** 0.5 for area in areas]
-    points = [(b.operations, b.distance, b.label) for b in blobs]
-    place_labels(axes, points[::-1], radii[::-1], recounts)  # a large blob's label has more places to go to
+    labelled = [(b, radius) for b, radius in zip(blobs, radii, strict=True) if b.label][::-1]
+    points = [(b.operations, b.distance, b.label) for b, _ in labelled]
+    covered = recounts + [[(b.operations, b.distance)] * 2 for b in blobs if not b.label]
+    place_labels(
+        axes, points, [radius for _, radius in labelled], covered
+    )  # a large blob's label has more places to go to
+
+
+def _numbered(blobs: Sequence[Blob]) -> list[Blob]:
+    """The blobs with their numbers as labels; of three or more of about one cost the highest has the numbers of all."""
+    order = sorted(range(len(blobs)), key=lambda at: blobs[at].operations)
+    steps = [at for at in range(1, len(order)) if blobs[order[at]].operations > ALIKE * blobs[order[at - 1]].operations]
+    found = [replace(blob, label=str(number)) for number, blob in enumerate(blobs, 1)]
+    for first, last in pairwise([0, *steps, len(order)]):
+        group = sorted(order[first:last])
+        if len(group) > 2:
+            numbers = [str(at + 1) for at in group]
+            in_a_row = group[-1] - group[0] == len(group) - 1
+            for at in group:
+                found[at] = replace(blobs[at], label="")
+            highest = max(group, key=lambda at: blobs[at].distance)
+            label = f"{numbers[0]} to {numbers[-1]}" if in_a_row else ", ".join(numbers)
+            found[highest] = replace(blobs[highest], label=label)
+    return found
+
+
+def _one_by_one(axes: Axes, blobs: Sequence[Blob]) -> None:
+    """The distances once more, each in a column of its own with its spread: blobs of one cost lie on each other."""
+    for number, blob in enumerate(blobs, 1):
+        axes.errorbar(number, blob.distance, blob.spread, fmt="o", color=blob.colour, ecolor=style.INK, capsize=2)
+    axes.set(xlim=(0.4, len(blobs) + 0.6), xticks=range(1, len(blobs) + 1), xlabel="number in the list")
+    axes.tick_params(labelleft=False)
+    axes.grid(axis="x", visible=False)
 
 
 def draw_operations(
-    reported: Sequence[Blob], measured: Mapping[str, Sequence[Blob]], distance_name: str, left_out: Sequence[str]
+    reported: Sequence[Blob],
+    measured: Mapping[str, Sequence[Blob]],
+    distance_name: str,
+    bars: str,
+    left_out: Sequence[str],
 ) -> Figure:
     """Figure 1: distance against operations; the blobs' areas grow with the number of parameters.
 
@@ -156,12 +202,14 @@ def draw_operations(
         reported: the paper's rows, in its own units.
         measured: this suite's rows for the title of each dataset, numbered and listed below: MACs of a whole image,
             and a distance that may have another name.
+        bars: what the spreads of its distances are.
         left_out: reported methods without operations or parameters.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    above, below = _words_of_operations(distance_name, left_out)
+    spread = any(blob.spread for blobs in measured.values() for blob in blobs)
+    above, below = _words_of_operations(distance_name, bars if spread else "", left_out)
     keys = {
         title: "\n".join(f"{number}  {blob.label}" for number, blob in enumerate(blobs, 1))
         for title, blobs in measured.items()
@@ -182,19 +230,22 @@ def draw_operations(
     _blobs(upper, reported, LARGEST[0])
     style.footer(figure, 765, above)
     for top, (title, blobs) in zip(tops, measured.items(), strict=False):
-        panel = style.pixel_axes(figure, 115, top, style.WIDTH - 150, 400)
+        panel = style.pixel_axes(figure, 115, top, 520, 400)
         panel.set(
             title=f"Measured here on {title}: a whole picture",
-            xlabel="multiply-accumulates per picture (log scale)",
+            xlabel="multiply-accumulates (log scale)",
             ylabel=distance_name,
         )
-        _blobs(panel, [replace(blob, label=str(n)) for n, blob in enumerate(blobs, 1)], LARGEST[1])
+        _blobs(panel, _numbered(blobs), LARGEST[1])
+        columns = style.pixel_axes(figure, 660, top, 265, 400)
+        columns.set_ylim(panel.get_ylim())
+        _one_by_one(columns, blobs)
         style.footer(figure, top + 505, keys[title])
     style.footer(figure, tops[-1] - 40, below)
     return figure
 
 
-def _words_of_operations(distance_name: str, left_out: Sequence[str]) -> tuple[str, str]:
+def _words_of_operations(distance_name: str, bars: str, left_out: Sequence[str]) -> tuple[str, str]:
     """What stands below the paper's panel of Figure 1, and below all."""
     above = (
         "Operations as printed in Table 2: one network evaluation for diffusion models, a whole code map for the"
@@ -203,8 +254,9 @@ def _words_of_operations(distance_name: str, left_out: Sequence[str]) -> tuple[s
     )
     below = (
         "Colours are the same in all panels. Area of a blob: parameters of the network that generates; each panel has"
-        " its own scale. Measured here are all steps and the decoder."
-        " Distances on one dataset do not compare with those on another."
+        " its own scale. Measured here are all steps and the decoder. At the right are the same distances, one by one."
+        + (f" {bars}" if bars else "")
+        + " Distances on one dataset do not compare with those on another."
         f" {style.not_comparable(distance_name)}"
     )
     return style.wrapped(above, style.INSIDE), style.wrapped(below, style.INSIDE)

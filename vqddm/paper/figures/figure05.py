@@ -64,11 +64,10 @@ def _compose(files: Files) -> Figure:
     floor, timed = measured_distance(floor_path), read_metric(speed_path)
     drawn = [_sweep(*one) for one in _paths(files).items()]
     bars = [bar for one in drawn for bar in one.bars]
-    spread = "between trainings" if files.plan.trainings > 1 else "over draws"
     words = style.wrapped(
         f"Codes of {first_stage_label(files.about.main_prior)}. Written at the points: hours to sample 50 000 code maps"
         f" on this machine ({machine_of(timed)})."
-        + (f" Bars: standard deviation {spread}." if bars else "")
+        + (f" {files.bars}" if bars else "")
         + " The paper's own values are only in its picture, not in its text, so they are not available in numbers."
         f" {style.not_comparable(floor['name'])}",
         style.INSIDE,

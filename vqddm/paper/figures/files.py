@@ -54,6 +54,11 @@ class Files:
         """What is planned for it."""
         return self.plan.datasets[self.dataset]
 
+    @property
+    def bars(self) -> str:
+        """What the bars at distances are."""
+        return f"Bars: standard deviation {'between trainings' if self.plan.trainings > 1 else 'over draws'}."
+
     def metric(
         self, kind: str, dataset: Name = None, stage: Name = None, method: Name = None, steps: int | None = None
     ) -> Path:
