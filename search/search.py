@@ -375,7 +375,7 @@ def in_words(trials: list[Trial], rows: list[dict[str, Any]], note: str) -> str:
     ]
     for dataset, trial in {trial.dataset: trial for trial in trials}.items():
         floor = trial.data / "floor.json"
-        words = f" (held-out pictures themselves: {read_json(floor)['distance']['frechet']:.1f})" * floor.exists()
+        words = f" (validation pictures themselves: {read_json(floor)['distance']['frechet']:.1f})" * floor.exists()
         lines += [f"## {dataset}{words}", ""]
         lines += [
             "| trial | what | distance | PSNR | codes used | bits | CPU min | what it changes |",

@@ -106,7 +106,7 @@ def test_what_the_examples_add_is_built_measured_and_shown(tmp_path: Path) -> No
         for example in examples:
             apply(folder, *example)
     (folder / "tests/tiny.yaml").write_text(SMALL)
-    done = snakemake(folder, "--cores", "2", "table1", "table2", "likelihood", "floors", "figure14", "claims")
+    done = snakemake(folder, "--cores", "2", "table1", "table2", "likelihood", "inpainting", "floors", "figure14", "claims")
     assert done.returncode == 0, done.stderr[-3000:]
     results = folder / "results/toys"
     table1 = pd.read_csv(results / "tables/table1.csv")
@@ -118,6 +118,8 @@ def test_what_the_examples_add_is_built_measured_and_shown(tmp_path: Path) -> No
     likelihood = pd.read_csv(results / "tables/likelihood.csv")
     alone = likelihood[likelihood["method"].str.contains("one by one")]
     assert len(alone) == 2 and (alone["bits_per_code"] <= 4.1).all(), "16 codes cost 4 bits before any training"
+    completed = pd.read_csv(results / "tables/inpainting.csv")
+    assert completed["method"].str.contains("one by one").any()
     assert pd.read_csv(results / "tables/floors.csv")["floor"].notna().all()
     claims = pd.read_csv(results / "claims.csv").set_index("id")
     assert claims.loc["all_used", "measured"] == "Not measured in this suite: a ReFiT"

@@ -31,7 +31,7 @@ STEPS = {
     "data": "One array file per dataset and split",
     "vqgan": "The trained first stage",
     "refit": "Rebuilt codebooks, fine-tuned first stages, code maps",
-    "prior": "The discrete diffusion prior, samples, inpaintings",
+    "prior": "The discrete diffusion prior, samples, completions",
     "baselines": "What the paper compares with",
     "evaluate": "Every measured number, as small JSON",
     "paper": "Tables, figures, claims and the page",

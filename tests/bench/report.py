@@ -197,11 +197,14 @@ def limit_lines(limits: pd.DataFrame) -> list[str]:
     return [*told, "", explained, "", *table(head, lines, 2)]
 
 
+COUNTED = {"another machine": "measured on another machine and not compared"}
+
+
 def history_lines(history: pd.DataFrame) -> list[str]:
     """How many ratios stayed, and which did not."""
     counts = history["verdict"].value_counts()
     before = [name for name in dict.fromkeys(history["commit_before"].dropna()) if name]
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    told = ", ".join(f"{count} {COUNTED.get(name, name)}" for name, count in counts.items())
     past = " and ".join(before) or "nothing committed"
     text = [f"Ratios against {past}: {told}. One counts as changed where the quartiles do not overlap."]
     changed = history[history["verdict"].isin(["slower", "faster"])]

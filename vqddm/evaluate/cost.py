@@ -1,7 +1,7 @@
 """What a suite costs on this machine: each of its networks at work for a moment, extrapolated (`make cost`).
 
 Networks, batch sizes and precision are the suite's own, weights and pictures are noise. Counted are the method's own
-trainings, its code maps, samples, inpaintings and likelihoods; preparing data, feature networks, baselines and controls
+trainings, its code maps, samples, completions and likelihoods; preparing data, feature networks, baselines and controls
 are not.
 """
 

@@ -34,7 +34,7 @@ def overview(*, root: Path, out: Path) -> None:
         "suites": suites,
         "glance": next((suite.name for suite in suites if suite.picture), None),
         "alt": captions()[GLANCE]["alt"],
-        "beside": {name for name in ("bench", "reliability") if (root / name).is_dir()},
+        "beside": {name for name in ("bench", "reliability", "machines.csv", "variety.csv") if (root / name).exists()},
     }
     with replacing(out) as aside:
         aside.write_text(environment().get_template("overview.md.j2").render(shown), encoding="utf-8")

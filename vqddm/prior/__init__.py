@@ -1,1 +1,1 @@
-"""Step `prior`: the discrete diffusion prior, its samples and inpaintings."""
+"""Step `prior`: the discrete diffusion prior, its samples and completions."""

@@ -37,7 +37,7 @@ def _measured(files: Files, timed: dict[str, Any]) -> list[Timed]:
     methods, decode = files.about.methods, timed["seconds_decode"]
     images, maps = ({n: hours_of(timed, n, seconds) for n in methods["prior"]} for seconds in (decode, 0.0))
     found = [
-        Timed("50 000 images by VQ-DDM, here", images, "s--", style.ORANGE),
+        Timed("50 000 images by VQ-DDM, here", images, "s--", style.SKY),
         Timed("50 000 code maps by VQ-DDM, here", maps, "o-", style.BLUE, "code maps here"),
     ]
     for method in sorted(BASELINES.values(), key=lambda method: method.fills == "codes"):

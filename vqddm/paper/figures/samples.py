@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def sample_files(files: Files) -> list[Path]:
-    """The samples, their measured distance, and real pictures (with their reconstructions)."""
+    """The samples, their measured distance, and real pictures (with their reconstructions); all of the first training."""
     return [
         files.array("samples", method="prior"),
-        files.metric("samples", files.dataset, method="prior"),
+        files.results / files.plan.metric("samples", files.dataset, method="prior", training=1),
         files.array("reconstructions", files.about.main_prior),
     ]
 
