@@ -186,7 +186,8 @@ def run_trial(trial: Trial) -> None:
             found[method] = tried(trial, method)
     except UserError as error:  # such as a loss that is not finite: that is a result too
         found["failed"] = str(error)
-    write_json(folder / "result.json", found | {"cpu": read_json(folder / "cpu.json")})
+    timed = folder / "cpu.json"  # not there if it failed before anything was made
+    write_json(folder / "result.json", found | {"cpu": read_json(timed) if timed.exists() else {}})
 
 
 def make(trial: Trial, first_stage: str) -> Path:
@@ -315,6 +316,9 @@ def work_off(trials: list[Trial], jobs: int) -> None:
             write_tables()
         while waiting and len(running) < jobs:
             trial = next((one for one in waiting if ready(one)), None)
+            if trial is None and not running:
+                one = waiting[0]
+                raise UserError(f"{one.dataset}/{one.name}: a trial that it goes on from gave no result; see its log")
             if trial is None:
                 break  # all others go on from what is running
             waiting.remove(trial)

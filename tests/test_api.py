@@ -255,6 +255,9 @@ def test_masks_may_be_of_the_pictures_size_the_models_or_the_maps() -> None:
     small.putpixel((3, 3), 255)
     assert torch.equal(pictures.given_codes(small, wide, 32, (8, 8)), wanted)
     assert torch.equal(pictures.given_codes(~wanted, wide, 32, (8, 8)), wanted)
+    large, fine = [Image.new("RGB", (1024, 1024))], np.zeros((1024, 1024), bool)
+    fine[40, 70] = True  # one pixel of the 1024 that become one
+    assert torch.equal(pictures.given_codes(fine, large, 32, (8, 8)), wanted)
     outside = np.zeros((64, 96), bool)
     outside[:, :16] = True
     assert pictures.given_codes(outside, wide, 32, (8, 8)).all()
@@ -303,6 +306,12 @@ WRONG: dict[str, tuple[Any, str]] = {
     "half a completion": (lambda m: m.inpaint(BLANK, np.ones((8, 8), bool), completions=1.5), "1.5 completions"),
     "no way to encode": (lambda m: m.inpaint(BLANK, np.ones((8, 8), bool), encode="x"), "encode 'x': choose from mas"),
     "words for steps": (lambda m: m.sample(1, steps="5"), "'5' sampling steps: choose from 1"),
+    "steps that are no whole number": (lambda m: m.sample(1, steps=3.0), "3.0 sampling steps: choose from 1"),
+    "nothing": (lambda m: m.encode(None), "a NoneType is no picture"),
+    "a number": (lambda m: m.encode(5), "a int is no picture"),
+    "none of some": (lambda m: m.encode(m.sample(1, steps=1)[:0]), "no picture was given"),
+    "a sheet of none": (lambda m: m.sample(1, steps=1)[:0].sheet(), "0 pictures, None in a row"),
+    "a sheet without columns": (lambda m: m.sample(1, steps=1).sheet(0), "1 pictures, 0 in a row"),
 }
 
 
@@ -324,6 +333,7 @@ def test_a_deep_image_is_what_its_file_is(tmp_path: Path) -> None:
 def test_what_cannot_be_loaded_is_said(pair: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="~nobody-here/faces: there is no user ~nobody-here; write the whole path"):
         vqddm.load("~nobody-here/faces")
+    assert vqddm.load(pair, torch.device("cpu")).device.type == "cpu"  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"cats: neither a folder nor a model .* \(there are: faces\)"):
         vqddm.load("cats")
     with pytest.raises(UserError, match=r"holds no first_stage.safetensors and no prior.safetensors, nor the config"):

@@ -55,14 +55,14 @@ describe
 data prepare
     --params:json --out:path --workers:int=
 vqgan train
-    --data:path --params:json --codebook-size:int --state:path --out:path --curve:path --validation:path=
+    --data:path --params:json --codebook-size:int≥1 --state:path --out:path --curve:path --validation:path=
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 vqgan import
-    checkpoint:path --params:json --codebook-size:int --out:path --trust-pickle:flag
+    checkpoint:path --params:json --codebook-size:int≥1 --out:path --trust-pickle:flag
 vqgan weights
     name:str
 refit rebuild
-    --source:path --data:path --params:json --codebook-size:int --features:int --out:path --threads:int=≥1
+    --source:path --data:path --params:json --codebook-size:int≥1 --features:int --out:path --threads:int=≥1
 refit finetune
     --source:path --data:path --params:json --state:path --out:path --curve:path --validation:path=
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
@@ -71,7 +71,7 @@ refit encode
 refit encode-shard
     --first-stage:path --data:path* --shard:str --state:path --threads:int=≥1
 prior train
-    --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path --validation:path=
+    --codes:path --params:json --codebook-size:int≥1 --state:path --out:path --curve:path --validation:path=
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --micro-batch:int=≥1$VQDDM_MICRO_BATCH --threads:int=≥1
 prior sample
     --prior:path --first-stage:path= --steps:int= --state:path --codes:path= --out:path --eta:float=0.0
@@ -80,13 +80,13 @@ prior inpaint
     --prior:path --first-stage:path --data:path --out:path --count:int=8≥1 --encode:masked|full=masked
     --seed:int=0≥0 --temperature:float=1.0 --threads:int=≥1 --sampler:ancestral|renoise=ancestral
 baselines train-vqvae2
-    --data:path --autoencoder:json --params:json --codebook-size:int --state:path --out:path --curve:path
+    --data:path --autoencoder:json --params:json --codebook-size:int≥1 --state:path --out:path --curve:path
     --validation:path= --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines train-dvae
-    --data:path --autoencoder:json --params:json --codebook-size:int --state:path --out:path --curve:path
+    --data:path --autoencoder:json --params:json --codebook-size:int≥1 --state:path --out:path --curve:path
     --validation:path= --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines train-transformer
-    --codes:path --params:json --codebook-size:int --state:path --out:path --curve:path --validation:path=
+    --codes:path --params:json --codebook-size:int≥1 --state:path --out:path --curve:path --validation:path=
     --save-seconds:float=60.0≥0$VQDDM_SAVE_SECONDS --threads:int=≥1
 baselines sample-transformer
     --transformer:path --first-stage:path= --steps:int= --state:path --codes:path= --out:path --eta:float=0.0
@@ -111,7 +111,7 @@ evaluate floor
     --train:path --test:path --out:path --network:str=efficientnet_lite0 --draws:int=1≥1 --seed:int=0≥0
 evaluate reconstruction
     --first-stage:path --codes-train:path --codes-test:path --test:path --reference:path --images:int≥1 --out:path
-    --pictures:path --sampled-features:int= --network:str=efficientnet_lite0 --draws:int=1≥1 --seed:int=0≥0
+    --pictures:path --sampled-features:int=≥1 --network:str=efficientnet_lite0 --draws:int=1≥1 --seed:int=0≥0
     --threads:int=≥1
 evaluate samples
     --samples:path --reference:path --out:path --steps:int= --temperature:float=1.0 --network:str=efficientnet_lite0
@@ -122,11 +122,11 @@ evaluate transformer-likelihood
     --transformer:path --codes-train:path --codes-test:path --images:int≥1 --out:path --seed:int=0≥0
     --threads:int=≥1
 evaluate counts
-    --vqgan:json --prior:json --codebook-size:int --out:path
+    --vqgan:json --prior:json --codebook-size:int≥1 --out:path
 evaluate transformer-counts
-    --vqgan:json --transformer:json --codebook-size:int --out:path
+    --vqgan:json --transformer:json --codebook-size:int≥1 --out:path
 evaluate ddpm-counts
-    --ddpm:json --resolution:int --out:path
+    --ddpm:json --resolution:int≥1 --out:path
 evaluate paper-counts
     --paper:json --out:path
 evaluate speed

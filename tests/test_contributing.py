@@ -106,7 +106,9 @@ def test_what_the_examples_add_is_built_measured_and_shown(tmp_path: Path) -> No
         for example in examples:
             apply(folder, *example)
     (folder / "tests/tiny.yaml").write_text(SMALL)
-    done = snakemake(folder, "--cores", "2", "table1", "table2", "likelihood", "inpainting", "floors", "figure14", "claims")
+    done = snakemake(
+        folder, "--cores", "2", "table1", "table2", "likelihood", "inpainting", "floors", "figure14", "claims"
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     results = folder / "results/toys"
     table1 = pd.read_csv(results / "tables/table1.csv")

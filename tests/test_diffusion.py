@@ -325,6 +325,37 @@ def test_terms_of_codes_that_share_all_probability(sharing: int) -> None:
     torch.testing.assert_close(found.double(), wanted, rtol=2e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize("shift", [-4096.0, 8192.0])
+def test_what_is_added_to_all_logits_changes_nothing(shift: float) -> None:
+    """Neither L_t nor its gradient, by more than float32 rounds: the logits are multiples of 2^-10, exact with it."""
+    schedule, codes = NoiseSchedule(4000, "cosine"), 1024
+    generator = torch.Generator().manual_seed(0)
+    t = torch.tensor([1, 2, 300, 3000, 4000])
+    z0, z_t = torch.randint(codes, (2, 5, 3), generator=generator)
+    logits = (torch.randn(5, 3, codes, generator=generator) * 2**10).round() / 2**10
+    found = []
+    for values in (logits, logits + shift):
+        kl = kl_terms(z0, z_t, values.requires_grad_(), schedule.interval(t - 1, t), schedule.interval(0, t - 1))
+        found.append((kl.detach(), *torch.autograd.grad(kl.sum(), values)))
+    (kl, gradient), (shifted_kl, shifted_gradient) = found
+    torch.testing.assert_close(shifted_kl, kl, rtol=1e-5, atol=0)
+    for one, other in zip(shifted_gradient, gradient, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+
+
+def test_kl_terms_of_no_images_and_of_float64_intervals() -> None:
+    schedule = NoiseSchedule(20, "cosine")
+    t = torch.tensor([1, 7])
+    late, early = (schedule.interval(a, b, torch.float64) for a, b in ((t - 1, t), (torch.zeros_like(t), t - 1)))
+    z0, z_t = torch.tensor([[[0, 1], [2, 3]], [[0, 3], [1, 2]]])
+    logits = torch.zeros(2, 2, 5, requires_grad=True)
+    found = kl_terms(z0, z_t, logits, late, early)
+    found.sum().backward()
+    assert found.dtype == torch.float32 and logits.grad is not None and logits.grad.dtype == torch.float32
+    none = [Interval(*(part[:0] for part in interval)) for interval in (late, early)]
+    assert kl_terms(z0[:0], z_t[:0], logits[:0], *none).shape == (0,)
+
+
 def test_gradients_by_differences() -> None:
     schedule, codes = NoiseSchedule(20, "cosine"), 5
     generator = torch.Generator().manual_seed(0)

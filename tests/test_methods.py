@@ -323,6 +323,21 @@ def test_figure_2_shows_what_is_lost_and_what_the_prior_makes_of_it(models: Path
     assert found["predicted"].shape == (5, 8) and (found["predicted"].sum(1) <= 1 + 1e-5).all()
 
 
+def test_figure_2_and_the_film_take_only_what_belongs_together(models: Path, tmp_path: Path) -> None:
+    files = {name: models / f"{name}.safetensors" for name in ("prior", "first_stage")}
+    asked = {"data": models / "train.npy", "out": tmp_path / "diffused.npz"}
+    with pytest.raises(UserError, match=r"train.npy: has pictures 0 to \d+; there is no 5000"):
+        draw_diffused(**files, **asked, image=5000)
+    absorbing = files | {"prior": models / "absorbing.safetensors"}
+    transformer = files | {"prior": models / "transformer.safetensors"}
+    for wrong in (absorbing, transformer):
+        with pytest.raises(UserError, match="give a prior with the uniform transition"):
+            draw_diffused(**wrong, **asked)
+        with pytest.raises(UserError, match="give a prior with the uniform transition"):
+            draw_film(**wrong, out=tmp_path / "film.webp", strip=tmp_path / "film.png")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_film_shows_the_whole_reverse_process(models: Path, tmp_path: Path) -> None:
     """It ends with what the same seed samples, and its strip has a column for each of a few timesteps."""
     film, strip = tmp_path / "film.webp", tmp_path / "film.png"

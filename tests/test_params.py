@@ -220,6 +220,17 @@ def test_a_dvae_can_have_a_prior_and_a_vqvae2_none(values):
         parse(params.Params, values)
 
 
+@pytest.mark.parametrize(("kind", "most"), [("vqgan", 65536), ("vqvae2", 32768)])
+def test_a_codebook_has_at_most_as_many_codes_as_two_bytes_count(values, kind, most):
+    """Those of VQ-VAE-2's second map are counted on from the first's."""
+    before = values["datasets"]["fashion"]["first_stages"]
+    values["datasets"]["fashion"]["first_stages"] = [*before, f"{kind}_k{most}"]
+    parse(params.Params, values)
+    values["datasets"]["fashion"]["first_stages"] = [*before, f"{kind}_k{most + 1}"]
+    with pytest.raises(UserError, match=f"{kind}_k{most + 1} must have from 2 to {most} codes"):
+        parse(params.Params, values)
+
+
 def test_a_missing_or_broken_file_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         params.load(tmp_path / "params.yaml")

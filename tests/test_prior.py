@@ -250,6 +250,16 @@ def test_a_drawn_batch_is_taken_if_it_is_of_the_same_settings(tmp_path: Path) ->
     assert (tmp_path / "out.npy").read_bytes() == whole
 
 
+def test_a_batch_of_other_code_or_packages_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = planned(tmp_path).files
+    assert planned(tmp_path).files == before
+    monkeypatch.setattr("vqddm.artifacts.made_with", lambda: {"torch": "another"})
+    assert not set(planned(tmp_path).files) & set(before)
+    monkeypatch.undo()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: b"edited")
+    assert not set(planned(tmp_path).files) & set(before)
+
+
 def test_a_damaged_batch_is_not_joined(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     draw_batches(plan, noise, ticks=1)

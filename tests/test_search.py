@@ -123,6 +123,17 @@ def test_a_wrong_trial_ends_with_one_sentence(tmp_path: Path, change: dict[str, 
 
 
 @pytest.mark.slow
+def test_a_trial_whose_source_gave_nothing_ends_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = ASKED | {"trials": {**ASKED["trials"], "filling": {"methods": ["prior"]}}}
+    asked["codes_of"] = {"tinyfaces": ["plain", "vqgan_k16"]}
+    search = module_at(laid(tmp_path, asked) / SCRIPT)
+    monkeypatch.chdir(tmp_path)
+    trials, _ = search.planned()
+    last = [trial for trial in trials if trial.source]
+    with pytest.raises(search.UserError, match=f"{last[0].name}: a trial that it goes on from gave no result"):
+        search.work_off(last, 1)
+
+
 def test_trials_are_measured_on_validation_pictures_and_never_made_twice(tmp_path: Path) -> None:
     broken = {"vqgan": {"learning_rate": 1.0e30, "optimizer": {"warmup_steps": 0}}}
     others = {"broken": broken, "cascade": {"first_stages": ["vqvae2_k16"]}, "codes": {"methods": ["transformer"]}}

@@ -269,7 +269,7 @@ def test_a_finished_training_is_taken_only_for_the_same_identity_and_code(tmp_pa
     assert len(calls) == PARAMS.steps
     run(tmp_path, fetch, {"rate": 0.2})
     assert len(calls) == 2 * PARAMS.steps
-    monkeypatch.setattr("vqddm.state.made_with", lambda: {"torch": "another"})
+    monkeypatch.setattr("vqddm.artifacts.made_with", lambda: {"torch": "another"})
     run(tmp_path, fetch, {"rate": 0.2})
     assert len(calls) == 3 * PARAMS.steps
 
@@ -358,6 +358,18 @@ def test_the_curve_is_short_and_reaches_the_last_step(steps):
     assert curve.awaits_validation(steps - 1)
     assert len(curve.rows) <= 500
     assert curve.rows[-1]["step"] == steps
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_curve_may_have_validation_losses_in_a_part_alone(tmp_path, first):
+    curve = LossCurve(2)
+    for step in range(2):
+        curve.add(step, {"loss": torch.tensor(1.0)}, 0.5)
+    curve.read()
+    curve.rows[0 if first else 1]["validation"] = 3.0
+    curve.write(tmp_path / "curve.csv")
+    rows = ["1,1.0,0.5,3.0", "2,1.0,0.5,nan"] if first else ["1,1.0,0.5,nan", "2,1.0,0.5,3.0"]
+    assert (tmp_path / "curve.csv").read_text().splitlines() == ["step,loss,learning_rate,validation", *rows]
 
 
 def test_a_curve_goes_on_from_what_an_earlier_version_kept(tmp_path):

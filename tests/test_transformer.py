@@ -115,6 +115,8 @@ def test_top_k_and_temperature() -> None:
     assert torch.equal(next_probs(logits, 2, 1.0) > 0, torch.tensor([[True, True, False, False]]))
     torch.testing.assert_close(next_probs(logits, None, 0.5), (2 * logits).softmax(-1))
     torch.testing.assert_close(next_probs(logits, 9, 1.0), logits.softmax(-1))
+    for coldest in (1e-3, 1e-38, 5e-324):
+        assert next_probs(logits, None, coldest).tolist() == [[1, 0, 0, 0]]
 
 
 def test_training_learns_resumes_and_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

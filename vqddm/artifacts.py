@@ -324,6 +324,15 @@ def made_with() -> dict[str, Any]:
     return {"revision": revision, "python": platform.python_version(), **packages}
 
 
+def code_and_packages() -> dict[str, Any]:
+    """What must be equal for one process to go on with what another made: all of `vqddm/`, Python and the packages."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    made = {key: value for key, value in made_with().items() if key != "revision"}
+    return {"made_with": made, "code": digest.hexdigest()}
+
+
 def write_checkpoint(path: Path, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
     """Write tensors as safetensors, with `about` and what made them as JSON in the file's header, and a checksum.
 

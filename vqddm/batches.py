@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqddm.artifacts import UserError, read_array, write_array
+from vqddm.artifacts import UserError, code_and_packages, read_array, write_array
 from vqddm.compute import step_generator
 from vqddm.data.progress import progress
 from vqddm.settings import to_json
@@ -47,11 +47,12 @@ def plan_batches(
 
     Args:
         batch_size: at most so many at a time.
-        settings: what else the examples depend on; batches of other settings are not taken.
+        settings: what else the examples depend on; batches of other settings, code or packages are not taken.
         state: folder of the batches.
         device: where the generators live.
     """
-    key = hashlib.sha256(to_json([*settings, count, batch_size, seed, device]).encode()).hexdigest()[:16]
+    of = [*settings, count, batch_size, seed, device, code_and_packages()]
+    key = hashlib.sha256(to_json(of).encode()).hexdigest()[:16]
     sizes = [min(batch_size, count - start) for start in range(0, count, batch_size)] or [0]
     files = [state / f"{BATCHES}{key}" / f"{number:05d}.npy" for number in range(len(sizes))]
     return Plan(sizes, files, seed, device)

@@ -19,7 +19,8 @@ from vqddm.settings import Section, parse
 
 # What holds for a parameter of that name in every command.
 ONE = ("count", "draws", "images", "micro_batch", "neighbours", "nodes", "port", "processes", "threads")
-LEAST = {**dict.fromkeys(ONE, 1), "image": 0, "save_seconds": 0, "seed": 0}
+SIZES = ("codebook_size", "resolution", "sampled_features")
+LEAST = {**dict.fromkeys((*ONE, *SIZES), 1), "image": 0, "save_seconds": 0, "seed": 0}
 SHORT = {"count": "-n", "out": "-o"}
 ENVIRONMENT = {"save_seconds": "VQDDM_SAVE_SECONDS", "micro_batch": "VQDDM_MICRO_BATCH"}
 HELP = {

@@ -151,8 +151,9 @@ class DatasetLists(Section):
             if twice := [name for name, times in Counter(getattr(self, key)).items() if times > 1]:
                 raise ValueError(f"{key}: {twice[0]} stands twice")
         for name in self.first_stages:
-            if not 1 < codebook_size(name) <= LARGEST_CODEBOOK:
-                raise ValueError(f"first_stages: {name} must have from 2 to {LARGEST_CODEBOOK} codes")
+            most = LARGEST_CODEBOOK // kind_of(name).maps  # those of the second map are counted on from the first's
+            if not 1 < codebook_size(name) <= most:
+                raise ValueError(f"first_stages: {name} must have from 2 to {most} codes")
             if "p" in kind_of(name).numbers and sampled_features(name) < codebook_size(name):
                 raise ValueError(f"first_stages: {name} samples fewer features than it has codes")
         for name in self.priors:

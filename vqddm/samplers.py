@@ -154,5 +154,5 @@ def check_sampling(sampler: Sampler, how: Sampling, count: int) -> None:
         raise UserError(f"eta {how.eta}: it must be from 0 to 1")
     if how.sampler not in get_args(Process):
         raise UserError(f"sampler '{how.sampler}': choose from {', '.join(get_args(Process))}")
-    if how.steps not in sampler.steps:
+    if not isinstance(how.steps, Integral) or how.steps not in sampler.steps:
         raise UserError(f"{how.steps!r} sampling steps: choose from {sampler.steps[0]} to T = {sampler.steps[-1]}")

@@ -7,7 +7,6 @@ finished training wrote: when whoever waited for it was killed, the next run tak
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -22,7 +21,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
-from vqddm.artifacts import UserError, checksum, json_sum, made_with, read_json, replacing, shown, write_json
+from vqddm.artifacts import UserError, checksum, code_and_packages, json_sum, read_json, replacing, shown, write_json
 from vqddm.slurm import deadline
 
 IDENTITY = "identity.json"
@@ -338,11 +337,7 @@ class StateFolder:
         self._drop([*self.newest_first(), self.folder / "saving"])
 
     def _whole_identity(self) -> dict[str, Any]:
-        digest = hashlib.sha256()
-        for file in sorted(Path(__file__).parent.rglob("*.py")):
-            digest.update(file.read_bytes())
-        made = {key: value for key, value in made_with().items() if key != "revision"}
-        return {"identity": self.identity, "made_with": made, "code": digest.hexdigest()}
+        return {"identity": self.identity, **code_and_packages()}
 
     def _drop(self, folders: Sequence[Path], names: Collection[str] = ()) -> None:
         """Delete what is ours in these folders, and those that are empty then.

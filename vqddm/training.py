@@ -136,7 +136,8 @@ class LossCurve:
     def write(self, path: Path) -> None:
         """Write the rows as CSV; nan is where nothing was measured."""
         with replacing(path) as aside, aside.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, fieldnames=list(self.rows[-1]), restval=math.nan)
+            names = dict.fromkeys(name for row in self.rows for name in row)  # not all, if validation began or ended
+            writer = csv.DictWriter(handle, fieldnames=list(names), restval=math.nan)
             writer.writeheader()
             writer.writerows(self.rows)
 

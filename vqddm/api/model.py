@@ -54,7 +54,7 @@ def load(name: str | Path, device: str | None = None) -> Model:
 
 def _device(name: str) -> str:
     try:
-        if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", name := str(name)):
             raise RuntimeError("give cpu or cuda")
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # the latter where torch was built without CUDA

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias, overload
 
@@ -61,7 +61,12 @@ class Pictures(Sequence[Image.Image]):
 
         Args:
             columns: pictures in a row; left out: about as many as rows.
+
+        Raises:
+            UserError: there is no picture, or not one in a row.
         """
+        if not len(self) or (columns is not None and columns < 1):
+            raise UserError(f"{len(self)} pictures, {columns} in a row: there must be at least one")
         return grid(self, columns or math.ceil(math.sqrt(len(self))), GAP)
 
 
@@ -121,14 +126,14 @@ def upright(images: Images) -> list[Image.Image]:
     Raises:
         UserError: there is none, or one is no picture.
     """
-    if isinstance(images, Pictures):
-        return list(images)
     if isinstance(images, np.ndarray | Tensor):
         return [Image.fromarray(array) for array in _stored(images)]
-    listed = [images] if isinstance(images, Image.Image | str | Path) else list(images)
-    if not listed:
+    if isinstance(images, Image.Image | str | Path) or not isinstance(images, Iterable):
+        return [_rgb(images)]
+    found = [_rgb(image) for image in images]
+    if not found:
         raise UserError("no picture was given")
-    return [_rgb(image) for image in listed]
+    return found
 
 
 def to_pixels(images: Sequence[Image.Image], resolution: int) -> Tensor:
@@ -195,7 +200,7 @@ def given_codes(mask: Mask, images: Sequence[Image.Image], resolution: int, shap
             f"the mask is {size[0]} x {size[1]}, but must be as large as the picture, {theirs}, or "
             f"{models}{shape[1]} x {shape[0]}, a pixel for each code"
         )
-    grey = Image.fromarray(np.where(anew, np.uint8(255), np.uint8(0)))
+    grey = Image.fromarray(anew.astype(np.float32))  # not in 8 bits, where one pixel of many rounds to none
     square = ImageOps.fit(grey, (resolution, resolution), Image.Resampling.BOX)
     touched = torch.from_numpy(np.asarray(square) > 0).float()[None, None]
     return F.max_pool2d(touched, resolution // shape[0])[0, 0] == 0

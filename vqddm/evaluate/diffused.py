@@ -6,14 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqddm.artifacts import replacing
+from vqddm.artifacts import UserError, replacing
 from vqddm.compute import limit_threads
 from vqddm.data.arrays import load_split, to_bytes, to_unit
 from vqddm.prior.diffusion import marginal, posterior, resample
-from vqddm.prior.sampler import load_prior
+from vqddm.prior.sampler import load_uniform
 from vqddm.prior.schedule import NoiseSchedule
 from vqddm.prior.unet import Prior
-from vqddm.vqgan.codec import load_codec
 
 BARS = 8  # codes shown in the bar charts
 FRACTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of T
@@ -52,11 +51,17 @@ def draw_diffused(
         prior: checkpoint of a prior with the uniform transition.
         image: index of the image in the split.
         out: `.npz` of images, code maps and probabilities, to write.
+
+    Raises:
+        UserError: a prior of another transition or first stage, or there is no such image.
     """
     limit_threads(threads)
-    sampler, (decoder, _) = load_prior(prior), load_codec(first_stage)
+    sampler, decoder = load_uniform(prior, first_stage)
     schedule, size = sampler.network.schedule, sampler.codebook_size
-    picture = np.array(load_split(data)[image : image + 1])
+    pictures = load_split(data)
+    if not image < len(pictures):
+        raise UserError(f"{data}: has pictures 0 to {len(pictures) - 1}; there is no {image}")
+    picture = np.array(pictures[image : image + 1])
     z0 = decoder.encode(to_unit(picture))
     timesteps = [round(fraction * schedule.timesteps) for fraction in FRACTIONS]
     maps = diffuse_alike(schedule, z0, timesteps, size, torch.Generator().manual_seed(seed))

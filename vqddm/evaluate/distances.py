@@ -55,7 +55,13 @@ def _factor(centred: np.ndarray, covariance: np.ndarray) -> np.ndarray:
 
 
 def frechet_of_draws(features: np.ndarray, reference: Gaussian, draws: int) -> tuple[float, float | None]:
-    """The Fréchet distance of several independent draws, one after the other in (N,D): mean and spread."""
+    """The Fréchet distance of several independent draws, one after the other in (N,D): mean and spread.
+
+    Raises:
+        UserError: a draw would have fewer than two rows, of which there is no covariance.
+    """
+    if len(features) < 2 * draws:
+        raise UserError(f"{len(features)} pictures are too few for {draws} draws, each of which needs two")
     return mean_and_spread([frechet(part, reference) for part in split_draws(features, draws)])
 
 

@@ -11,8 +11,8 @@ from vqddm.compute import device, limit_threads, mixed
 from vqddm.data.grid import grid
 from vqddm.prior.diffusion import strided_timesteps
 from vqddm.prior.reverse import reverse_process
-from vqddm.prior.sampler import load_prior
-from vqddm.vqgan.codec import decode_codes, load_codec
+from vqddm.prior.sampler import load_uniform
+from vqddm.vqgan.codec import decode_codes
 
 COLUMNS, ROWS = 8, 3  # pictures of the animation
 SIDE, GAP = 64, 4  # pixels of a picture in both, and between two
@@ -39,9 +39,12 @@ def draw_film(
         prior: checkpoint of a prior with the uniform transition.
         out: the animation to write, WebP, z_T and `FRAMES` frames at even steps.
         strip: PNG to write: a row for each of a few pictures, a column for each of a few timesteps.
+
+    Raises:
+        UserError: a prior of another transition or first stage.
     """
     limit_threads(threads)
-    sampler, (codec, _) = load_prior(prior, device()), load_codec(first_stage, device())
+    sampler, codec = load_uniform(prior, first_stage, device())
     network, steps = sampler.network, sampler.steps[-1]
     generator = torch.Generator(device()).manual_seed(seed)
     timesteps = [*strided_timesteps(steps, steps), 0]

@@ -18,6 +18,7 @@ from vqddm.artifacts import UserError
 from vqddm.prior.schedule import Interval
 
 SHORT = 256  # weights in a row
+COLDEST = 1e-30  # below it a temperature vanishes in float32; from here on the likeliest code is drawn anyway
 MOST_HALVINGS = 4  # more make `_log1p_sum` slower again, at K = 256, 1024 and 16384 alike
 LARGEST_LOG = 85.0  # of a product in float32, a little below its largest number's
 
@@ -60,6 +61,13 @@ def marginal(z0: Tensor, early: Interval, codebook_size: int) -> Tensor:
     keep = spread(early, z0).keep.expand(z0.shape).unsqueeze(-1)
     others = ((1 - keep.double()) / codebook_size).to(keep.dtype)  # from `keep` itself, so that they sum to 1 with it
     return others.repeat_interleave(codebook_size, -1).scatter_add(-1, z0.unsqueeze(-1), keep)
+
+
+def tempered(logits: Tensor, temperature: float) -> Tensor:
+    """Logits (..., K) over the temperature; unless it is 1, less their highest, so that none grows beyond bounds."""
+    if temperature == 1:
+        return logits
+    return (logits - logits.amax(-1, keepdim=True)) / max(temperature, COLDEST)
 
 
 def draw(probs: Tensor, generator: torch.Generator) -> Tensor:
@@ -201,6 +209,8 @@ def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Int
     Returns:
         (B,), in float64 for logits in float64 and in float32 for all others.
     """
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    late, early = (Interval(*(part.to(dtype) for part in interval)) for interval in (late, early))
     weights = (part.expand(z0.shape).flatten() for part in _weights(z0, z_t, logits.shape[-1], late, early))
     ends = torch.stack([z0.flatten(), z_t.flatten()], -1)
     return _Terms.apply(logits.flatten(0, -2), ends, *weights).view(z0.shape).flatten(1).sum(1)
@@ -251,9 +261,9 @@ class _Terms(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, ends: Tensor, *weights: Tensor) -> Tensor:
         of = _Weights._make(weights)
-        log_total, log_p_sum = _sums(logits, of.ratio)
-        log_p0 = logits.gather(-1, ends) - log_total
-        ctx.save_for_backward(logits, ends, log_total, log_p0, *weights)
+        highest, total, log_p_sum = _sums(logits, of.ratio)
+        log_p0 = logits.gather(-1, ends) - highest - total.log()
+        ctx.save_for_backward(logits, ends, highest, total, log_p0, *weights)
         p0_z0, p0_zt = log_p0.exp().unbind(-1)
         log_q, log_p_z0, log_p_zt = (torch.log1p(of.ratio * p) for p in (1, p0_z0, p0_zt))
         kl = of.rest * (log_q - log_p_sum)
@@ -267,7 +277,7 @@ class _Terms(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """d/d(log p0) is -rest h with h = ratio p0 / (1 + ratio p0), and more at z_0 and at z_t."""
-        logits, ends, log_total, log_p0, *weights = ctx.saved_tensors
+        logits, ends, highest, total, log_p0, *weights = ctx.saved_tensors
         of = _Weights._make(weights)
         p0_z0, p0_zt = log_p0.exp().unbind(-1)
         h_z0, h_zt = (of.ratio * p / (1 + of.ratio * p) for p in (p0_z0, p0_zt))
@@ -275,24 +285,26 @@ class _Terms(torch.autograd.Function):
         everywhere = torch.where(of.first, 0, -of.rest) * grad
         at_z0 = torch.where(of.first, -1, -of.at_z0 * h_z0) * grad
         at_zt = (of_normaliser - torch.where(of.first, 0, of.at_zt * h_zt)) * grad
-        found = _gradient(logits, log_total, of.ratio, everywhere, at_z0 + at_zt)
+        found = _gradient(logits, highest, total, of.ratio, everywhere, at_z0 + at_zt)
         for codes, extra in zip(ends.split(1, -1), (at_z0, at_zt), strict=True):
             found.scatter_add_(-1, codes, extra.unsqueeze(-1))
         return found.to(logits.dtype), *(None for _ in ctx.needs_input_grad[1:])
 
 
-def _sums(logits: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor]:
-    """The log of the sum of exp(logits) over the codes (R, 1), and the sum of log1p(ratio p0) (R,)."""
-    halvings, dtype = _halvings(ratio, logits.shape[-1]), torch.promote_types(logits.dtype, torch.float32)
-    found = []
+def _sums(logits: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The highest logit (R, 1), and summed over the codes exp(logit - highest) (R, 1) and log1p(ratio p0) (R,).
+
+    Highest and sum are told apart, since their logarithms added would round p0 by what is lost of a large logit.
+    """
+    halvings, found = _halvings(ratio, logits.shape[-1]), []
     for part, of_part in _in_parts(logits, ratio.unsqueeze(-1)):
-        highest = part.amax(-1, keepdim=True).to(dtype)
+        highest = part.amax(-1, keepdim=True).to(ratio.dtype)
         values = (part - highest).exp_()
         total = values.sum(-1, keepdim=True)
         values *= of_part / total
         found.append((highest, total, _log1p_sum(values, halvings)))
     highest, total, log_p_sum = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return highest + total.log(), log_p_sum
+    return highest, total, log_p_sum
 
 
 def _log1p_sum(values: Tensor, halvings: int) -> Tensor:
@@ -306,16 +318,19 @@ def _log1p_sum(values: Tensor, halvings: int) -> Tensor:
     return values.log1p_().sum(-1)
 
 
-def _gradient(logits: Tensor, log_total: Tensor, ratio: Tensor, everywhere: Tensor, at_ends: Tensor) -> Tensor:
-    """The gradient of the logits (R, K), but for what comes to z_0 and z_t alone."""
-    found = torch.empty_like(logits, dtype=log_total.dtype)
-    of_rows = (values.unsqueeze(-1) for values in (1 / ratio, everywhere, -at_ends))
-    for p0, part, total, least, weight, taken in _in_parts(found, logits, log_total, *of_rows):
-        torch.sub(part, total, out=p0).exp_()
-        h = p0 + least
+def _gradient(
+    logits: Tensor, highest: Tensor, total: Tensor, ratio: Tensor, everywhere: Tensor, at_ends: Tensor
+) -> Tensor:
+    """The gradient of the logits (R, K), but for what comes to z_0 and z_t alone; `highest` and `total` of `_sums`."""
+    found = torch.empty_like(logits, dtype=total.dtype)
+    least = total / ratio.unsqueeze(-1)
+    of_rows = (values.unsqueeze(-1) for values in (everywhere, at_ends))
+    for p0, part, top, unit, lowest, weight, at_end in _in_parts(found, logits, highest, total, least, *of_rows):
+        torch.sub(part, top, out=p0).exp_()  # in units of 1 / total
+        h = p0 + lowest
         torch.div(p0, h, out=h)
-        # The softmax takes p0 times the sum of all from each code.
-        p0.mul_(taken.addcmul(weight, h.sum(-1, keepdim=True), value=-1)).addcmul_(h, weight)
+        taken = torch.addcmul(at_end, weight, h.sum(-1, keepdim=True)) / -unit  # p0 times the sum, by the softmax
+        p0.mul_(taken).addcmul_(h, weight)
     return found
 
 
@@ -331,7 +346,7 @@ def _halvings(ratio: Tensor, codes: int) -> int:
 
     None on a GPU, where all numbers pass through memory each time and reading `ratio` would be waited for.
     """
-    if ratio.is_cuda:
+    if ratio.is_cuda or not ratio.numel():
         return 0
     largest, found = float(ratio.max()), 0
     for halvings in range(1, MOST_HALVINGS + 1):

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from vqddm.prior.diffusion import draw, strided_timesteps
+from vqddm.prior.diffusion import draw, strided_timesteps, tempered
 from vqddm.prior.unet import Prior
 from vqddm.recorded import recorded_network
 from vqddm.samplers import Process
@@ -28,8 +28,7 @@ def denoise(
     then as it was recorded.
     """
     logits = (network or prior)(z_t, torch.full((1,), t, device=z_t.device)).float()  # one t: it is embedded once
-    if temperature != 1:
-        logits = logits / temperature
+    logits = tempered(logits, temperature)
     if t == 1 and prior.diffusion.as_printed:
         return draw(logits.softmax(-1), generator)
     late, early = prior.schedule.interval(s, t), prior.schedule.interval(0, s)

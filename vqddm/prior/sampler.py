@@ -7,13 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vqddm.artifacts import UserError
 from vqddm.compute import at_once, bf16_units, load_network
 from vqddm.prior.likelihood import bound_bits
 from vqddm.prior.reverse import inpaint_codes, sample_codes
 from vqddm.prior.settings import PriorParams
+from vqddm.prior.transitions import TRANSITIONS
 from vqddm.prior.unet import Prior
-from vqddm.samplers import Bits, Sampling
+from vqddm.samplers import Bits, Sampling, load_pair
 from vqddm.settings import parse
+from vqddm.vqgan.codec import Codec
 
 
 class PriorSampler:
@@ -41,6 +44,18 @@ class PriorSampler:
     def bits_per_code(self, codes: Tensor, generator: torch.Generator) -> Bits:
         """The bound and its T terms."""
         return Bits(*bound_bits(self.network, codes, generator, at_once(codes.device, 256, 1024)))
+
+
+def load_uniform(prior: Path, first_stage: Path, device: str = "cpu") -> tuple[PriorSampler, Codec]:
+    """Read a prior with the uniform transition, whose z_t are codes at every t, and the first stage that decodes them.
+
+    Raises:
+        UserError: missing, damaged, of another kind or transition, or the two do not belong together.
+    """
+    sampler, codec = load_pair(prior, first_stage, device)
+    if not isinstance(sampler, PriorSampler) or not TRANSITIONS[sampler.network.diffusion.transition].on_codes:
+        raise UserError(f"{prior}: give a prior with the uniform transition, whose noise consists of codes")
+    return sampler, codec
 
 
 def load_prior(path: Path, device: str = "cpu") -> PriorSampler:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from vqddm.baselines.transformer.network import Cache, CodeTransformer
-from vqddm.prior.diffusion import draw
+from vqddm.prior.diffusion import draw, tempered
 
 
 def next_probs(logits: Tensor, top_k: int | None, temperature: float) -> Tensor:
     """Probabilities (B, K) of the next code: the logits over the temperature, all but the `top_k` largest left out."""
-    logits = logits.float() / temperature
+    logits = tempered(logits.float(), temperature)
     if top_k is not None and top_k < logits.shape[-1]:
         logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], -torch.inf)
     return logits.softmax(-1)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def sample_files(files: Files) -> list[Path]:
-    """The samples, their measured distance, and real pictures (with their reconstructions); all of the first training."""
+    """The samples, their measured distance, and real pictures (beside reconstructions); all of the first training."""
     return [
         files.array("samples", method="prior"),
         files.results / files.plan.metric("samples", files.dataset, method="prior", training=1),
