@@ -94,6 +94,8 @@ def test_the_committed_results_are_what_the_dag_makes(planned: list[Job]) -> Non
 
 EDITS: dict[str, Any] = {
     "suites.mini.title": "another",
+    "suites.mini.more": "README.md",
+    "suites.mini.training_spread": 0.05,
     "suites.mini.evaluate.seed": 5,
     "suites.mini.evaluate.reference": 1999,
     "suites.mini.evaluate.reconstructions": 999,

@@ -173,6 +173,11 @@ def at_most(name, split="train"):
     lambda wildcards: (
         [f"suites.{PARAMS.suite}.trainings"] if SUITE.trainings > 1 else []
     ),
+    lambda wildcards: [
+        f"suites.{PARAMS.suite}.{name}"
+        for name in ("more", "training_spread")
+        if getattr(SUITE, name) is not None
+    ],
     f"suites.{PARAMS.suite}.datasets",
     f"suites.{PARAMS.suite}.evaluate.step_sweep",
     f"suites.{PARAMS.suite}.evaluate.ddim_steps",
