@@ -81,7 +81,7 @@ def test_baselines_stand_in_the_tables(tmp_path: Path) -> None:
     assert absorbing["distance"] == 38.25
     assert absorbing["prior_parameters"] == row(table2, id="vqddm_1024")["prior_parameters"]  # the same network
     likelihood = TABLES["likelihood"].rows(over_codes(), root)
-    named = ["VQ-DDM", "transformer, exact", "VQ-DDM, absorbing chain"]
+    named = ["VQ-DDM", "transformer, exact", "VQ-DDM, absorbing transition"]
     assert list(likelihood[likelihood["role"] == "celebahq"]["method"].unique()) == named
     speed = row(TABLES["speed"].rows(over_codes(), root), method="VQ-GAN + transformer")
     assert speed["seconds_per_image"] == pytest.approx(CODES * 0.003 + 0.004)
@@ -96,7 +96,7 @@ def test_pixel_diffusion_stands_in_the_tables(tmp_path: Path) -> None:
     assert ddim["counted_parameters"] == 113_673_219
     assert ddim["counted_macs_per_image"] == 100 * ddim["counted_macs_per_step"]
     likelihood = TABLES["likelihood"].rows(plan, root)  # it has no codes
-    assert set(likelihood["method"]) == {"VQ-DDM", "transformer, exact", "VQ-DDM, absorbing chain"}
+    assert set(likelihood["method"]) == {"VQ-DDM", "transformer, exact", "VQ-DDM, absorbing transition"}
     speed = TABLES["speed"].rows(plan, root)
     mine = speed[speed["dataset"] == "faces"]
     timed = dict(zip(zip(mine["method"], mine["steps"], strict=True), mine["seconds_per_image"], strict=True))

@@ -152,7 +152,7 @@ def test_a_changed_parameter_makes_what_depends_on_it_and_nothing_else(built: Pa
 
 def test_a_run_on_one_core_gives_the_same_likelihoods(built: Path, tmp_path: Path) -> None:
     """That of the likelihoods needs a VQ-GAN, its rebuilt codebook, its ReFiT, the prior, the transformer and the
-    absorbing chain."""
+    absorbing transition."""
     again = copy_of(Path(__file__).parent.parent, tmp_path)
     done = snakemake(again, "--cores", "1", "likelihood")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -498,13 +498,13 @@ def test_figure_1_shows_recounted_operations_beside_the_printed_ones(figures: di
 def test_figure_1_shows_everything_that_is_compared(compared_figures: dict[int, Figure]) -> None:
     _, faces_panel, columns, fashion_panel, _ = compared_figures[1].axes
     drawn = {tuple(place) for place in np.asarray(faces_panel.collections[0].get_offsets())}
-    assert {(2.1e9, 20.4), (7.9e7, 13.5), (6.7e9, 22.4)} < drawn  # absorbing chain, transformer, DDIM
+    assert {(2.1e9, 20.4), (7.9e7, 13.5), (6.7e9, 22.4)} < drawn  # absorbing transition, transformer, DDIM
     bars = [bar.tolist() for one in columns.collections for bar in one.get_segments()]
     np.testing.assert_allclose([bar for bar in bars if bar[0][0] == 4], [[(4, 19.9), (4, 20.9)]])
     assert any("Bars: standard deviation over draws" in " ".join(t.split()) for t in texts(compared_figures[1]))
     assert len(drawn) == 6 and len(fashion_panel.collections[0].get_offsets()) == 2
     key = next(text for text in texts(compared_figures[1]) if "absorbing" in text)
-    assert "4  absorbing chain, ReFiT, K = 256, P = 4 000: 20.4 ± 0.5, 3.6 M parameters" in key.splitlines()
+    assert "4  absorbing transition, ReFiT, K = 256, P = 4 000: 20.4 ± 0.5, 3.6 M parameters" in key.splitlines()
 
 
 def test_figure_1_tells_variants_of_the_method_from_others(compared_figures: dict[int, Figure]) -> None:
@@ -516,7 +516,7 @@ def test_figure_1_tells_variants_of_the_method_from_others(compared_figures: dic
     places = [tuple(place) for place in np.asarray(blobs.get_offsets())]
     told = {place: words[tuple(colour)] for place, colour in zip(places, blobs.get_facecolors(), strict=True)}
     assert told[2.1e9, 20.9] == "VQ-DDM, the paper's method"
-    assert told[2.1e9, 20.4] == "a variant of it"  # the absorbing chain
+    assert told[2.1e9, 20.4] == "a variant of it"  # the absorbing transition
     assert told[7.9e7, 13.5] == told[6.7e9, 22.4] == "what it is compared with"  # transformer, DDIM
 
 
@@ -552,7 +552,7 @@ def test_equally_dear_methods_share_a_label_and_stand_in_columns_of_their_own() 
     named = [
         ("VQ-GAN, K = 256", 375.5),
         ("ReFiT, K = 256, P = 4 000", 398.8),
-        ("absorbing chain, ReFiT, K = 256, P = 4 000", 370.0),
+        ("absorbing transition, ReFiT, K = 256, P = 4 000", 370.0),
         ("ReFiT, K = 128, P = 4 000", 388.2),
     ]
     blobs = [Blob(f"{label}: {value}, 2.05 M parameters", 1.67e9, value, 2.05e6, "red") for label, value in named]

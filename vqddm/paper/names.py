@@ -9,7 +9,7 @@ from vqddm.registry import Method
 
 RULE_MASKS = ("lower", "corner", "centre", "random")  # section 4.4's three, and one scattered at random
 VARIANTS = {  # where VQ-DDM itself stands beside them
-    "absorbing": "absorbing chain",
+    "absorbing": "absorbing transition",
     "as_printed": "last step as printed",
     "no_residual": "without Eq. 23",
     "renoise": "renoised",
@@ -31,7 +31,7 @@ def short_title(method: Method) -> str:
 
 
 def variant_title(method: Method) -> str:
-    """A variant of VQ-DDM beside VQ-DDM itself: `absorbing chain`; any other method by its short title."""
+    """A variant of VQ-DDM beside VQ-DDM itself: `absorbing transition`; any other method by its short title."""
     return VARIANTS.get(method.name, short_title(method))
 
 

@@ -56,7 +56,7 @@ _variant = partial(
     place=2,
     colour="orange",
 )
-ABSORBING = _variant(name="absorbing", title="VQ-DDM, absorbing chain", check=_has(transition="absorbing"))
+ABSORBING = _variant(name="absorbing", title="VQ-DDM, absorbing transition", check=_has(transition="absorbing"))
 AS_PRINTED = _variant(
     name="as_printed", title="VQ-DDM, last step as printed", check=_has(transition="uniform", last_step="as_printed")
 )
