@@ -18,6 +18,7 @@ from accelerate.state import AcceleratorState
 
 from vqddm.compute import mixed, step_generator
 from vqddm.data.arrays import load_split, to_bytes, to_unit
+from vqddm.evaluate.measure import psnr
 from vqddm.params import Dataset, load
 from vqddm.training import batch_indices
 from vqddm.vqgan.model import Discriminator, FirstStage
@@ -55,10 +56,14 @@ def probed(dataset: Dataset, data: Path, rate: float, steps: int) -> dict[str, f
     with torch.no_grad(), mixed(model):
         codes = model.encode(to_unit(kept_out).to(device).contiguous(memory_format=torch.channels_last))
         again = np.concatenate([to_bytes(model.decode(part)) for part in codes.split(16)])
-    error = ((kept_out.astype(np.float64) - again) ** 2).mean((1, 2, 3))
-    psnr = float((10 * np.log10(255**2 / np.maximum(error, 1e-9))).mean())
     told = ("reconstruction", "perceptual", "codebook")
-    return {"rate": rate, "steps": steps, **{k: found[k] for k in told}, "psnr": psnr, "codes": len(codes.unique())}
+    return {
+        "rate": rate,
+        "steps": steps,
+        **{k: found[k] for k in told},
+        "psnr": float(psnr(kept_out, again).mean()),
+        "codes": len(codes.unique()),
+    }
 
 
 def main() -> None:

@@ -147,7 +147,9 @@ def test_how_often_each_method_was_tried_is_said_as_the_search_has_it() -> None:
     assert {what: number[word] for what, word in told.items()} == {
         what: counts.xs(what, level="what").max() for what in told
     }
-    assert "eleven settings of the prior were tried and ten each of the absorbing transition, the transformer and" in words
+    assert (
+        "eleven settings of the prior were tried and ten each of the absorbing transition, the transformer and" in words
+    )
     assert "of the VQ-GAN with its ReFiT eight on each dataset, of VQ-VAE-2 and the discrete VAE five" in words
 
 

@@ -12,7 +12,7 @@ from vqddm.artifacts import fingerprint
 from vqddm.baselines.ddpm.network import DDPM, add_noise, alpha_bars
 from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.data.arrays import load_split, to_unit
-from vqddm.recipe import NetworkRecipe, spread_evenly, whole_batch
+from vqddm.recipe import NetworkRecipe, spread_evenly, warmed, whole_batch
 from vqddm.training import Training, trains
 
 
@@ -30,7 +30,7 @@ class DDPMRecipe(NetworkRecipe):
 
     def learning_rate_factor(self, step: int) -> float:
         """A linear rise over the warm-up, then 1, as DDPM has it."""
-        return min(1.0, (step + 1) / (self.params.warmup_steps + 1))
+        return warmed(step, self.params.warmup_steps)
 
     def draw(
         self, batch: Tensor, step: int, generator: torch.Generator, accelerator: Accelerator
