@@ -2,7 +2,7 @@
 
 from snakemake.utils import min_version
 
-from vqddm.asked import check_targets, one_sentence
+from vqddm.asked import check_targets, look_when_jobs_end, one_sentence
 
 min_version("9.0")
 
@@ -28,6 +28,7 @@ onstart:
     with one_sentence():
         guard_checkpoints(workflow)
         require_originals(list(workflow.dag.needrun_jobs()), DATASETS)
+        look_when_jobs_end(workflow.scheduler)
         if workflow.executor_plugin.name == "slurm":
             check_slurm(SITE)
             tell_orphans()

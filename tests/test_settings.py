@@ -367,3 +367,34 @@ def test_any_path_will_do_for_the_project_and_its_environment(tmp_path):
         )
         assert done.returncode == 0, done.stderr[-3000:]
     assert (folder / "data/tinyfaces/train.npy").exists()
+
+
+FOUR_JOBS = """
+from vqddm.asked import look_when_jobs_end
+
+onstart:
+    look_when_jobs_end(workflow.scheduler)
+
+rule all:
+    input: [f"{i}.txt" for i in range(4)]
+
+rule one:
+    output: "{i}.txt"
+    shell: "sleep 1.2; touch {output}"
+"""
+
+
+def test_jobs_are_looked_for_when_one_has_ended_and_not_each_second(tmp_path):
+    """But for who limits how many start in a second, who may wait for the next one."""
+    looks = []
+    for name, options in (("plain", []), ("limited", ["--max-jobs-per-timespan", "50/1s"])):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "Snakefile").write_text(FOUR_JOBS)
+        command = [BIN / "snakemake", "--cores", "1", "--verbose", *options]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr[-3000:]
+        looks.append(done.stderr.count("Resources before job selection"))
+    assert looks[0] <= 5 < looks[1]
+    assert "look_when_jobs_end(workflow.scheduler)" in (ROOT / "Snakefile").read_text()
