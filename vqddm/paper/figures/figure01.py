@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LARGEST = 700, 260  # square points of the largest blob: of the paper's panel, and of ours, where many come close
+KEY = "number  method: distance, parameters"
 ALIKE = 1.1  # times as dear: up to that, methods share a label
 OURS, VARIANT, OTHER = style.BLUE, style.GREEN, style.ORANGE
 COLOURS = {OURS: "VQ-DDM, the paper's method", VARIANT: "a variant of it", OTHER: "what it is compared with"}
@@ -112,7 +113,7 @@ def _compose(files: Files) -> Figure:
         names.add(distance["name"])
         parameters, operations = network_of(counts)["parameters"], macs_per_image(counts, about.methods[method][-1])
         found, spread = distance["frechet"], distance.get("frechet_std")
-        label = f"{label}: {with_spread(found, spread, 1)}, {parameters / 1e6:.3g} M parameters"
+        label = f"{label}: {with_spread(found, spread, 1)}, {parameters / 1e6:.3g} M"
         blob = Blob(label, operations, found, parameters, colour, spread=spread)
         measured.setdefault(about.title, []).append(blob)
     if len(names) > 1:
@@ -211,7 +212,7 @@ def draw_operations(
     spread = any(blob.spread for blobs in measured.values() for blob in blobs)
     above, below = _words_of_operations(distance_name, bars if spread else "", left_out)
     keys = {
-        title: "\n".join(f"{number}  {blob.label}" for number, blob in enumerate(blobs, 1))
+        title: "\n".join([KEY, *(f"{number}  {blob.label}" for number, blob in enumerate(blobs, 1))])
         for title, blobs in measured.items()
     }
     tops = [765 + style.height_of(above) + 70]  # of the dataset's panels, and of what stands below them
