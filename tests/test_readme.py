@@ -246,43 +246,58 @@ def over_trainings(metric: str) -> dict[str, Any]:
     return found
 
 
-def test_what_the_page_says_of_another_machine_is_in_the_table() -> None:
-    section = (DOCS / "results.md").read_text().split("## On another machine\n")[1].split("\n## ")[0]
-    words, found = " ".join(section.split()), pd.read_csv(ROOT / "results/machines.csv")
+OTHERS = (1, 2)  # runs on other machines
+
+
+def section_on_machines() -> tuple[str, dict[str, list[str]]]:
+    """Its words, and its table by the first column."""
+    section = (DOCS / "results.md").read_text().split("## On other machines\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    return " ".join(section.split()), {first: rest for first, *rest in rows}
+
+
+def test_what_the_page_says_of_other_machines_is_in_the_table() -> None:
+    words, told = section_on_machines()
+    found = pd.read_csv(ROOT / "results/machines.csv")
     same = found[~found["what"].str.contains("transformer")]
     distances = same[same["measure"].str.startswith("FD")]
-
-    def apart(kind: str) -> str:
-        shares = distances[distances["what"].str.contains(kind)]["share"]
-        return f"{100 * (shares**2).mean() ** 0.5:.1f} %"
-
-    assert (
-        f"apart by {apart('')} of themselves: {apart('reconstructions')} for reconstructions, {apart('samples')}"
-        in words
-    )
-    assert f"at most {100 * distances['share'].abs().max():.1f} %" in words
-    assert f"Of {len(distances)} distances {(distances['share'] < 0).sum()} are lower here" in words
-    bits = same[same["measure"].str.startswith("bits") & (same["what"] == "VQ-DDM on ReFiT, K = 256, P = 4 000")]
-    for there, here in zip(bits["first"].astype(float), bits["second"].astype(float), strict=True):
-        assert f"{here:.3f}" in words and f"where it was {there:.3f}" in words
     claims = found[(found["measure"] == "verdict") & ~found["what"].str.startswith("control")]
-    agreed = (claims["first"] == claims["second"]).sum()
-    assert f"Of the {len(claims)} verdicts of `mini` {agreed} are the same" in words
+    bits = same[same["measure"].str.startswith("bits") & (same["what"] == "VQ-DDM on ReFiT, K = 256, P = 4 000")]
+    for run in OTHERS:
+        known = distances[distances[f"share_{run}"].notna()]
+
+        def apart(kind: str, known: pd.DataFrame = known, run: int = run) -> str:
+            shares = known[known["what"].str.contains(kind)][f"share_{run}"]
+            return f"{100 * (shares**2).mean() ** 0.5:.1f} %"
+
+        at = run  # the committed run's column comes first
+        assert told["distances, apart by"][at] == apart("")
+        assert told["of these reconstructions"][at] == apart("reconstructions")
+        assert told["samples"][at] == apart("samples")
+        assert told["at most"][at] == f"{100 * known[f'share_{run}'].abs().max():.1f} %"
+        assert told["higher than the committed"][at] == f"{(known[f'share_{run}'] < 0).sum()} of {len(known)}"
+        for dataset, one in bits.set_index("dataset").iterrows():
+            row = told[f"bits per code, {dataset}"]
+            assert [row[0], row[at]] == [f"{float(one[name]):.3f}" for name in ("committed", f"other_{run}")]
+        agreed = (claims["committed"] == claims[f"other_{run}"]).sum()
+        assert told["verdicts on the paper's claims that are the same"][at] == f"{agreed} of {len(claims)}"
     jobs = pd.read_csv(ROOT / "results/mini/timeline.csv")
     seconds, renoised = (jobs[jobs["job"].str.contains(name)]["cpu_seconds"].sum() for name in ("", "renoise"))
-    assert f"and here {seconds / 60:.0f}, of which the other sampler has {renoised / 60:.1f}." in words
+    assert told["CPU minutes of its jobs"][0] == f"{seconds / 60:.0f}"
+    assert f"of which the other sampler has {renoised / 60:.1f}." in words
 
 
-def test_the_committed_run_is_the_second_of_the_two_machines() -> None:
-    """`search/machines.py` writes the committed table anew, but for what only the other run knows."""
+def test_the_committed_run_is_the_one_beside_which_the_others_stand() -> None:
+    """`search/machines.py` writes the committed table anew, but for what only the other runs know."""
     machines = module_at(ROOT / "search/machines.py")
-    found = machines.side_by_side(*[ROOT / "results/mini"] * 2)
-    assert (found["first"] == found["second"]).all()
-    known = {tuple(name): here for *name, here in found[[*machines.NAMED, "second"]].itertuples(index=False)}
+    found = machines.side_by_side(ROOT / "results/mini", [ROOT / "results/mini"])
+    assert (found["committed"] == found["other_1"]).all()
+    known = {tuple(name): here for *name, here in found[[*machines.NAMED, "committed"]].itertuples(index=False)}
     table = pd.read_csv(ROOT / "results/machines.csv", keep_default_na=False)
-    for *name, second in table[[*machines.NAMED, "second"]].itertuples(index=False):
+    assert [name for name in table if name.startswith("other")] == [f"other_{run}" for run in OTHERS]
+    for *name, committed in table[[*machines.NAMED, "committed"]].itertuples(index=False):
         here = known[tuple(name)]
-        assert second == here if name[2] == "verdict" else float(second) == pytest.approx(float(here)), name
+        assert committed == here if name[2] == "verdict" else float(committed) == pytest.approx(float(here)), name
 
 
 def test_sizes_are_those_of_params_yaml_and_of_the_counts() -> None:

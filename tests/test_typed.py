@@ -70,6 +70,7 @@ ALIKE = {
     "make cost SUITE=paper": "test_cost::hours_are_times_of_what_each_takes",
     "vqddm vqgan import": "test_official::a_first_stage_is_read",
     "make reproduce": "test_typed::make_reproduces_what_is_missing_and_exports_what_was_trained",
+    "make reproduce SUITE=mini3": "test_repeats::each_further_training_has_jobs_of_its_own_and_the_rest_is_shared",
     "make checkpoints": "test_typed::make_reproduces_what_is_missing_and_exports_what_was_trained",
     "make rehearse": "test_typed::the_rehearsal_builds_what_it_is_asked_for",
     "make lock": "test_typed::versions_are_locked_with_hashes_and_no_index",
