@@ -281,10 +281,15 @@ def test_what_the_page_says_of_other_machines_is_in_the_table() -> None:
             assert [row[0], row[at]] == [f"{float(one[name]):.3f}" for name in ("committed", f"other_{run}")]
         agreed = (claims["committed"] == claims[f"other_{run}"]).sum()
         assert told["verdicts on the paper's claims that are the same"][at] == f"{agreed} of {len(claims)}"
+    twice = distances[distances["other_1"] == distances["other_2"]]["what"]
+    assert f"in all {twice.str.contains('reconstructions').sum()} distances of reconstructions" in words
+    assert distances["what"].str.contains("reconstructions").sum() == twice.str.contains("reconstructions").sum()
+    others = twice[~twice.str.contains("reconstructions")]
+    assert len(others) == 2 and all("pixel" in name or "absorbing" in name for name in others)
     jobs = pd.read_csv(ROOT / "results/mini/timeline.csv")
     seconds, renoised = (jobs[jobs["job"].str.contains(name)]["cpu_seconds"].sum() for name in ("", "renoise"))
     assert told["CPU minutes of its jobs"][0] == f"{seconds / 60:.0f}"
-    assert f"of which the other sampler has {renoised / 60:.1f}." in words
+    assert f"Of the committed run's minutes the other sampler has {renoised / 60:.1f}." in words
 
 
 def test_the_committed_run_is_the_one_beside_which_the_others_stand() -> None:
