@@ -4,7 +4,8 @@
 
 Each FOLDER is the `results/mini` of a run on another machine; `results/mini` here is the committed one, beside which
 each of them is put. Numbers are those of `tables/trainings.csv`: the distances, and the bits per code of test pictures.
-Where two runs had other settings, the difference is theirs too.
+Where two runs had other settings, the difference is theirs too. Verdicts are taken as they stand there: judge an older
+run's claims anew first (`make tables` with its metrics), so that all are judged by one set of rules.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import yaml
 from helpers.scripts import module_at
 
 from vqddm.evaluate.measure import psnr, usage
+from vqddm.params import load
 from vqddm.vqgan.codec import decode_codes, encode_images, load_codec
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +77,29 @@ def test_the_committed_rows_are_of_the_trials_as_they_are() -> None:
     assert {(row["dataset"], row["trial"]) for row in rows} == set(settings)
     for row in rows:
         assert json.loads(row["settings"]) == json.loads(settings[row["dataset"], row["trial"]]), row["trial"]
+
+
+def test_what_is_chosen_is_marked_and_is_what_params_yaml_has() -> None:
+    """Of the methods all but the number of steps."""
+    csv.field_size_limit(10**6)
+    trials, chosen = module_at(ROOT / SCRIPT).planned()
+    wanted = {(dataset, name) for dataset, names in chosen.items() for name in names}
+    with (ROOT / "docs/search.csv").open() as file:
+        marked = {(row["dataset"], row["trial"]) for row in csv.DictReader(file) if row["chosen"] == "True"}
+    assert marked == wanted
+    parts = re.split(r"^## (faces|fashion) ", (ROOT / "docs/search.md").read_text(), flags=re.MULTILINE)[1:]
+    bold = {
+        (dataset, n)
+        for dataset, text in zip(parts[::2], parts[1::2], strict=True)
+        for n in re.findall(r"^\| \*\*(\w+)\*\* ", text, re.M)
+    }
+    assert bold == wanted
+    datasets = load(ROOT / "params.yaml").datasets
+    for trial in (trial for trial in trials if (trial.dataset, trial.name) in wanted):
+        for method in trial.methods:
+            tried, taken = (getattr(of, method) for of in (trial.resolved, datasets[trial.dataset]))
+            steps = tried.training.model_copy(update={"steps": taken.training.steps})
+            assert tried.model_copy(update={"training": steps}) == taken, (trial.name, method)
 
 
 def test_what_the_paper_leaves_open_stands_side_by_side(tmp_path: Path) -> None:

@@ -325,7 +325,7 @@ def made_with() -> dict[str, Any]:
 
 
 def code_and_packages() -> dict[str, Any]:
-    """What must be equal for one process to go on with what another made: all of `vqddm/`, Python and the packages."""
+    """A digest of all code of `vqddm/`, with Python and the packages: what is made by equal ones is equal."""
     digest = hashlib.sha256()
     for file in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())

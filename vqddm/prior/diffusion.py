@@ -254,8 +254,8 @@ def _weights(z0: Tensor, z_t: Tensor, codes: int, late: Interval, early: Interva
 class _Terms(torch.autograd.Function):
     """L_t at each of R positions, (R,), with its gradient in closed form, for `kl_terms`.
 
-    Logits (R, K), z_0 and z_t (R, 2), and each of `_Weights` (R,). Only `_sums` and `_gradient` go over all codes; both
-    form p0, which is cheaper than to keep it.
+    Logits (R, K), z_0 and z_t (R, 2), and each of `_Weights` (R,). Only `_sums` and `_gradient` go over all codes. Both
+    form p0, so that nothing of its size is kept in between.
     """
 
     @staticmethod

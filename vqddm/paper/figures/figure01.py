@@ -155,12 +155,11 @@ def _blobs(axes: Axes, blobs: Sequence[Blob], largest: float) -> None:
         axes.plot(*zip(*line, strict=True), color=style.INK, linewidth=0.8)
         axes.plot(*line[-1], marker="D", markersize=4, markerfacecolor="white", markeredgecolor=style.INK)
     radii = [(area / 3.1416) ** 0.5 for area in areas]
-    labelled = [(b, radius) for b, radius in zip(blobs, radii, strict=True) if b.label][::-1]
-    points = [(b.operations, b.distance, b.label) for b, _ in labelled]
+    # Backwards: a large blob's label has more places to go to.
+    points = [(b.operations, b.distance, b.label) for b in blobs if b.label][::-1]
+    reach = [radius for b, radius in zip(blobs, radii, strict=True) if b.label][::-1]
     covered = recounts + [[(b.operations, b.distance)] * 2 for b in blobs if not b.label]
-    place_labels(
-        axes, points, [radius for _, radius in labelled], covered
-    )  # a large blob's label has more places to go to
+    place_labels(axes, points, reach, covered)
 
 
 def _numbered(blobs: Sequence[Blob]) -> list[Blob]:
