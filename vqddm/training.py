@@ -284,9 +284,7 @@ def train(
     with _Signals() as signals, bar:
         for step in range(first, params.steps):
             factor = recipe.learning_rate_factor(step)
-            for name, optimizer in recipe.optimizers.items():
-                for number, rate in enumerate(rates[name]):
-                    set_rate(optimizer, number, rate * factor)
+            _set_rates(recipe, rates, factor)
             batch = fetch(batch_indices(count, params.batch_size, step, params.seed)[share])
             generator = step_generator(params.seed, step, accelerator.device)
             losses = recipe.step(to_device(batch, accelerator.device), step, generator, accelerator)
@@ -300,14 +298,7 @@ def train(
             if held_out is not None and awaits:
                 curve.rows[-1]["validation"] = validation_loss(recipe, held_out, params, accelerator)
             bar.set_postfix_str(curve.latest(), refresh=False)
-            if state.time_is_up and not signals.received:
-                accelerator.print("the job's time is nearly over", file=sys.stderr)
-                signals.received = signal.SIGTERM
-            if signals.received or state.due:
-                accelerator.set_trigger()
-            if step + 1 < params.steps and accelerator.check_trigger():
-                state.save(accelerator, step + 1)
-                _stop_if_told(signals, accelerator)
+            _save_if_due(state, signals, accelerator, step + 1, params.steps)
     if accelerator.is_main_process:
         curve.write(curve_path)
     recipe.modules = {
@@ -365,6 +356,29 @@ def _resume(state: StateFolder, accelerator: Accelerator) -> int:
         damaged[saved] = words or "damaged for another process"
     state.refuse_all(damaged)
     return 0
+
+
+def _set_rates(recipe: Recipe, rates: Mapping[str, list[float]], factor: float) -> None:
+    """Set every learning rate to so much of its first value, in `rates` by optimizer and group of parameters."""
+    for name, optimizer in recipe.optimizers.items():
+        for number, rate in enumerate(rates[name]):
+            set_rate(optimizer, number, rate * factor)
+
+
+def _save_if_due(state: StateFolder, signals: _Signals, accelerator: Accelerator, done: int, steps: int) -> None:
+    """Save the state where it is time to, a signal came or the job's time is nearly over, but not after the last step.
+
+    Raises:
+        Interrupted: after a signal, or at the end of the job's time.
+    """
+    if state.time_is_up and not signals.received:
+        accelerator.print("the job's time is nearly over", file=sys.stderr)
+        signals.received = signal.SIGTERM
+    if signals.received or state.due:
+        accelerator.set_trigger()
+    if done < steps and accelerator.check_trigger():
+        state.save(accelerator, done)
+        _stop_if_told(signals, accelerator)
 
 
 def _stop_if_told(signals: _Signals, accelerator: Accelerator) -> None:

@@ -23,12 +23,11 @@ from vqddm.artifacts import UserError
 from vqddm.batches import BATCH, BATCH_ON_GPU
 from vqddm.compute import at_once, mixed, step_generator
 from vqddm.data.arrays import to_bytes, to_unit
-from vqddm.prior.masks import mask_pixels
 from vqddm.prior.reverse import reverse_process
 from vqddm.prior.sampler import PriorSampler
 from vqddm.prior.unet import Prior
 from vqddm.samplers import CodeSampler, Encoded, Process, Sampling, check_sampling
-from vqddm.vqgan.codec import Codec, decode_codes, encode_images
+from vqddm.vqgan.codec import Codec, decode_codes, encode_images, mask_pixels
 
 
 def load(name: str | Path, device: str | None = None) -> Model:
@@ -314,7 +313,7 @@ class Model:
         opened = upright(images)
         given = given_codes(mask, opened, self.resolution, self.shape).to(self.device)
         pixels = to_pixels(opened, self.resolution)
-        known = self._encoded(pixels if encode == "full" else self._masked(pixels, given))
+        known = self._encoded(pixels, None if encode == "full" else given)
         known = known.repeat_interleave(completions, 0)
         generator = torch.Generator(self.device).manual_seed(seed)
         parts = []
@@ -337,7 +336,8 @@ class Model:
         """
         opened = upright(images)
         given = given_codes(mask, opened, self.resolution, self.shape)
-        return Pictures(self._masked(to_pixels(opened, self.resolution), given.to(self.device)))
+        pixels = to_pixels(opened, self.resolution).to(self.device)
+        return Pictures(torch.from_numpy(to_bytes(mask_pixels(to_unit(pixels), given.to(self.device)))))
 
     def bits_per_code(self, codes: Tensor, seed: int = 0) -> Tensor:
         """How likely code maps are: -log2 p / (h w), float64 (n,).
@@ -366,13 +366,9 @@ class Model:
         """Code maps of one batch."""
         return at_once(self.device, BATCH, BATCH_ON_GPU)
 
-    def _encoded(self, pixels: Tensor) -> Tensor:
-        """Codes, int64 (N, h, w), of pixels uint8 (N, H, W, 3)."""
-        return torch.from_numpy(encode_images(self.codec, pixels.numpy())).long()
-
-    def _masked(self, pixels: Tensor, given: Tensor) -> Tensor:
-        """Pixels uint8 (N, H, W, 3) with mid-grey where nothing is given, bool (h, w)."""
-        return torch.from_numpy(to_bytes(mask_pixels(to_unit(pixels.to(self.device)), given)))
+    def _encoded(self, pixels: Tensor, given: Tensor | None = None) -> Tensor:
+        """Codes, int64 (N, h, w), of pixels uint8 (N, H, W, 3), in which a mask (h, w) may give only some."""
+        return torch.from_numpy(encode_images(self.codec, pixels.numpy(), given)).long()
 
     def _checked(self, codes: Tensor) -> Tensor:
         """Codes on the model's device."""

@@ -211,9 +211,7 @@ def kl_terms(z0: Tensor, z_t: Tensor, logits: Tensor, late: Interval, early: Int
     """
     dtype = torch.promote_types(logits.dtype, torch.float32)
     late, early = (Interval(*(part.to(dtype) for part in interval)) for interval in (late, early))
-    weights = (part.expand(z0.shape).flatten() for part in _weights(z0, z_t, logits.shape[-1], late, early))
-    ends = torch.stack([z0.flatten(), z_t.flatten()], -1)
-    return _Terms.apply(logits.flatten(0, -2), ends, *weights).view(z0.shape).flatten(1).sum(1)
+    return _Terms.apply(logits, z0, z_t, _weights(z0, z_t, logits.shape[-1], late, early)).flatten(1).sum(1)
 
 
 def first_term_as_printed(z0: Tensor, logits: Tensor) -> Tensor:
@@ -222,11 +220,12 @@ def first_term_as_printed(z0: Tensor, logits: Tensor) -> Tensor:
 
 
 class _Weights(NamedTuple):
-    """The numbers of Eq. 24 at each position; but for `base` and `gain` they are finite and unused at t = 1.
+    """The numbers of Eq. 24 at each position or image, to broadcast with z_0.
 
     q(z_s | z_t, z_0) is `rest` at every code, `at_z0` more at z_0 and `at_zt` more at z_t. p's second factor is
     1 + `ratio` p0 in units of its smallest value, p's normaliser is `base` + `gain` p0(z_t), and that of q is
-    `base` + `gain` `same`. At t = 1, p(z_0 | z_t) has that normaliser too.
+    `base` + `gain` `same`. At t = 1, p(z_0 | z_t) has that normaliser too, and `ratio` is 0, so that all of Eq. 24
+    but the normalisers vanishes.
     """
 
     first: Tensor  # t = 1, bool
@@ -240,35 +239,37 @@ class _Weights(NamedTuple):
 
 
 def _weights(z0: Tensor, z_t: Tensor, codes: int, late: Interval, early: Interval) -> _Weights:
-    """Each to broadcast with `z0`."""
     (keep, noise), (keep_s, noise_s) = spread(late, z0), spread(early, z0)
-    first, same = noise_s == 0, (z_t == z0).to(keep.dtype)
+    same, first = (z_t == z0).to(keep.dtype), noise_s == 0
     low, low_s, gain = noise / codes, noise_s / codes, keep * keep_s
-    base = low + keep * low_s
-    total = base + gain * same
-    rest, at_z0, at_zt = low * low_s / total, low * keep_s / total, (keep * low_s + gain * same) / total
-    ratio = codes * keep_s / torch.where(first, 1, noise_s)
+    at_any = keep * low_s
+    base = low + at_any
+    total = torch.addcmul(base, gain, same)
+    rest, at_z0, at_zt = low * low_s / total, low * keep_s / total, torch.addcmul(at_any, gain, same) / total
+    ratio = torch.where(first, 0, keep_s / low_s)
     return _Weights(first, same, rest, at_z0, at_zt, ratio, base, gain)
 
 
 class _Terms(torch.autograd.Function):
-    """L_t at each of R positions, (R,), with its gradient in closed form, for `kl_terms`.
+    """L_t at each position, in the shape of z_0 and z_t, with its gradient in closed form, for `kl_terms`.
 
-    Logits (R, K), z_0 and z_t (R, 2), and each of `_Weights` (R,). Only `_sums` and `_gradient` go over all codes. Both
-    form p0, so that nothing of its size is kept in between.
+    Only `_sums` and `_gradient` go over all codes. Both form p0, so that nothing of its size is kept in between.
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, ends: Tensor, *weights: Tensor) -> Tensor:
-        of = _Weights._make(weights)
-        highest, total, log_p_sum = _sums(logits, of.ratio)
-        log_p0 = logits.gather(-1, ends) - highest - total.log()
-        ctx.save_for_backward(logits, ends, highest, total, log_p0, *weights)
-        p0_z0, p0_zt = log_p0.exp().unbind(-1)
-        log_q, log_p_z0, log_p_zt = (torch.log1p(of.ratio * p) for p in (1, p0_z0, p0_zt))
+    def forward(ctx: Any, logits: Tensor, z0: Tensor, z_t: Tensor, of: _Weights) -> Tensor:
+        ratio, ends = of.ratio.expand(z0.shape), torch.stack([z0, z_t], -1)
+        highest, total, log_p_sum = (found.view(z0.shape) for found in _sums(logits.flatten(0, -2), ratio.flatten()))
+        log_p0 = logits.gather(-1, ends) - highest.unsqueeze(-1) - total.log().unsqueeze(-1)
+        p0 = log_p0.exp()
+        in_units = ratio.unsqueeze(-1) * p0
+        ctx.save_for_backward(logits, ends, ratio, p0, in_units)
+        ctx.of = of
+        log_p_z0, log_p_zt = in_units.log1p().unbind(-1)
+        log_q, p0_zt = of.ratio.log1p(), p0[..., 1]
         kl = of.rest * (log_q - log_p_sum)
         kl += of.at_z0 * (log_q - log_p_z0) + of.at_zt * (log_q * of.same - log_p_zt)
-        kl = torch.where(of.first, -log_p0[:, 0], kl)
+        kl = torch.where(of.first, -log_p0[..., 0], kl)
         # Log of p's normaliser over q's, as ±log1p(difference / smaller one): p's is the smaller where z_t = z_0.
         sign = 1 - 2 * of.same
         return kl + sign * torch.log1p(of.gain * sign * (p0_zt - of.same) / (of.base + of.gain * of.same * p0_zt))
@@ -277,22 +278,22 @@ class _Terms(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """d/d(log p0) is -rest h with h = ratio p0 / (1 + ratio p0), and more at z_0 and at z_t."""
-        logits, ends, highest, total, log_p0, *weights = ctx.saved_tensors
-        of = _Weights._make(weights)
-        p0_z0, p0_zt = log_p0.exp().unbind(-1)
-        h_z0, h_zt = (of.ratio * p / (1 + of.ratio * p) for p in (p0_z0, p0_zt))
-        of_normaliser = of.gain * p0_zt / (of.base + of.gain * p0_zt)
-        everywhere = torch.where(of.first, 0, -of.rest) * grad
-        at_z0 = torch.where(of.first, -1, -of.at_z0 * h_z0) * grad
-        at_zt = (of_normaliser - torch.where(of.first, 0, of.at_zt * h_zt)) * grad
-        found = _gradient(logits, highest, total, of.ratio, everywhere, at_z0 + at_zt)
-        for codes, extra in zip(ends.split(1, -1), (at_z0, at_zt), strict=True):
-            found.scatter_add_(-1, codes, extra.unsqueeze(-1))
-        return found.to(logits.dtype), *(None for _ in ctx.needs_input_grad[1:])
+        logits, ends, ratio, p0, in_units = ctx.saved_tensors
+        of = ctx.of
+        h_z0, h_zt = (in_units / (1 + in_units)).unbind(-1)
+        of_normaliser = of.gain * p0[..., 1]
+        of_normaliser /= of.base + of_normaliser
+        at_z0, at_zt = torch.where(of.first, -1, -of.at_z0 * h_z0), of_normaliser - of.at_zt * h_zt
+        at_ends = torch.stack([at_z0, at_zt], -1).mul_(grad.unsqueeze(-1))
+        rows = (values.reshape(-1, 1) for values in (ratio, -of.rest * grad, at_ends.sum(-1)))
+        found = _gradient(logits.flatten(0, -2), *rows).view(logits.shape)
+        for codes, extra in zip(ends.split(1, -1), at_ends.split(1, -1), strict=True):  # apart: z_t may be z_0
+            found.scatter_add_(-1, codes, extra)
+        return found.to(logits.dtype), None, None, None
 
 
 def _sums(logits: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The highest logit (R, 1), and summed over the codes exp(logit - highest) (R, 1) and log1p(ratio p0) (R,).
+    """Of logits (R, K): the highest, and summed over the codes exp(logit - highest) and log1p(ratio p0), (R,) each.
 
     Highest and sum are told apart, since their logarithms added would round p0 by what is lost of a large logit.
     """
@@ -318,19 +319,15 @@ def _log1p_sum(values: Tensor, halvings: int) -> Tensor:
     return values.log1p_().sum(-1)
 
 
-def _gradient(
-    logits: Tensor, highest: Tensor, total: Tensor, ratio: Tensor, everywhere: Tensor, at_ends: Tensor
-) -> Tensor:
-    """The gradient of the logits (R, K), but for what comes to z_0 and z_t alone; `highest` and `total` of `_sums`."""
-    found = torch.empty_like(logits, dtype=total.dtype)
-    least = total / ratio.unsqueeze(-1)
-    of_rows = (values.unsqueeze(-1) for values in (everywhere, at_ends))
-    for p0, part, top, unit, lowest, weight, at_end in _in_parts(found, logits, highest, total, least, *of_rows):
-        torch.sub(part, top, out=p0).exp_()  # in units of 1 / total
+def _gradient(logits: Tensor, ratio: Tensor, everywhere: Tensor, at_ends: Tensor) -> Tensor:
+    """The gradient of logits (R, K), but for what comes to z_0 and z_t alone; all others (R, 1)."""
+    found = torch.empty_like(logits, dtype=ratio.dtype)
+    for p0, part, lowest, weight, at_end in _in_parts(found, logits, 1 / ratio, everywhere, at_ends):
+        torch.softmax(part, -1, dtype=p0.dtype, out=p0)
         h = p0 + lowest
         torch.div(p0, h, out=h)
-        taken = torch.addcmul(at_end, weight, h.sum(-1, keepdim=True)) / -unit  # p0 times the sum, by the softmax
-        p0.mul_(taken).addcmul_(h, weight)
+        taken = torch.addcmul(at_end, weight, h.sum(-1, keepdim=True))  # p0 times the sum, by the softmax
+        p0.mul_(-taken).addcmul_(h, weight)
     return found
 
 

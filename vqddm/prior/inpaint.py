@@ -4,14 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vqddm.artifacts import UserError, replacing
 from vqddm.batches import BATCH_ON_GPU
 from vqddm.compute import at_once, device, limit_threads, mixed
 from vqddm.data.arrays import load_split, to_bytes, to_unit
 from vqddm.data.progress import progress
-from vqddm.prior.masks import all_masks, mask_pixels
-from vqddm.samplers import Encoded, Process, Sampling, check_sampling, load_pair
+from vqddm.prior.masks import all_masks
+from vqddm.samplers import CodeSampler, Encoded, Process, Sampling, check_sampling, load_pair
+from vqddm.vqgan.codec import decode_codes, encode_images, mask_pixels
 
 
 @torch.inference_mode()
@@ -48,32 +50,30 @@ def inpaint_images(
     if len(split) < count:
         raise UserError(f"{data}: {len(split)} images, but {count} are to be completed")
     pixels = np.array(split[:count])
-    images = to_unit(pixels).to(device())
-    generator = torch.Generator(device()).manual_seed(seed)
     height, width = method.shape
     masks = all_masks(height, width, seed)
-    given = torch.stack(list(masks.values())).to(device())
-    masked, known, completed = [], [], []
-    with mixed(model):
-        for mask in given:
-            seen = mask_pixels(images, mask)
-            known.append(model.encode(seen if encode == "masked" else images))
-            masked.append(to_bytes(seen))
-    together = max(1, at_once(device(), count, BATCH_ON_GPU) // count)  # masks: one's pictures leave a GPU idle
-    starts = range(0, len(given), together)
-    with progress("inpaint", len(starts) * how.steps, "step") as bar:
-        for some in (slice(start, start + together) for start in starts):
-            with mixed(method.network):
-                each = given[some].repeat_interleave(count, 0)
-                codes = method.complete(torch.cat(known[some]), each, how, generator, bar.update)
-            with mixed(model):
-                completed += [to_bytes(model.decode(part)) for part in codes.split(count)]
+    given = torch.stack(list(masks.values()))
+    known = [encode_images(model, pixels, mask.to(device()) if encode == "masked" else None) for mask in given]
+    codes = _complete(method, np.stack(known), given, how, seed)
     with replacing(out) as aside:
         np.savez(
             aside,
             names=np.array(list(masks)),
-            masks=np.stack([mask.numpy() for mask in masks.values()]),
+            masks=given.numpy(),
             originals=np.repeat(pixels[None], len(masks), axis=0),
-            masked=np.stack(masked),
-            completed=np.stack(completed),
+            masked=np.stack([to_bytes(mask_pixels(to_unit(pixels), mask)) for mask in given]),
+            completed=decode_codes(model, codes).reshape(len(masks), *pixels.shape),
         )
+
+
+def _complete(method: CodeSampler, known: np.ndarray, given: Tensor, how: Sampling, seed: int) -> np.ndarray:
+    """Code maps with what is given kept, (k * count, h, w), from known ones (k, count, h, w) and k masks (k, h, w)."""
+    count = known.shape[1]
+    together = max(1, at_once(device(), count, BATCH_ON_GPU) // count)  # masks: one's pictures leave a GPU idle
+    parts = zip(torch.from_numpy(known.astype(np.int64)).split(together), given.split(together), strict=True)
+    generator, codes = torch.Generator(device()).manual_seed(seed), []
+    with mixed(method.network), progress("inpaint", -(-len(given) // together) * how.steps, "step") as bar:
+        for maps, masks in parts:
+            each = masks.repeat_interleave(count, 0).to(device())
+            codes.append(method.complete(maps.flatten(0, 1).to(device()), each, how, generator, bar.update).cpu())
+    return torch.cat(codes).numpy()

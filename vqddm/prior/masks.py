@@ -33,9 +33,3 @@ def random_mask(height: int, width: int, fraction: float, generator: torch.Gener
     mask = torch.zeros(height * width, dtype=torch.bool)
     mask[torch.randperm(height * width, generator=generator)[: round(fraction * height * width)]] = True
     return mask.view(height, width)
-
-
-def mask_pixels(images: Tensor, given: Tensor) -> Tensor:
-    """Images (B, 3, H, W) in [-1, 1] with mid-grey where the code map's mask (h, w) gives nothing."""
-    scale = images.shape[-1] // given.shape[-1]
-    return images * given.repeat_interleave(scale, 0).repeat_interleave(scale, 1)

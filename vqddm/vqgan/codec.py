@@ -74,18 +74,29 @@ def images_at_once(autoencoder: AutoencoderParams, device: str | torch.device) -
 
 
 @torch.no_grad()
-def encode_images(model: Codec, images: np.ndarray) -> np.ndarray:
-    """Images uint8 (N, H, W, 3) to their codes, uint16 (N, h, w) for code maps."""
+def encode_images(model: Codec, images: np.ndarray, given: Tensor | None = None) -> np.ndarray:
+    """Images uint8 (N, H, W, 3) to their codes, uint16 (N, h, w) for code maps.
+
+    Args:
+        given: a code map's mask, bool (h, w) on the model's device; where it gives nothing, the encoder sees mid-grey.
+    """
     device = next(model.parameters()).device
     batch_size = images_at_once(model.params, device)
     if not len(images):  # their codes have a shape too
-        return encode_images(model, np.zeros((1, *images.shape[1:]), np.uint8))[:0]
+        return encode_images(model, np.zeros((1, *images.shape[1:]), np.uint8), given)[:0]
     batches = []
     for start in tqdm(range(0, len(images), batch_size), desc="encode", **BAR):
         batch = to_unit(torch.from_numpy(np.array(images[start : start + batch_size])).to(device))
+        batch = batch if given is None else mask_pixels(batch, given)
         with mixed(model):
             batches.append(model.encode(batch.contiguous(memory_format=torch.channels_last)).cpu().numpy())
     return np.concatenate(batches).astype(np.uint16)
+
+
+def mask_pixels(images: Tensor, given: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1] with mid-grey where the code map's mask (h, w) gives nothing."""
+    scale = images.shape[-1] // given.shape[-1]
+    return images * given.repeat_interleave(scale, 0).repeat_interleave(scale, 1)
 
 
 def decoded(model: Codec, codes: np.ndarray) -> Iterator[np.ndarray]:
