@@ -135,4 +135,5 @@ lock: ## lock all versions with hashes (needs uv)
 	uv pip compile docs/requirements.in -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -o docs/requirements.lock
 
 clean: ## delete what the pipeline built, but not results/
-	rm -rf data/*/train.* data/*/test.* data/*/validation.* models evaluation state logs benchmarks .snakemake
+	for split in train test validation; do rm -f data/*/$$split.npy data/*/$$split.json; done
+	rm -rf models evaluation state logs benchmarks .snakemake

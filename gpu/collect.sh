@@ -16,6 +16,7 @@ mkdir $target/curves $target/sheets
 cp -r "$aside"/results/gpu/. $target/
 if [[ -d $target/so_far ]]; then # the page was not whole: what there is of it stands for it
     cp -r $target/so_far/. $target/ && rm -rf $target/so_far
+    sed -i 's#](../../../#](../../#g' $target/README.md # it lies a folder higher now
 fi
 sed 's/, scratch .*//' "$FROM"/log.txt >$target/run.log
 cp "$FROM"/{benchmark,probe,kernels}.csv $target/ 2>/dev/null || true

@@ -34,7 +34,8 @@ while (($#)); do
     esac
     shift
 done
-END=$("$PYTHON" -c "print(int($MINUTES * 60))")
+END=$("$PYTHON" -c "import sys; print(int(float(sys.argv[1]) * 60))" "$MINUTES" 2>/dev/null) ||
+    { echo "--minutes $MINUTES: a number is meant" >&2 && exit 2; }
 mkdir -p "$OUT" "$SCRATCH" && OUT=$(cd "$OUT" && pwd)
 
 say() { printf '[%3ds] %s\n' $SECONDS "$*" | tee -a "$OUT/log.txt"; }
@@ -120,6 +121,7 @@ PACKER=$!
 # --- the pictures are drawn beside the tests and the benchmark
 begin_data() {
     [[ -e data/$D/test.json || -n ${DATA:-} ]] && return
+    (($(left) >= 5)) || { say "data: left out for want of time" && return; }
     timeout -s TERM -k 8 "$(left)" bash -c 'snake "$@"' snake "data/$D/train.npy" >"$LOGS/data.log" 2>&1 &
     DATA=$!
 }

@@ -298,7 +298,8 @@ def ready(trial: Trial) -> bool:
 def work_off(trials: list[Trial], jobs: int) -> None:
     """Each trial in a process of its own, at low priority; a signal to this process stops them all after a save."""
     waiting: list[Trial] = [trial for trial in trials if result(trial) is None]
-    running: list[Popen[bytes]] = []
+    running: dict[Popen[bytes], Trial] = {}
+    died: list[Trial] = []
 
     def stop(number: int, frame: object) -> None:
         for process in running:
@@ -311,8 +312,8 @@ def work_off(trials: list[Trial], jobs: int) -> None:
         signal.signal(number, stop)
     environment = os.environ | {"OMP_NUM_THREADS": str(THREADS)}
     while waiting or running:
-        if len(alive := [process for process in running if process.poll() is None]) < len(running):
-            running[:] = alive
+        if ended := [process for process in running if process.poll() is not None]:
+            died += [trial for trial in map(running.pop, ended) if result(trial) is None]
             write_tables()
         while waiting and len(running) < jobs:
             trial = next((one for one in waiting if ready(one)), None)
@@ -327,12 +328,18 @@ def work_off(trials: list[Trial], jobs: int) -> None:
             log = trial.folder.with_suffix(".log")
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as written:
-                running.append(subprocess.Popen(command, env=environment, stdout=written, stderr=written))
+                running[subprocess.Popen(command, env=environment, stdout=written, stderr=written)] = trial
         time.sleep(1)
+    if died:
+        logs = ", ".join(str(trial.folder.with_suffix(".log")) for trial in died)
+        raise UserError(f"{len(died)} of the trials died; see {logs}")
 
 
 def write_tables() -> None:
-    """`docs/search.csv` and `docs/search.md`: what was tried, what it gave, which was chosen."""
+    """`docs/search.csv` and `docs/search.md`: what was tried, what it gave, which was chosen.
+
+    They stay as they are where they tell of trials whose results are not at hand, as in a fresh clone.
+    """
     import pandas as pd
 
     trials, chosen = planned()
@@ -340,11 +347,27 @@ def write_tables() -> None:
     for trial in trials:
         if (found := result(trial)) is not None:
             rows += rows_of(trial, found, trial.name in chosen.get(trial.dataset, []))
+    missing = {(trial.dataset, trial.name) for trial in trials} - {(row["dataset"], row["trial"]) for row in rows}
+    if lost := sorted(told_trials() & missing):
+        example = "/".join(lost[0])
+        print(f"docs/search.* stay: no results here of {len(lost)} trials in them, such as {example}", flush=True)
+        return
+    asked = read_file(TRIALS).values
+    words = in_words(trials, rows, asked.get("note") or "") + left_open(asked.get("open") or {}, rows)
     with replacing(DOCS / "search.csv") as aside:
         pd.DataFrame(rows).to_csv(aside, index=False, float_format="%.4f")
     with replacing(DOCS / "search.md") as aside:
-        asked = read_file(TRIALS).values
-        aside.write_text(in_words(trials, rows, asked.get("note") or "") + left_open(asked.get("open") or {}, rows))
+        aside.write_text(words)
+
+
+def told_trials() -> set[tuple[str, str]]:
+    """Datasets and trials of which `docs/search.csv` tells."""
+    import pandas as pd
+
+    if not (path := DOCS / "search.csv").exists():
+        return set()
+    told = pd.read_csv(path)
+    return set(zip(told["dataset"], told["trial"], strict=True))
 
 
 def rows_of(trial: Trial, found: Mapping[str, Any], chosen: bool) -> list[dict[str, Any]]:
@@ -378,9 +401,8 @@ def in_words(trials: list[Trial], rows: list[dict[str, Any]], note: str) -> str:
         "",
     ]
     for dataset, trial in {trial.dataset: trial for trial in trials}.items():
-        floor = trial.data / "floor.json"
-        words = f" (validation pictures themselves: {read_json(floor)['distance']['frechet']:.1f})" * floor.exists()
-        lines += [f"## {dataset}{words}", ""]
+        floor = read_json(trial.data / "floor.json")["distance"]["frechet"]
+        lines += [f"## {dataset} (validation pictures themselves: {floor:.1f})", ""]
         lines += [
             "| trial | what | distance | PSNR | codes used | bits | CPU min | what it changes |",
             "| --- " * 8 + "|",

@@ -47,7 +47,7 @@ schema
 check
     path:path=params.yaml --resolved:flag --dataset:str=
 show
-    checkpoint:path --tensors:flag
+    checkpoint:str --tensors:flag
 launch
     arguments:str*= --processes:int=1≥1 --nodes:int=1≥1
 describe
@@ -246,7 +246,8 @@ FEATURES = ["evaluate", "features", "--data", "x.npy", "--state", "z", "--out", 
         ([*FEATURES, "--count", "1.5"], " evaluate features: Invalid value for --count: '1.5' is no whole number"),
         ([*FEATURES, "--count", "0"], ' evaluate features: Invalid value "0" for --count. Must be >= 1.'),
         ([*FEATURES[:-1], "", "--count", "3"], " evaluate features: Invalid value for --out: an empty text is no path"),
-        (["show", ""], " show: an empty text is no path"),
+        (["show", ""], " show: an empty text names nothing"),
+        (["sample", ""], " sample: an empty text names nothing"),
         (
             ["refit", "encode", "--data", "", "--first-stage=x", "--state=z", "--out=y"],
             " refit encode: Invalid value for --data: an empty text is no path",

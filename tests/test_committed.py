@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from vqddm.artifacts import UserError
 from vqddm.evaluate.trainings import average_trainings
 from vqddm.paper.figures import draw
 from vqddm.paper.overview import overview
@@ -44,6 +45,15 @@ def test_tables_claims_and_page_are_made_from_the_committed_metrics(suite: str, 
     assert made <= shown if suite == "gpu" else made == shown  # how it ran lies in results/gpu too
     unlike = {str(path) for path in made if (tmp_path / path).read_bytes() != (committed / path).read_bytes()}
     assert not unlike
+
+
+def test_a_damaged_metric_is_told_when_tables_are_made_anew(tmp_path: Path) -> None:
+    """Also one that no claim reads."""
+    shutil.copytree(ROOT / "results/mini/metrics", tmp_path / "metrics")
+    damaged = tmp_path / "metrics/faces/refit_k256_p4000/no_residual_samples_100.json"
+    damaged.write_text(damaged.read_text()[:200])
+    with pytest.raises(UserError, match=r"no_residual_samples_100\.json: not JSON"):
+        remake(plan=planned("mini"), root=tmp_path, say=lambda _: None)
 
 
 def test_what_is_known_of_trainings_is_what_three_of_them_gave() -> None:

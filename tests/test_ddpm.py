@@ -67,6 +67,12 @@ def test_noise_is_that_of_diffusers() -> None:
     torch.testing.assert_close(add_noise(x, noise, alpha_bars(1000)[t + 1]), expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("timesteps", [2, 20, 100, 250, 1000, 4000])
+def test_at_its_end_noise_is_all_that_is_left(timesteps: int) -> None:
+    """Sampling starts from pure noise, whatever T is."""
+    assert 0 < float(alpha_bars(timesteps)[-1].sqrt()) < 0.04
+
+
 @pytest.mark.parametrize("steps", [1, 4, 50, 1000])
 def test_even_strides_are_sampled_as_diffusers_does(steps: int) -> None:
     picture = torch.linspace(-0.9, 0.9, 48).view(1, 3, 4, 4)

@@ -434,6 +434,9 @@ def test_find_neighbours_writes_figure_12(images: np.ndarray, tmp_path: Path) ->
         np.testing.assert_array_equal(found["neighbours"][5:, 0], images[5:7])  # these two are training images
         np.testing.assert_allclose(found["distances"][5:, 0], 0, atol=1e-5)
         assert (np.diff(found["distances"]) >= 0).all() and (found["distances"][:5] > 0.01).all()
+    write_array(tmp_path / "small.npy", images[:10, ::2, ::2])
+    with pytest.raises(UserError, match=r"small\.npy: pictures of \(16, 16, 3\), but .*train\.npy has \(32, 32, 3\)"):
+        find_neighbours(samples=tmp_path / "small.npy", train=real, count=7, neighbours=3, out=tmp_path / "found.npz")
     with pytest.raises(UserError, match="10 samples, but 11"):
         find_neighbours(samples=made, train=real, count=11, neighbours=3, out=tmp_path / "found.npz")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -29,7 +30,8 @@ from vqddm.api import folders
 from vqddm.api.commands import show
 from vqddm.api.curves import tensorboard
 from vqddm.api.export import OURS, export
-from vqddm.artifacts import UserError, describe_checkpoint, read_json, write_checkpoint
+from vqddm.api.folders import PRIOR
+from vqddm.artifacts import PLACE, UserError, describe_checkpoint, read_json, write_checkpoint
 from vqddm.paper.render import with_spread
 from vqddm.vqgan.settings import AutoencoderParams
 
@@ -96,6 +98,27 @@ def test_what_lies_there_already_is_not_lost(pair: Path, tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"beach\.jpg: a file; name a folder"):
         export(pair, out=tmp_path / "holidays/beach.jpg")
     assert set(files(tmp_path / "holidays")) == {"beach.jpg"}
+
+
+def test_a_killed_export_goes_on(pair: Path, tmp_path: Path) -> None:
+    """What a dead process left half written of a file of an export is no foreign file."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    half = tmp_path / "toy" / Path(PRIOR).with_name(f".{Path(PRIOR).stem}.{PLACE}.{dead.pid}.partial.safetensors")
+    half.parent.mkdir(parents=True)
+    half.touch()
+    export(pair, out=tmp_path / "toy")
+    assert set(files(tmp_path / "toy")) == OURS
+
+
+def test_a_folder_of_ones_own_is_told_from_a_shipped_model_of_its_name(pair: Path, tmp_path: Path, capsys: Any) -> None:
+    export(pair, out=tmp_path / "shipped/toy")
+    shutil.copytree(pair, tmp_path / "toy")
+    (tmp_path / "toy/prior.safetensors").unlink()
+    code, told, _ = said(capsys, "show", "toy")
+    assert code == 0 and "prior" in told
+    code, _, words = said(capsys, "show", "./toy")
+    assert code == 1 and "holds no prior.safetensors" in words
 
 
 @pytest.mark.parametrize("name", ["faces", "fashion"])
@@ -222,7 +245,7 @@ def test_a_damaged_export_is_named(pair: Path, tmp_path: Path, what: str, words:
     damage(tmp_path / "toy", what)
     if "config" in what:
         with pytest.raises(UserError, match=words):
-            show(Path("toy"))
+            show("toy")
     with pytest.raises(UserError, match=words):
         vqddm.load("./toy")
 

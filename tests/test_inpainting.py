@@ -69,6 +69,11 @@ def test_completions_are_compared_picture_by_picture(tmp_path: Path) -> None:
             out=tmp_path / f"{name}.json",
             against=tmp_path / "near.npz",
         )
+    write_array(tmp_path / "inception.npy", np.zeros((12, 2048), np.float32))
+    with pytest.raises(UserError, match="1280 features of the images but 2048 of the reference"):
+        measure_inpainting(
+            pictures=tmp_path / "far.npz", reference=tmp_path / "inception.npy", draws=3, out=tmp_path / "none.json"
+        )
     near, far = (read_json(tmp_path / f"{name}.json")["masks"]["lower"] for name in noises)
     assert near["agreement"]["mean"] < far["agreement"]["mean"] < far["chance"]["mean"]
     paired = far["agreement_minus_chance"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ import torch
 from helpers.recipes import PRIOR, TRANSFORMER, train_dvae_on, write_pictures
 from PIL import Image
 
-from vqddm import batches
+from vqddm import batches, samplers
 from vqddm.artifacts import UserError, read_json, write_array
 from vqddm.baselines.ddpm.network import add_noise, alpha_bars
 from vqddm.baselines.ddpm.settings import DDPMParams
@@ -23,7 +25,7 @@ from vqddm.compute import step_generator
 from vqddm.data.arrays import to_unit
 from vqddm.data.grid import grid
 from vqddm.evaluate import speed
-from vqddm.evaluate.diffused import FRACTIONS, draw_diffused
+from vqddm.evaluate.diffused import FRACTIONS, draw_diffused, predict
 from vqddm.evaluate.film import COLUMNS, FRAMES, GAP, ROWS, SHOWN, SIDE, at_size, draw_film
 from vqddm.evaluate.likelihood import measure_likelihood
 from vqddm.prior import sample
@@ -337,6 +339,51 @@ def test_figure_2_and_the_film_take_only_what_belongs_together(models: Path, tmp
             draw_diffused(**wrong, **asked)
         with pytest.raises(UserError, match="give a prior with the uniform transition"):
             draw_film(**wrong, out=tmp_path / "film.webp", strip=tmp_path / "film.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_figure_2_forms_the_last_step_as_the_prior_does(models: Path) -> None:
+    """At t = 1 and `as_printed` that is Cat(p0) itself (Eq. 22)."""
+    prior: Any = load_sampler(models / "prior.safetensors").network
+    z, one = torch.arange(16).view(1, 4, 4), torch.tensor([1])
+    for last_step, same in (("as_printed", True), ("posterior", False)):
+        prior.diffusion = prior.diffusion.model_copy(update={"last_step": last_step})
+        with torch.no_grad():
+            p0, found = prior(z, one).softmax(-1), predict(prior, z, 1)
+        assert torch.equal(found, p0) == same
+
+
+@pytest.mark.parametrize(("shape", "size"), [((8, 8), 16), ((4, 4), 17)])
+def test_a_method_and_a_first_stage_with_other_codes_are_refused(
+    models: Path, shape: tuple[int, int], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = models / "prior.safetensors", models / "first_stage.safetensors"
+    sampler = SimpleNamespace(about={"kind": "prior"}, shape=shape, codebook_size=size)
+    monkeypatch.setattr(samplers, "load_sampler", lambda *_: sampler)
+    words = (
+        rf"prior\.safetensors was trained on {size} codes in maps of {shape[0]} x .*first_stage\.safetensors makes 16 "
+    )
+    with pytest.raises(UserError, match=words):
+        load_pair(*files)
+
+
+@pytest.mark.parametrize("side", [8, 32])
+def test_pictures_of_another_size_than_the_first_stages_are_refused(models: Path, side: int, tmp_path: Path) -> None:
+    data = write_pictures(tmp_path / "train.npy", np.zeros((40, side, side, 3), np.uint8))
+    stage, out = models / "first_stage.safetensors", tmp_path / "out"
+    with pytest.raises(UserError, match=f"images of {side} pixels, but the first stage takes 16"):
+        inpaint_images(checkpoint=models / "prior.safetensors", first_stage=stage, data=data, out=out)
+    with pytest.raises(UserError, match=f"images of {side} pixels, but the first stage takes 16"):
+        draw_diffused(prior=models / "prior.safetensors", first_stage=stage, data=data, out=out)
+    with pytest.raises(UserError, match=f"images of {side} pixels, but the first stage takes 16"):
+        train_dvae_on(data, tmp_path / "dvae.safetensors")
+    assert not out.exists()
+
+
+def test_each_split_to_be_encoded_needs_a_file(models: Path, tmp_path: Path) -> None:
+    files = {"first_stage": models / "first_stage.safetensors", "data": [models / "train.npy"] * 2}
+    with pytest.raises(UserError, match="2 splits are to be encoded into 1 files"):
+        encode_splits(**files, state=tmp_path / "state", out=[tmp_path / "one.npy"])
     assert not list(tmp_path.iterdir())
 
 

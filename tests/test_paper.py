@@ -574,10 +574,31 @@ def test_the_same_metrics_give_the_same_bytes(plan: Plan, metrics: dict[str, Any
     assert made[0] == made[1] and len(made[0]) > 18
 
 
+def test_a_page_before_all_is_measured_links_to_the_documentation(tmp_path: Path) -> None:
+    suite = plan_from(load(ROOT / "params.yaml"), "mini")
+    root = tmp_path / "results/mini"
+    so_far(plan=suite, root=root, out=root / "so_far", evaluation=tmp_path, say=lambda _: None)
+    link = re.search(r"\]\((\S+results\.md)\)", (root / "so_far/README.md").read_text())
+    assert link and (root / "so_far" / link[1]).resolve() == (tmp_path / "docs/explanation/results.md").resolve()
+
+
+def test_a_floor_of_other_draws_says_so(plan: Plan, metrics: dict[str, Any], tmp_path: Path) -> None:
+    """A Fréchet distance of fewer pictures is larger, so it is not to be taken for a bound."""
+    for images, words in ((1000, ""), (500, " (draws of 500)")):
+        metrics["faces/floor"]["distance"]["images"] = images
+        root = lay(tmp_path / str(images), metrics)
+        build(plan, root)
+        shown = (root / "tables/table1.md").read_text()
+        assert f"| 6.50{words} |" in shown and ("draws of" in shown) == bool(words)
+        told = [said for said in pd.read_csv(root / "claims.csv")["measured"] if "floor 6.50" in said]
+        assert told and all(f"floor 6.50{words}" in said for said in told)
+        assert ("draws of" in "".join(told)) == bool(words)
+
+
 def test_before_anything_is_measured_the_page_shows_what_the_paper_reports(tmp_path: Path) -> None:
     suite = plan_from(load(ROOT / "params.yaml"), "paper")
     said: list[str] = []
-    for name in ("notes.txt", "figures/notes.txt", "figures/figure1.png"):
+    for name in ("notes.txt", "figures/notes.txt", "claims.txt", "tables/mine.xlsx", "figures/figure1.png"):
         (tmp_path / "so_far" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "so_far" / name).write_text("of before")
     for _ in range(2):
@@ -585,8 +606,13 @@ def test_before_anything_is_measured_the_page_shows_what_the_paper_reports(tmp_p
             plan=suite, root=tmp_path / "results/paper", out=tmp_path / "so_far", evaluation=tmp_path, say=said.append
         )
     assert "figure 12" in said[-1]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/README.md").write_text("my notes")
+    with pytest.raises(UserError, match=r"README\.md: belongs to something else"):
+        so_far(plan=suite, root=tmp_path / "results/paper", out=tmp_path / "elsewhere", evaluation=tmp_path)
     left = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
-    assert {"so_far/notes.txt", "so_far/figures/notes.txt"} <= left and "so_far/figures/figure1.png" not in left
+    kept = {"so_far/notes.txt", "so_far/figures/notes.txt", "so_far/claims.txt", "so_far/tables/mine.xlsx"}
+    assert kept <= left and "so_far/figures/figure1.png" not in left
     page = (tmp_path / "so_far/index.html").read_text()
     assert "Nothing of this suite was measured here yet" in page
     assert "31.85%" in page

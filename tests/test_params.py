@@ -75,6 +75,8 @@ def test_a_wrong_key_is_named_with_what_is_allowed(values):
             lambda v: v["datasets"]["faces"].update(first_stages=["vqgan_k256"] * 2),
             "first_stages: vqgan_k256 stands twice",
         ),
+        (lambda v: v["suites"].update(bench=v["suites"]["mini"]), "'bench' means something else in paths"),
+        (lambda v: v["suites"].update(prior=v["suites"]["mini"]), "'prior' means something else in paths"),
         (lambda v: v["suites"]["mini"]["evaluate"].update(reference=10), "reference is smaller"),
         (lambda v: v["suites"]["mini"]["evaluate"].update(step_sweep=[500]), "more than the timesteps of faces"),
         (lambda v: v["suites"]["mini"]["evaluate"].update(nll_images=5000), "nll_images: 5000, but faces has 2000"),

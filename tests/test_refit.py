@@ -143,6 +143,18 @@ def test_rebuilding_changes_the_codebook_alone(vqgan, refit, tmp_path):
     assert load_first_stage(out)[0].codebook_size == 7
 
 
+@pytest.mark.parametrize("side", [16, 64])
+def test_features_are_of_pictures_as_large_as_the_first_stages(vqgan, refit, tmp_path, side):
+    """Of larger ones only a corner would be sampled."""
+    data = write_pictures(tmp_path / "train.npy", np.zeros((40, side, side, 3), np.uint8))
+    source, out = vqgan / "vqgan.safetensors", tmp_path / "rebuilt.safetensors"
+    if load_first_stage(source)[0].params.resolution == side:
+        side = 0
+    with pytest.raises(UserError, match=f"images of {side} pixels, but the first stage takes"):
+        rebuild(source=source, data=data, params=refit, codebook_size=7, features=60, out=out, threads=1)
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("control", [False, True])
 def test_fine_tuning_leaves_the_encoder_and_moves_the_rest(vqgan, refit, tmp_path, control):
     """With the rebuilt codebook as with the old one, which is the control."""

@@ -111,6 +111,8 @@ def test_other_measures_are_not_taken_together(tmp_path: Path, change: dict[str,
         (tmp_path / f"{name}.json").write_text(json.dumps(value))
     with pytest.raises(UserError, match=r"two\.json: `.*` is not as in"):
         average_trainings(metrics=[tmp_path / "one.json", tmp_path / "two.json"], out=tmp_path / "out.json")
+    with pytest.raises(UserError, match="1 metrics: give those of at least two trainings"):
+        average_trainings(metrics=[tmp_path / "one.json"], out=tmp_path / "out.json")
     average_trainings(metrics=[tmp_path / "one.json"] * 3, out=tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text())["trainings"] == 3
 

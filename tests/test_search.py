@@ -159,6 +159,29 @@ def test_a_trial_whose_source_gave_nothing_ends_the_search(tmp_path: Path, monke
         search.work_off(last, 1)
 
 
+@pytest.mark.slow
+def test_a_trial_that_died_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = module_at(laid(tmp_path, ASKED) / SCRIPT)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(search, "write_tables", lambda: None)
+    monkeypatch.setattr(search.sys, "executable", "false")
+    trials, _ = search.planned()
+    with pytest.raises(search.UserError, match=r"2 of the trials died; see .*plain\.log, .*averaged\.log"):
+        search.work_off(trials, 1)
+
+
+def test_what_was_tried_elsewhere_is_not_lost(tmp_path: Path) -> None:
+    """In a fresh clone the committed tables are there, what they were made from is not."""
+    laid(tmp_path, ASKED)
+    (tmp_path / "docs").mkdir()
+    table = tmp_path / "docs/search.csv"
+    table.write_text("dataset,trial,distance\ntinyfaces,plain,1.5\n")
+    done = searched(tmp_path, "--tables")
+    assert done.returncode == 0 and "no results here of 1 trials in them, such as tinyfaces/plain" in done.stdout
+    assert table.read_text().endswith("tinyfaces,plain,1.5\n") and not (tmp_path / "docs/search.md").exists()
+
+
 def test_trials_are_measured_on_validation_pictures_and_never_made_twice(tmp_path: Path) -> None:
     broken = {"vqgan": {"learning_rate": 1.0e30, "optimizer": {"warmup_steps": 0}}}
     others = {"broken": broken, "cascade": {"first_stages": ["vqvae2_k16"]}, "codes": {"methods": ["transformer"]}}

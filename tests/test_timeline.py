@@ -62,6 +62,16 @@ def test_what_a_job_took_after_the_last_reading_is_counted(monkeypatch: pytest.M
         assert last_read(seconds) == pytest.approx(before, abs=0.5), seconds
 
 
+def test_a_suite_may_be_called_as_a_step_is(tmp_path: Path) -> None:
+    """The suite `paper` is: its jobs lie in a folder more than those of the step."""
+    benchmark(tmp_path / "paper/overview.tsv", 1000.0, 1.0, "1")
+    benchmark(tmp_path / "paper/evaluate/cost.tsv", 1002.0, 1.0, "1")
+    benchmark(tmp_path / "mini/paper/page.tsv", 1004.0, 1.0, "1")
+    jobs = read_jobs(tmp_path, "paper")
+    assert jobs[["job", "step"]].values.tolist() == [["paper/overview", "paper"], ["paper/evaluate/cost", "evaluate"]]
+    assert read_jobs(tmp_path, "mini")["job"].tolist() == ["paper/overview", "mini/paper/page"]
+
+
 def test_a_job_of_no_time_took_none(tmp_path: Path) -> None:
     benchmark(tmp_path / "data/faces.tsv", 1000.0, 0.0, "0.0")
     assert read_jobs(tmp_path, "mini")["cpu_seconds"].tolist() == [0.0]

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,26 @@ def test_what_make_writes_is_what_is_committed(line: str, tmp_path: Path) -> Non
         name = path.relative_to(tmp_path)
         if not {".snakemake", "logs", ".mypy_cache", ".ruff_cache", "__pycache__"} & set(name.parts):
             assert path.read_bytes() == (ROOT / name).read_bytes(), name
+
+
+def test_make_clean_leaves_originals(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    kept = ["data/originals/train.zip", "data/originals/test.jpg", "data/downloads/train.gz", "results/mini/x"]
+    gone = ["data/faces/train.npy", "data/faces/test.json", "models/faces/x", "state/x"]
+    for name in kept + gone:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    make(tmp_path, "clean")
+    assert {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()} == {*kept, "Makefile"}
+
+
+@pytest.mark.parametrize("minutes", ["ten", "1,5"])
+def test_minutes_that_are_no_number_are_refused(minutes: str, tmp_path: Path) -> None:
+    environment = ENVIRONMENT | {"PYTHON": sys.executable}
+    command = ["bash", str(ROOT / "gpu/run.sh"), "--minutes", minutes, "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, f"--minutes {minutes}: a number is meant\n")
+    assert not list(tmp_path.iterdir())
 
 
 def answered(folder: Path, *words: str) -> str:

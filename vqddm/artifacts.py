@@ -75,7 +75,7 @@ def replacing(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.stem}.{PLACE}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear_halves(path)
+        clear_halves(path)
         yield aside
         with aside.open("rb") as written:
             os.fsync(written.fileno())
@@ -93,7 +93,7 @@ def replacing(path: Path) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
 
 
-def _clear_halves(path: Path) -> None:
+def clear_halves(path: Path) -> None:
     """Delete what processes that are dead left of `path`; of another machine's nobody here knows whether they are."""
     for half in path.parent.glob(glob.escape(f".{path.stem}.{PLACE}.") + f"*.partial{glob.escape(path.suffix)}"):
         pid = half.name.removeprefix(f".{path.stem}.{PLACE}.").split(".")[0]

@@ -98,7 +98,7 @@ def with_options(
 
 
 def option(parameter: inspect.Parameter, name: str | None, told: bool) -> Parameter:
-    """How a parameter is read: a section as JSON, whole numbers strictly, everything else as cyclopts does.
+    """How a parameter is read: a section as JSON, numbers and texts strictly, everything else as cyclopts does.
 
     Args:
         name: of the option; None: it is given without a name.
@@ -121,6 +121,8 @@ def option(parameter: inspect.Parameter, name: str | None, told: bool) -> Parame
         given["converter"] = _number
     elif Path in (*types, *get_args(annotation)):
         given["converter"] = _path
+    elif str in types and get_origin(annotation) not in (list, Sequence):
+        given["converter"] = _text
     elif bool in types:
         given["show_default"] = False
     if not told:
@@ -146,6 +148,12 @@ def _number(_: Any, tokens: Sequence[Token]) -> float:
     except ValueError:
         pass
     raise ValueError(f"'{tokens[0].value}' is no finite number")
+
+
+def _text(_: Any, tokens: Sequence[Token]) -> str:
+    if text := tokens[0].value:
+        return text
+    raise ValueError("an empty text names nothing")
 
 
 def _path(kind: Any, tokens: Sequence[Token]) -> Path | list[Path]:

@@ -36,11 +36,19 @@ LARGEST_CODEBOOK = 2**16  # codes are stored as uint16
 FEWEST = 8  # images of a distance: precision needs a third neighbour, KID two subsets that differ
 # What lies in `data/` and in the folders of datasets and suites under other names.
 RESERVED = f"downloads|originals|weights|{PIXELS}|{NAMES}"
+# What lies in `results/` and `benchmarks/` beside the folders of suites.
+RESERVED_OF_SUITES = "bench|reliability|data|vqgan|refit|prior|evaluate"
 
 
 def _free(name: str) -> str:
     if re.fullmatch(RESERVED, name):
         raise ValueError(f"'{name}' means something else in paths, so no dataset can be called that")
+    return name
+
+
+def _free_for_a_suite(name: str) -> str:
+    if re.fullmatch(RESERVED_OF_SUITES, name):
+        raise ValueError(f"'{name}' means something else in paths, so no suite can be called that")
     return name
 
 
@@ -51,6 +59,7 @@ def _one_line(title: str) -> str:
 
 
 Title = Annotated[str, AfterValidator(_one_line)]
+SuiteName = Annotated[Name, AfterValidator(_free_for_a_suite)]
 DatasetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*(_[a-z0-9-]+)*$", max_length=100), AfterValidator(_free)]
 # The kinds of first stages that have a section of their own, by its name.
 SECTIONS = {kind.section: kind for kind in FIRST_STAGES.values() if kind.section == kind.name}
@@ -257,7 +266,7 @@ class Params(Section):
     """The whole of `params.yaml`, presets merged into the datasets."""
 
     suite: str = Field(description="the suite that is built unless `--config suite=…` names another")
-    suites: dict[Name, Suite]
+    suites: dict[SuiteName, Suite]
     datasets: dict[DatasetName, Dataset]
 
     @model_validator(mode="after")

@@ -121,18 +121,35 @@ def load_pair(checkpoint: Path, first_stage: Path, device: str = "cpu") -> tuple
     """Read a trained method that fills code maps, and the first stage that it was trained on.
 
     Raises:
-        UserError: missing, damaged, or the two do not belong together.
+        UserError: missing, damaged, or `check_pair` refuses them.
     """
     sampler = load_sampler(checkpoint, device)
     if not fills_codes(sampler):
         raise UserError(f"{checkpoint}: a {sampler.about['kind']} fills pixels, not the codes of {first_stage}")
-    codec, about = load_codec(first_stage, device)
-    if about["codebook_size"] != sampler.codebook_size:
-        raise UserError(
-            f"{checkpoint} was trained on {sampler.codebook_size} codes, {first_stage} has "
-            f"{about['codebook_size']}; give the checkpoints of the same first stage"
-        )
+    codec, _ = load_codec(first_stage, device)
+    check_pair(sampler, codec, str(checkpoint), str(first_stage))
     return sampler, codec
+
+
+def check_pair(sampler: CodeSampler, codec: Codec, name: str = "the prior", stage: str = "the first stage") -> None:
+    """Refuse a method and a first stage whose codes differ in number or whose code maps differ in size.
+
+    Others pass, though two first stages with equal codebook sizes mean different things by a code.
+
+    Args:
+        name, stage: what the message calls them.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    height, width = sampler.shape
+    side = codec.params.resolution // codec.params.downsampling
+    learnt = f"{sampler.codebook_size} codes in maps of {height} x {width}"
+    made = f"{codec.codebook_size} codes in maps of {side} x {side}"
+    if learnt != made:
+        raise UserError(
+            f"{name} was trained on {learnt}, {stage} makes {made}; give the checkpoints of the same first stage"
+        )
 
 
 def check_sampling(sampler: Sampler, how: Sampling, count: int) -> None:

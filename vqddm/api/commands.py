@@ -10,7 +10,7 @@ import torch
 from vqddm.api.folders import find, pair
 from vqddm.api.model import load
 from vqddm.api.pictures import Pictures, check_name, check_scale, counted, enlarged, save, to_pixels, upright
-from vqddm.artifacts import UserError, checkpoint_in_words
+from vqddm.artifacts import UserError, checkpoint_in_words, expanded
 from vqddm.data.progress import progress
 from vqddm.samplers import Encoded, Process
 
@@ -143,7 +143,7 @@ def keep_inputs(out: Path, *inputs: Path) -> None:
         raise UserError(f"{out}: it is one of the pictures that are read; name another file with -o")
 
 
-def show(checkpoint: Path, *, tensors: bool = False) -> str:
+def show(checkpoint: str, *, tensors: bool = False) -> str:
     """Print what made a checkpoint: parameters, seed, inputs' checksums, code revision, package versions.
 
     Args:
@@ -153,6 +153,6 @@ def show(checkpoint: Path, *, tensors: bool = False) -> str:
     Raises:
         UserError: no such file or model, or a file that is damaged or foreign.
     """
-    is_file = checkpoint.suffix == ".safetensors" or checkpoint.is_file()
-    files = [checkpoint] if is_file else pair(find(str(checkpoint)))
+    file = expanded(checkpoint)  # a `Path` alone would be the shipped model's name in place of ./faces, a folder
+    files = [file] if file.suffix == ".safetensors" or file.is_file() else pair(find(checkpoint))
     return "\n\n".join(checkpoint_in_words(file, tensors) for file in files)

@@ -19,7 +19,7 @@ from vqddm.api import vqmodel
 from vqddm.api.card import card
 from vqddm.api.folders import CONFIG, MODEL_TYPE, PRIOR, STAGE, TRAINED
 from vqddm.api.model import Model
-from vqddm.artifacts import UserError, read_checkpoint, replacing, sha256, write_json
+from vqddm.artifacts import UserError, clear_halves, read_checkpoint, replacing, sha256, write_json
 from vqddm.samplers import load_pair
 from vqddm.vqgan.codec import DISCRIMINATOR, FIRST_STAGE
 from vqddm.vqgan.model import FirstStage
@@ -49,7 +49,7 @@ def export(
         licence: text file with the licence of the weights; left out: MIT, the project's.
 
     Raises:
-        UserError: the folder or its checkpoints are missing, damaged or do not belong together; the first stage is
+        UserError: the folder or its checkpoints are missing, damaged or do not fit together; the first stage is
             no VQ-GAN; `out` holds something else.
     """
     if not folder.is_dir():
@@ -127,6 +127,8 @@ def _clear(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: a file; name a folder")
+    for name in OURS:
+        clear_halves(out / name)
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     if foreign := sorted(files - OURS):
         raise UserError(f"{out}: holds {foreign[0]}, which is no part of an export; name an empty or a new folder")

@@ -69,7 +69,7 @@ def read(folder: Path, device: str) -> tuple[CodeSampler, Codec]:
     """The prior and the first stage of an exported folder, or of one that a training filled.
 
     Raises:
-        UserError: it is neither, or what is in it is damaged or does not belong together.
+        UserError: it is neither, or what is in it is damaged or does not fit together.
     """
     stage, prior = pair(folder)
     return _exported(folder, device) if (folder / CONFIG).exists() else load_pair(prior, stage, device)

@@ -26,7 +26,7 @@ from vqddm.data.arrays import to_bytes, to_unit
 from vqddm.prior.reverse import reverse_process
 from vqddm.prior.sampler import PriorSampler
 from vqddm.prior.unet import Prior
-from vqddm.samplers import CodeSampler, Encoded, Process, Sampling, check_sampling
+from vqddm.samplers import CodeSampler, Encoded, Process, Sampling, check_pair, check_sampling
 from vqddm.vqgan.codec import Codec, decode_codes, encode_images, mask_pixels
 
 
@@ -45,7 +45,7 @@ def load(name: str | Path, device: str | None = None) -> Model:
         device: `cpu` or `cuda` (also `cuda:1`); None: `cuda` where there is a GPU, else `cpu`.
 
     Raises:
-        UserError: there is no such model or device, or its files are damaged or do not belong together.
+        UserError: there is no such model or device, or its files are damaged or do not fit together.
     """
     place = compute.device() if device is None else _device(device)
     return Model(*folders.read(folders.find(name), place))
@@ -72,18 +72,13 @@ class Model:
     """
 
     def __init__(self, sampler: CodeSampler, codec: Codec) -> None:
+        check_pair(sampler, codec)
         self.sampler, self.codec = sampler, codec
         self.resolution: int = codec.params.resolution
         self.codebook_size: int = codec.codebook_size
         self.timesteps: int = sampler.steps[-1]
         height, width = sampler.shape
         self.shape: tuple[int, int] = (height, width)
-        side = self.resolution // codec.params.downsampling
-        if self.shape != (side, side):
-            raise UserError(
-                f"the prior was trained on code maps of {height} x {width}, the first stage makes {side} x {side}; "
-                "give the checkpoints of the same first stage"
-            )
 
     def __repr__(self) -> str:
         height, width = self.shape

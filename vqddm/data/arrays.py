@@ -10,11 +10,14 @@ from vqddm.artifacts import UserError, fingerprint, read_array, read_json
 from vqddm.settings import SPLITS
 
 
-def load_split(path: Path) -> np.ndarray:
+def load_split(path: Path, resolution: int | None = None) -> np.ndarray:
     """Memory-map a prepared split, uint8 (N, H, W, 3), read-only.
 
+    Args:
+        resolution: H and W that a first stage takes; left out, any will do.
+
     Raises:
-        UserError: missing, damaged, or not as its manifest says.
+        UserError: missing, damaged, not as its manifest says, or of another resolution.
     """
     images = read_array(path)
     manifest = read_json(path.with_suffix(".json"))
@@ -36,6 +39,11 @@ def load_split(path: Path) -> np.ndarray:
         raise UserError(
             f"{path}: {images.dtype} {images.shape} is not what its manifest says (uint8 {expected}); "
             "delete both and prepare the dataset again"
+        )
+    if resolution is not None and images.shape[1] != resolution:
+        raise UserError(
+            f"{path}: images of {images.shape[1]} pixels, but the first stage takes {resolution}; "
+            "give the checkpoint, the parameters and the data of the same dataset"
         )
     return images
 

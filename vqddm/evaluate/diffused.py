@@ -38,6 +38,8 @@ def predict(prior: Prior, z: Tensor, t: int) -> Tensor:
     if t == 0:
         return marginal(z, nothing, prior.codebook_size)
     p0 = prior(z, torch.tensor([t])).softmax(-1)
+    if t == 1 and prior.diffusion.as_printed:
+        return p0
     return posterior(z, p0, prior.schedule.interval(0, t), nothing)
 
 
@@ -58,7 +60,7 @@ def draw_diffused(
     limit_threads(threads)
     sampler, decoder = load_uniform(prior, first_stage)
     schedule, size = sampler.network.schedule, sampler.codebook_size
-    pictures = load_split(data)
+    pictures = load_split(data, decoder.params.resolution)
     if not image < len(pictures):
         raise UserError(f"{data}: has pictures 0 to {len(pictures) - 1}; there is no {image}")
     picture = np.array(pictures[image : image + 1])

@@ -58,10 +58,16 @@ def frechet_of_draws(features: np.ndarray, reference: Gaussian, draws: int) -> t
     """The Fréchet distance of several independent draws, one after the other in (N,D): mean and spread.
 
     Raises:
-        UserError: a draw would have fewer than two rows, of which there is no covariance.
+        UserError: a draw would have fewer than two rows, of which there is no covariance, or the reference has other
+            features.
     """
     if len(features) < 2 * draws:
         raise UserError(f"{len(features)} pictures are too few for {draws} draws, each of which needs two")
+    if features.shape[1] != len(reference.mean):
+        raise UserError(
+            f"{features.shape[1]} features of the images but {len(reference.mean)} of the reference; "
+            "extract both with the same network"
+        )
     return mean_and_spread([frechet(part, reference) for part in split_draws(features, draws)])
 
 
@@ -145,11 +151,6 @@ def distances_of_draws(
     for part in parts:
         _check(part, "images", label)
     _check(reference, "reference images", label)
-    if features.shape[1] != reference.shape[1]:
-        raise UserError(
-            f"{label}: {features.shape[1]} features of the images but {reference.shape[1]} of the reference; "
-            "extract both with the same network"
-        )
     mean, spread = frechet_of_draws(features, gaussian(reference), draws)
     found: dict[str, Any] = {"name": label, "frechet": mean, "frechet_std": spread}
     subsets = math.ceil(KID_SUBSETS / draws)

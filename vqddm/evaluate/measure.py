@@ -159,7 +159,7 @@ def measure_reconstruction(
     reconstructed = decode_codes(model, enough(codes["train"], images, codes_train))
     features = read_array(reference, *FEATURES)
     enough(features, images, reference)
-    originals = load_split(test)[:images]
+    originals = load_split(test, model.params.resolution)[:images]
     metric = perceptual_distance("efficientnet_lite0").to(device())
     ratios, gaps, shown = compare(model, enough(codes["test"], len(originals), codes_test), originals, metric)
     ratio, gap = (

@@ -77,11 +77,13 @@ def find_neighbours(
         neighbours: training images kept for each.
 
     Raises:
-        UserError: there are fewer samples or training images.
+        UserError: there are fewer samples or training images, or they differ in size.
     """
     limit_threads(threads)
-    images = load_split(train)
     made = np.array(read_array(samples, "uint8", 4)[:count])
+    images = load_split(train)
+    if made.shape[1:] != images.shape[1:]:
+        raise UserError(f"{samples}: pictures of {made.shape[1:]}, but {train} has {images.shape[1:]}")
     if len(made) < count:
         raise UserError(f"{samples}: {len(made)} samples, but {count} are to be looked up")
     metric = perceptual_distance("efficientnet_lite0").to(device())

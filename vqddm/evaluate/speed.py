@@ -44,7 +44,11 @@ def of_one(timed: tuple[float, float | None], count: int, name: str = "seconds_p
 
 
 def time_a_step(sampler: Sampler, generator: torch.Generator) -> dict[str, float | None]:
-    """Seconds of a sampling step of one example, in batches of `BATCH`."""
+    """Seconds of a sampling step of one example, in batches of `BATCH`.
+
+    They are means over a chain of `STEPS` steps. In a longer one fewer positions change in each, so that the prior's
+    steps are somewhat cheaper than told.
+    """
     steps = STEPS if STEPS in sampler.steps else sampler.steps[-1]
     with mixed(sampler.network):
         drawing = seconds(lambda: sampler.draw(BATCH, Sampling(steps), generator, lambda: None), generator.device.type)

@@ -19,8 +19,10 @@ def average_trainings(*, metrics: list[Path], out: Path) -> None:
         metrics: one file for each training, at least two.
 
     Raises:
-        UserError: they do not hold the same measures.
+        UserError: they are fewer than two, or do not hold the same measures.
     """
+    if len(metrics) < 2:
+        raise UserError(f"{len(metrics)} metrics: give those of at least two trainings, each by a --metrics")
     found = [read_json(path) for path in metrics]
     for path, other in zip(metrics[1:], found[1:], strict=True):
         if difference := _differing(found[0], other, ""):

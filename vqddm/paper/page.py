@@ -1,5 +1,6 @@
 """The page of a suite: pictures, claims, then the paper in its own order; as one static file and as Markdown."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from vqddm.paper.reported import HERE, SECTIONS, captions
 from vqddm.paper.tables import TABLES
 
 GLANCE = "figure0"  # it stands at the top
+SIGNATURE = "written by Snakemake."  # by which a page's README is known
 SIGNS = {
     REPRODUCED: ("yes", "✓"),
     NOT_REPRODUCED: ("no", "✗"),
@@ -57,6 +59,11 @@ def page(plan: Plan, root: Path, out: Path) -> None:
     Raises:
         UserError: a CSV is damaged, or there are no claims.
     """
+    write_page(plan, root, out, root.parent.parent)
+
+
+def write_page(plan: Plan, root: Path, out: Path, project: Path) -> None:
+    """The same, in whatever folder of the `project` that `root` is."""
     claims = read_table(root / "claims.csv").to_dict("records")
     with reading(root / "claims.csv", "not the table of claims"):
         for claim in claims:
@@ -66,6 +73,8 @@ def page(plan: Plan, root: Path, out: Path) -> None:
     papers, controls = ([c for c in claims if (c["place"] == PLACE) == ours] for ours in (False, True))
     shown = {
         "plan": plan,
+        "signature": SIGNATURE,
+        "up": os.path.relpath(project, out.parent),
         "claims": claims,
         "controls": controls,
         "counts": [(verdict, *SIGNS[verdict], sum(c["verdict"] == verdict for c in papers)) for verdict in SIGNS],

@@ -7,19 +7,22 @@ from pathlib import Path
 from vqddm.artifacts import UserError
 from vqddm.paper.claims import claims
 from vqddm.paper.figures import FIGURES
-from vqddm.paper.page import page
+from vqddm.paper.page import SIGNATURE, write_page
 from vqddm.paper.plan import Plan
 from vqddm.paper.remake import tables
+from vqddm.paper.tables import TABLES
 
+README = "README.md"
 # What is written into the page's folder; whatever else lies there is left alone.
 MEASURED = ("metrics", "over_trainings")  # the page links to them
 WRITTEN = (
     *(f"{folder}/**/*.json" for folder in MEASURED),
-    "tables/*.*",
+    *(f"tables/{name}.*" for name in TABLES),
     "figures/figure*.*",
-    "claims.*",
+    "claims.csv",
+    "claims.md",
     "index.html",
-    "README.md",
+    README,
 )
 
 
@@ -33,10 +36,13 @@ def so_far(
         say: is told what the page lacks.
 
     Raises:
-        UserError: `out` is `root`, whose metrics would go away.
+        UserError: `out` is `root`, whose metrics would go away, or holds a README that no such page has.
     """
     if out.resolve() == root.resolve():
         raise UserError(f"{out}: the metrics are read from there; write the page into another folder")
+    readme = out / README
+    if readme.exists() and SIGNATURE not in readme.read_text(encoding="utf-8", errors="replace"):
+        raise UserError(f"{readme}: belongs to something else; write the page into a folder of its own")
     for file in [file for pattern in WRITTEN for file in out.glob(pattern)]:
         file.unlink()
     for folder in MEASURED:
@@ -48,7 +54,7 @@ def so_far(
             figure.draw(plan, root, evaluation, out / f"figures/figure{number}")
         else:
             lacking.append(f"figure {number}")
-    lacking = tables(plan, out) + lacking
+    tables(plan, out)
     claims(plan, out, out / "claims")
-    page(plan, out, out / "index.html")
+    write_page(plan, out, out / "index.html", root.parent.parent)
     say(f"{out / 'index.html'}: not measured yet: {', '.join(lacking) or 'nothing'}")

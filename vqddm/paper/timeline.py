@@ -54,15 +54,16 @@ def read_jobs(benchmarks: Path, suite: str) -> pd.DataFrame:
     """
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):
-        *folders, _ = parts = path.relative_to(benchmarks).parts
-        if not folders or not (folders[0] in STEPS or folders[0] == suite):
+        parts = path.relative_to(benchmarks).parts
+        of_suite = len(parts) > 2 and parts[0] == suite
+        if not (of_suite or (len(parts) == 2 and parts[0] in STEPS)):
             continue
         with reading(path, "not a benchmark of Snakemake's"):
             measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[-1]
             told = {name: float(measured[column]) for name, column in COLUMNS.items()}
         if told["seconds"] > OFTEN:
             told["cpu_seconds"] *= told["seconds"] / last_read(told["seconds"])
-        step = folders[0] if folders[0] in STEPS else folders[1]
+        step = parts[1] if of_suite else parts[0]
         job = "/".join(parts).removesuffix(".tsv")
         rows.append({"job": job, "step": step, "start": path.stat().st_mtime - told["seconds"], **told})
     if not rows:

@@ -40,13 +40,13 @@ def inpaint_images(
             (k, count, H, W, 3).
 
     Raises:
-        UserError: too few images, or method and first stage do not belong together.
+        UserError: too few images or of another size, or method and first stage do not fit.
     """
     limit_threads(threads)
     method, model = load_pair(checkpoint, first_stage, device())
     how = Sampling(method.steps[-1], temperature, sampler=sampler)
     check_sampling(method, how, count)
-    split = load_split(data)
+    split = load_split(data, model.params.resolution)
     if len(split) < count:
         raise UserError(f"{data}: {len(split)} images, but {count} are to be completed")
     pixels = np.array(split[:count])

@@ -47,7 +47,7 @@ def sample_images(
         out: the images to write, uint8 (count, H, W, 3).
 
     Raises:
-        UserError: method and first stage do not belong together, or numbers that cannot be.
+        UserError: method and first stage do not fit, or numbers that cannot be.
     """
     limit_threads(threads)
     decoder: Codec | None = None

@@ -50,7 +50,7 @@ def load_uniform(prior: Path, first_stage: Path, device: str = "cpu") -> tuple[P
     """Read a prior with the uniform transition, whose z_t are codes at every t, and the first stage that decodes them.
 
     Raises:
-        UserError: missing, damaged, of another kind or transition, or the two do not belong together.
+        UserError: missing, damaged, of another kind or transition, or the two do not fit.
     """
     sampler, codec = load_pair(prior, first_stage, device)
     if not isinstance(sampler, PriorSampler) or not TRANSITIONS[sampler.network.diffusion.transition].on_codes:

@@ -172,7 +172,10 @@ class CodeUNet(nn.Module):
         return logits(block(x).to(logits.weight.dtype)).permute(0, 2, 3, 1)
 
     def keep_in_bf16(self) -> None:
-        """Turn the weights into bf16, for evaluation; t's sinusoids and perceptron and the logits stay in float32."""
+        """Turn the weights into bf16, for evaluation, but for those of t's perceptron and of the last convolution.
+
+        So the logits are formed in float32, unless autocast rounds them, as on a GPU it does.
+        """
         for name, part in self.named_children():
             if name not in ("time", "head"):
                 part.to(torch.bfloat16)

@@ -26,8 +26,10 @@ def encode_splits(
         out: the codes to write, one for each split, uint16 `.npy`; code maps are (N, h, w).
 
     Raises:
-        UserError: the images do not have the size that the first stage was made for.
+        UserError: the images do not have the size that the first stage was made for, or not as many splits as files.
     """
+    if len(data) != len(out):
+        raise UserError(f"{len(data)} splits are to be encoded into {len(out)} files; give an --out for each --data")
     limit_threads(threads)
     model, _ = load_codec(first_stage, device())
     with alone_in(state):
@@ -62,12 +64,7 @@ def _planned(
 ) -> Iterator[tuple[Plan, np.ndarray]]:
     """The batches of each split, and its images."""
     for source in data:
-        images = load_split(source)
-        if images.shape[1] != model.params.resolution:
-            raise UserError(
-                f"{source}: images of {images.shape[1]} pixels, but the first stage takes {model.params.resolution}; "
-                "give the checkpoint and the data of the same dataset"
-            )
+        images = load_split(source, model.params.resolution)
         yield (
             plan_batches(
                 count=len(images),

@@ -51,4 +51,5 @@ def finetune(*, source: Path, data: Path, params: RefitParams) -> Training:
             device=device,
         )
 
-    return Training(make, load_split(data), load_split, params.training, {"kind": FIRST_STAGE, **identity}, identity)
+    images = load_split(data, model.params.resolution)
+    return Training(make, images, load_split, params.training, {"kind": FIRST_STAGE, **identity}, identity)

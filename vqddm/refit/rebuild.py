@@ -34,7 +34,7 @@ def rebuild(
     if features < codebook_size:
         raise UserError(f"{features} features cannot give {codebook_size} codes: P must be far larger than K")
     model, about = load_first_stage(source, device())
-    sampled = sample_features(model, load_split(data), features, params.kmeans_seed)
+    sampled = sample_features(model, load_split(data, model.params.resolution), features, params.kmeans_seed)
     centres = rebuild_codebook(sampled, codebook_size, params.chain_length, params.lloyd_iterations, params.kmeans_seed)
     tensors, _ = read_checkpoint(source, FIRST_STAGE)
     made_by = {"step": "rebuild", "params": params.model_dump(mode="json"), "features": features}

@@ -169,4 +169,5 @@ def train_vqgan(*, data: Path, params: VQGANParams, codebook_size: int) -> Train
             device=device,
         )
 
-    return Training(make, load_split(data), load_split, params.training, {"kind": FIRST_STAGE, **identity}, identity)
+    images = load_split(data, params.autoencoder.resolution)
+    return Training(make, images, load_split, params.training, {"kind": FIRST_STAGE, **identity}, identity)

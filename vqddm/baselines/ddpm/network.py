@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from vqddm.baselines.ddpm.settings import DDPMParams
 from vqddm.prior.diffusion import strided_timesteps
 
+DDPM_TIMESTEPS = 1000  # in the paper of DDPM
+
 
 class DDPM(nn.Module):
     """The network of DDPM: the noise in images (B, 3, H, W), H = W = `resolution`, at timesteps 0..T-1."""
@@ -47,8 +49,13 @@ class DDPM(nn.Module):
 
 
 def alpha_bars(timesteps: int, device: str | torch.device = "cpu") -> Tensor:
-    """The products of 1 - beta up to each timestep 0..T, float64 (T + 1,); DDPM's beta rises from 1e-4 to 0.02."""
-    betas = torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64, device=device)
+    """The products of 1 - beta up to each timestep 0..T, float64 (T + 1,).
+
+    DDPM's beta rises from 1e-4 to 0.02 with T = 1000. With another T they are as many times larger as it is smaller, so
+    that as little of the image is left at its end (Nichol and Dhariwal, 2021).
+    """
+    scale = DDPM_TIMESTEPS / timesteps
+    betas = torch.linspace(1e-4 * scale, 0.02 * scale, timesteps, dtype=torch.float64, device=device).clamp(max=0.999)
     return torch.cat([betas.new_ones(1), (1 - betas).cumprod(0)])
 
 

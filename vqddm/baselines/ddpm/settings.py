@@ -10,7 +10,7 @@ from vqddm.settings import PositiveInt, TrainedParams
 class DDPMParams(TrainedParams):
     """Pixel diffusion, which the paper compares with (Table 2, Figures 5 and 6): DDPM's U-Net, sampled by DDIM."""
 
-    timesteps: PositiveInt = Field(ge=2, description="T; DDPM: 1000, with its linear variances")
+    timesteps: PositiveInt = Field(ge=2, description="T; DDPM: 1000, to which its linear variances are scaled")
     patch: PositiveInt = Field(description="pixels folded into channels before the first convolution; DDPM: 1")
     widths: tuple[PositiveInt, ...] = Field(min_length=1, description="channels of each level, each half the last")
     blocks: PositiveInt = Field(description="residual blocks of a level on the way down; one more on the way up")

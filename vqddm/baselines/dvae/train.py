@@ -80,7 +80,7 @@ def train_dvae(*, data: Path, autoencoder: AutoencoderParams, params: DVAEParams
     }
     return Training(
         lambda device: DVAERecipe(DVAE(autoencoder, codebook_size), params, device),
-        load_split(data),
+        load_split(data, autoencoder.resolution),
         load_split,
         params.training,
         about,

@@ -64,7 +64,7 @@ def train_vqvae2(*, data: Path, autoencoder: AutoencoderParams, params: VQVAE2Pa
     }
     return Training(
         lambda device: VQVAE2Recipe(VQVAE2(autoencoder, codebook_size), params, device),
-        load_split(data),
+        load_split(data, autoencoder.resolution),
         load_split,
         params.training,
         about,

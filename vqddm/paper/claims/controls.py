@@ -64,7 +64,7 @@ def _lower(kind: str, what: str) -> Callable[[Metrics, str], tuple[Held, str] | 
         if not (pair := _beside(metrics, dataset, kind, what)):
             return None
         held, words = lower(pair[0]["distance"], pair[1]["distance"])
-        return held, words + (floor(metrics, dataset) if what == "samples" else "")
+        return held, words + (floor(metrics, dataset, pair[0]["distance"]) if what == "samples" else "")
 
     return check
 

@@ -142,15 +142,17 @@ def lower_row(kind: str, better: str, worse: str, same_k: bool = True) -> Check:
         if not first or not second:
             return None
         held, words = lower(first["distance"], second["distance"])
-        return held, words + (floor(metrics, dataset) if kind == "samples" else "")
+        return held, words + (floor(metrics, dataset, first["distance"]) if kind == "samples" else "")
 
     return check
 
 
-def floor(metrics: Metrics, dataset: str) -> str:
-    """The floor's words, empty where it was not measured."""
-    found = metrics.read("floor", dataset)
-    return f", floor {found['distance']['frechet']:.2f}" if found else ""
+def floor(metrics: Metrics, dataset: str, distance: dict[str, Any]) -> str:
+    """The floor's words, empty where it was not measured; its draws' size if that is not the `distance`'s."""
+    if not (found := metrics.read("floor", dataset)):
+        return ""
+    value, images = found["distance"]["frechet"], found["distance"]["images"]
+    return f", floor {value:.2f}" + ("" if images == distance["images"] else f" (draws of {images})")
 
 
 Term = tuple[float, dict[str, Any]]  # a weight, and the measures that hold a number and its spread

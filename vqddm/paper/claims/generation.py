@@ -47,10 +47,10 @@ def _quality(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:
         for name, other in others.items()
         if found and other
     }
-    if not judged:
+    if not found or not judged:
         return None
     words = "; ".join(f"against the {name}: {said}" for name, (_, said) in judged.items())
-    return Held.all_of(held for held, _ in judged.values()), words + floor(metrics, dataset)
+    return Held.all_of(held for held, _ in judged.values()), words + floor(metrics, dataset, found["distance"])
 
 
 def _steps(metrics: Metrics) -> Judgement:
@@ -67,7 +67,7 @@ def _steps(metrics: Metrics) -> Judgement:
     held, words = lower(sweep[wanted[-1]], sweep[min(sweep)], one_training=True)
     words = f"{dataset.title}, {min(sweep)} to {wanted[-1]} steps: rank correlation {correlation:.2f}; {words}"
     held = Held.all_of([held, Held.known(correlation <= -0.9)])
-    return Judgement(held.value, words + floor(metrics, main) + ".")
+    return Judgement(held.value, words + floor(metrics, main, sweep[wanted[-1]]) + ".")
 
 
 def _speed(metrics: Metrics, dataset: str) -> tuple[Held, str] | None:

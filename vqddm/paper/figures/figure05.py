@@ -30,6 +30,7 @@ class Sweep:
     label: str
     points: list[tuple[int, float]]
     bars: list[list[tuple[int, float]]]
+    images: int  # of a draw
 
 
 def _paths(files: Files) -> dict[str, dict[int, Path]]:
@@ -49,7 +50,7 @@ def _sweep(label: str, paths: dict[int, Path]) -> Sweep:
     points = [(steps, one["frechet"]) for steps, one in found.items()]
     spreads = [(steps, one["frechet"], one.get("frechet_std")) for steps, one in found.items()]
     bars = [[(steps, mean - spread), (steps, mean + spread)] for steps, mean, spread in spreads if spread is not None]
-    return Sweep(label, points, bars)
+    return Sweep(label, points, bars, next(iter(found.values()))["images"])
 
 
 def _files(files: Files) -> list[Path]:
@@ -81,6 +82,8 @@ def _compose(files: Files) -> Figure:
         axes.plot(*zip(*one.points, strict=True), line, color=colour, markersize=4, label=one.label)
         axes.add_collection(LineCollection(one.bars, colors=colour, linewidths=1.1))
     held_out = f"floor: real held-out pictures, {floor['frechet']:.1f}"
+    if any(floor["images"] != one.images for one in drawn):
+        held_out += f" (draws of {floor['images']})"
     axes.axhline(floor["frechet"], color=style.GREY, linestyle=(0, (5, 3)), linewidth=1, label=held_out)
     axes.legend(loc="upper right")
     points = [(float(steps), distance, hours(hours_of(timed, steps))) for steps, distance in drawn[0].points]

@@ -19,6 +19,8 @@ def distance_of(found: dict[str, Any] | None, floor: dict[str, Any] | None) -> d
         "distance_std": distance.get("frechet_std"),
         "floor": held_out.get("frechet"),
         "floor_std": held_out.get("frechet_std"),
+        "floor_images": held_out.get("images"),
+        "images": distance.get("images"),
         "kid": distance.get("kid"),
         "kid_std": distance.get("kid_std"),
         "floor_kid": held_out.get("kid"),
@@ -33,7 +35,14 @@ def distance_columns(tidy: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
     for name in names:
         mine, floor = tidy["distance_name"] == name, "floor" if len(names) == 1 else f"{name}: floor"
         shown[HERE, name] = spreads(tidy["distance"].where(mine), tidy["distance_std"])
-        shown[HERE, floor] = spreads(tidy["floor"].where(mine), tidy["floor_std"])
+        shown[HERE, floor] = _floors(tidy[mine].reindex(tidy.index))
     return shown | {
         (HERE, "KID × 10³"): spreads(1000 * tidy["kid"].astype(float), 1000 * tidy["kid_std"].astype(float))
     }
+
+
+def _floors(tidy: pd.DataFrame) -> list[str]:
+    """The displayed floors, with the size of their draws where that is not the distance's."""
+    sizes = tidy["floor_images"].where(tidy["floor_images"] != tidy["images"])
+    texts = spreads(tidy["floor"], tidy["floor_std"])
+    return [text if pd.isna(size) else f"{text} (draws of {size:.0f})" for text, size in zip(texts, sizes, strict=True)]

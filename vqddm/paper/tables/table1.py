@@ -85,7 +85,6 @@ def _measured(found: dict[str, Any] | None, floor: dict[str, Any] | None) -> dic
             for kind in ("seen", "seen10")
         },
         **distance_of(found, floor),
-        "images": found["distance"].get("images") if found else None,
         "psnr": found["psnr"] if found else None,
         "psnr_std": found.get("psnr_std") if found else None,
         "perceptual_name": found["perceptual"]["name"] if found else None,
