@@ -16,6 +16,7 @@ from vqddm.methods import METHODS
 from vqddm.params import load
 
 SLOWER = 0.85  # other jobs run beside a training
+AROUND = 120  # seconds of what lies around the trainings and the sampling: starts, features, k-means, codes, measures
 COLUMNS = ["work", "way", "batch", "seconds", "per_second"]  # that are read
 REFIT = 0.8  # a step of ReFiT beside one of the VQ-GAN: the encoder has no gradients
 SAMPLES = (100, 200, 500, 1000, 2000)  # that may be drawn, in batches of at most 1,000
@@ -24,6 +25,12 @@ SAMPLES = (100, 200, 500, 1000, 2000)  # that may be drawn, in batches of at mos
 def steps(seconds: float, each: float) -> int:
     """Steps in so many seconds, rounded to 50, at least 50."""
     return max(50, round(SLOWER * seconds / each / 50) * 50)
+
+
+def shortened(seconds: dict[str, float], left: float) -> dict[str, float]:
+    """The seconds of trainings and sampling, all by one factor fewer where less time is left than they take."""
+    share = min(1.0, max(0.0, left - AROUND) / sum(seconds.values()))
+    return {name: share * each for name, each in seconds.items()}
 
 
 def seconds_of(table: pd.DataFrame, work: str, batch: int) -> float | None:
@@ -84,6 +91,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     for name in ("vqgan", "refit", "prior", "samples"):
         parser.add_argument(f"--{name}", type=float, required=True, help="seconds")
+    parser.add_argument("--left", type=float, required=True, help="seconds until all must be done")
     parser.add_argument(
         "--rate",
         type=float,
@@ -93,6 +101,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=0, help="the VQ-GAN's batch size; 0: as params.yaml has it")
     given = parser.parse_args()
     seconds = {name: getattr(given, name) for name in ("vqgan", "refit", "prior", "samples")}
+    seconds = shortened(seconds, given.left)
     table = pd.read_csv(given.benchmark) if given.benchmark.exists() else pd.DataFrame(columns=COLUMNS)
     found = budget(table, given.dataset, given.params, seconds, given.batch)
     if given.rate:  # ReFiT's decoder goes on at the same

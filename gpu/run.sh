@@ -7,13 +7,13 @@
 # that fails is told and does not stop the rest. The tests run beside the drawing of the pictures, and into the first
 # training where there is no benchmark. What is finished is packed into FOLDER every 45 seconds and at the end. Called again it
 # goes on where it was, in VQDDM_SCRATCH (./gpu-scratch). --rehearse: on the CPU, two steps of each training.
-# --smoke: before the suite, its chain with two steps of each training, in a folder of its own. --probe: the VQ-GAN at several
+# --smoke: before the suite, its chain with six steps of each training, in a folder of its own. --probe: the VQ-GAN at several
 # learning rates. Where the kit holds a benchmark.csv of this kind of card, the lengths of the trainings are taken from it.
 # Settings that may be changed at the last minute: seconds of the trainings and of sampling, in the four lines below.
 set -uo pipefail
 SECONDS_VQGAN=${SECONDS_VQGAN:-170} SECONDS_REFIT=${SECONDS_REFIT:-45} SECONDS_PRIOR=${SECONDS_PRIOR:-65} # alone on the card
 SECONDS_SAMPLES=${SECONDS_SAMPLES:-110} # of all sampling, alone on the card; fewer are drawn where it takes longer
-SECONDS_TESTS=${SECONDS_TESTS:-75} SECONDS_BENCHMARK=${SECONDS_BENCHMARK:-35} SECONDS_COST=${SECONDS_COST:-60} SECONDS_SMOKE=${SECONDS_SMOKE:-80} SECONDS_PROBE=${SECONDS_PROBE:-90} SECONDS_KERNELS=${SECONDS_KERNELS:-40}
+SECONDS_TESTS=${SECONDS_TESTS:-110} SECONDS_BENCHMARK=${SECONDS_BENCHMARK:-35} SECONDS_COST=${SECONDS_COST:-60} SECONDS_SMOKE=${SECONDS_SMOKE:-80} SECONDS_PROBE=${SECONDS_PROBE:-90} SECONDS_KERNELS=${SECONDS_KERNELS:-40}
 RESERVE=${RESERVE:-35} PACK_EVERY=${PACK_EVERY:-45} # to pack
 # VQGAN_RATE, VQGAN_BATCH: its learning rate and batch size, where they are to be others than in params.yaml
 
@@ -48,7 +48,7 @@ part() {
     shift 2
     local limit=$(($(left) < most ? $(left) : most))
     ((limit >= 5)) || { say "$name: left out for want of time" && return 1; }
-    { timeout -s TERM -k 8 "$limit" "$@"; } >"$LOGS/$name.log" 2>&1
+    { timeout -s TERM -k 20 "$limit" "$@"; } >"$LOGS/$name.log" 2>&1 # a training that is told to end saves its state
     local status=$?
     case $status in
         0) say "$name: done in $((SECONDS - began)) s" ;;
@@ -114,6 +114,7 @@ pack() {
     rm -rf "$SCRATCH/parts" && mkdir "$SCRATCH/parts"
     tar cz "${files[@]}" "${curves[@]}" 2>/dev/null | split -b 15M - "$SCRATCH/parts/results.tar.gz."
     rm -f "$OUT"/results.tar.gz.* && mv "$SCRATCH"/parts/* "$OUT"
+    cp "$SCRATCH"/{benchmark,kernels,probe}.csv "$OUT" 2>/dev/null
 }
 while sleep "$PACK_EVERY" && kill -0 $$ 2>/dev/null; do pack; done >/dev/null 2>&1 & # its `sleep` outlives it, and must hold no output open
 PACKER=$!
@@ -122,7 +123,7 @@ PACKER=$!
 begin_data() {
     [[ -e data/$D/test.json || -n ${DATA:-} ]] && return
     (($(left) >= 5)) || { say "data: left out for want of time" && return; }
-    timeout -s TERM -k 8 "$(left)" bash -c 'snake "$@"' snake "data/$D/train.npy" >"$LOGS/data.log" 2>&1 &
+    timeout -s TERM -k 20 "$(left)" bash -c 'snake "$@"' snake "data/$D/train.npy" >"$LOGS/data.log" 2>&1 &
     DATA=$!
 }
 await_data() {
@@ -153,15 +154,15 @@ if wanted tests; then begin_tests; fi
 [[ ! $REHEARSE ]] || await_tests # two cores do one thing at a time
 if wanted benchmark && [[ ! -e $LOGS/benchmark.done ]]; then
     alone
-    part benchmark $((SECONDS_BENCHMARK + 25)) "$PYTHON" gpu/benchmark.py --dataset $D --out "$OUT/benchmark.csv" \
+    part benchmark $((SECONDS_BENCHMARK + 25)) "$PYTHON" gpu/benchmark.py --dataset $D --out "$SCRATCH/benchmark.csv" \
         --seconds "$SECONDS_BENCHMARK" ${REHEARSE:+--rehearse} && touch "$LOGS/benchmark.done"
     grep -v '^left out' "$LOGS/benchmark.log" | tail -26 | cut -c-120
-    cp "$OUT/benchmark.csv" "$SCRATCH/benchmark.csv" 2>/dev/null
 fi
-[[ -e $SCRATCH/benchmark.csv ]] || cp "$KIT/benchmark.csv" "$SCRATCH/benchmark.csv" 2>/dev/null
-if wanted kernels && [[ ! -e $OUT/kernels.csv ]]; then
+SPEEDS=$SCRATCH/benchmark.csv # of this card, if it came as far as what the budget needs, else of an earlier run
+grep -q 'sampling steps"*,fast' "$SPEEDS" 2>/dev/null || SPEEDS=$KIT/benchmark.csv
+if wanted kernels && [[ ! -e $SCRATCH/kernels.csv ]]; then
     alone
-    part kernels "$SECONDS_KERNELS" "$PYTHON" gpu/kernels.py --dataset $D --out "$OUT/kernels.csv" ${REHEARSE:+--rehearse}
+    part kernels "$SECONDS_KERNELS" "$PYTHON" gpu/kernels.py --dataset $D --out "$SCRATCH/kernels.csv" ${REHEARSE:+--rehearse}
     cut -c-110 "$LOGS/kernels.log" | tail -24
 fi
 if wanted cost && [[ ! -e results/paper/cost.csv ]]; then
@@ -169,11 +170,13 @@ if wanted cost && [[ ! -e results/paper/cost.csv ]]; then
     part cost "$SECONDS_COST" "$PYTHON" gpu/cost.py --suite paper --out results/paper/cost.csv ${REHEARSE:+--dry}
 fi
 
-# --- the chain with two steps of each training, to see that it runs on this card
+# --- the chain with six steps of each training, to see that it runs on this card
 if [[ $SMOKE && ! -e $LOGS/smoke.done ]]; then
     alone
     mkdir -p "$SCRATCH/smoke" && tar xzf "$KIT/source.tar.gz" -C "$SCRATCH/smoke" && cd "$SCRATCH/smoke" || exit 1
-    CONFIG=gpu/rehearsal.yaml PYTHONPATH=$PWD:$SITE part smoke "$SECONDS_SMOKE" bash -c 'snake "$@"' snake \
+    # so many steps that one is recorded, in the precision of the suite
+    sed 's/steps: 2,/steps: 6,/; s/precision: "no"/precision: bf16/' gpu/rehearsal.yaml >"$SCRATCH/smoke.yaml"
+    CONFIG=$SCRATCH/smoke.yaml PYTHONPATH=$PWD:$SITE part smoke "$SECONDS_SMOKE" bash -c 'snake "$@"' snake \
         $M/$MAIN/prior_samples_2.json $M/$MAIN/prior_likelihood.json $M/$MAIN/reconstruction.json evaluation/gpu/$D/$MAIN/prior_inpainting.npz \
         && touch "$LOGS/smoke.done"
     told "$LOGS/smoke.log"
@@ -181,16 +184,16 @@ if [[ $SMOKE && ! -e $LOGS/smoke.done ]]; then
     cd "$SRC" || exit 1
 fi
 
-if [[ $PROBE && ! -e $OUT/probe.csv ]]; then
+if [[ $PROBE && ! -e $SCRATCH/probe.csv ]]; then
     alone
-    part probe "$SECONDS_PROBE" "$PYTHON" gpu/probe.py --dataset $D --out "$OUT/probe.csv" ${REHEARSE:+--rehearse}
+    part probe "$SECONDS_PROBE" "$PYTHON" gpu/probe.py --dataset $D --out "$SCRATCH/probe.csv" ${REHEARSE:+--rehearse}
     tail -n 4 "$LOGS/probe.log" | cut -c-200
 fi
 
 # --- the suite: its trainings are as long as the measured speed allows
 if wanted suite; then
     if [[ ! $REHEARSE && ! -e $SCRATCH/budget.done ]]; then
-        "$PYTHON" gpu/budget.py --benchmark "$SCRATCH/benchmark.csv" --dataset $D --out "$CONFIG" \
+        "$PYTHON" gpu/budget.py --benchmark "$SPEEDS" --dataset $D --out "$CONFIG" --left "$(left)" \
             --vqgan "$SECONDS_VQGAN" --refit "$SECONDS_REFIT" --prior "$SECONDS_PRIOR" --samples "$SECONDS_SAMPLES" \
             --rate "${VQGAN_RATE:-0}" --batch "${VQGAN_BATCH:-0}" >"$LOGS/budget.log" 2>&1 && touch "$SCRATCH/budget.done"
         say "budget: $(tail -n 1 "$LOGS/budget.log" | cut -c-200)"

@@ -176,7 +176,7 @@ def test_codes_and_reconstructions_are_the_first_stages(loaded: vqddm.Model, pai
     np.testing.assert_array_equal(loaded.reconstruct(pixels).pixels.numpy(), again)
     generator = torch.Generator().manual_seed(4)
     bits = loaded.sampler.bits_per_code(codes, generator).each
-    assert torch.equal(loaded.bits_per_code(loaded.encode(pixels), seed=4), bits)
+    assert torch.equal(loaded.bits_per_code(loaded.encode(pixels), seed=np.int64(4)), bits)
 
 
 @pytest.mark.parametrize(("encode", "sampler", "steps"), [("masked", "ancestral", None), ("full", "renoise", 9)])
@@ -195,7 +195,7 @@ def test_what_a_mask_leaves_stays(
         anew,
         completions=3,
         steps=steps,
-        seed=6,
+        seed=np.int64(6),
         temperature=0.8,
         sampler=sampler,
         encode=encode,
@@ -264,7 +264,10 @@ def test_masks_may_be_of_the_pictures_size_the_models_or_the_maps() -> None:
     assert torch.equal(pictures.given_codes(fine, large, 32, (8, 8)), wanted)
     outside = np.zeros((64, 96), bool)
     outside[:, :16] = True
-    assert pictures.given_codes(outside, wide, 32, (8, 8)).all()
+    with pytest.raises(UserError, match="the mask marks nothing of the picture's central square"):
+        pictures.given_codes(outside, wide, 32, (8, 8))
+    outside[:, 16] = True
+    assert not pictures.given_codes(outside, wide, 32, (8, 8))[:, 0].any()
 
 
 def test_pictures_are_a_sequence(pixels: np.ndarray) -> None:
@@ -303,6 +306,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a large code": (lambda m: m.decode(CODES + 256), "code 256 is none of the codebook's 256"),
     "a negative code": (lambda m: m.bits_per_code(CODES - 1), "code -1 is none"),
     "an empty mask": (lambda m: m.inpaint(BLANK, np.zeros((8, 8), bool)), "the mask marks nothing"),
+    "a mask beside the central square": (
+        lambda m: m.inpaint(Image.new("RGB", (32, 64)), np.arange(64)[:, None].repeat(32, 1) < 4),
+        "nothing of the picture's central square",
+    ),
     "another mask": (lambda m: m.inpaint(BLANK, np.ones((9, 7), bool)), "the mask is 7 x 9, but must be .* 32 x 32"),
     "a mask of floats": (lambda m: m.inpaint(BLANK, np.ones((8, 8))), "float64 .* is no mask"),
     "no completions": (lambda m: m.inpaint(BLANK, np.ones((8, 8), bool), completions=0), "0 completions"),
@@ -356,5 +363,5 @@ def test_a_prior_of_other_maps_is_refused(pair: Path, tmp_path: Path) -> None:
 
     random_pair(tmp_path, AUTOENCODER.model_copy(update={"resolution": 64}))
     (tmp_path / "prior.safetensors").write_bytes((pair / "prior.safetensors").read_bytes())
-    with pytest.raises(UserError, match="trained on code maps of 8 x 8, the first stage makes 16 x 16"):
+    with pytest.raises(UserError, match=r"on 256 codes in maps of 8 x 8, .* makes 256 codes in maps of 16 x 16"):
         vqddm.load(tmp_path)

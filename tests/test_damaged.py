@@ -32,7 +32,7 @@ from vqddm.artifacts import (
 )
 from vqddm.data.arrays import load_split
 from vqddm.ledger import dvc as dvc_module
-from vqddm.ledger.dvc import clean_stages, recorded_checksums
+from vqddm.ledger.dvc import clean_stages, recorded_stages
 from vqddm.paper.page import page
 from vqddm.paper.plan import plan_from
 from vqddm.paper.render import read_table
@@ -581,9 +581,9 @@ def test_a_damaged_dvc_lock_is_named_and_not_taken_for_none(tmp_path, how):
     path = tmp_path / "dvc.lock"
     path.write_bytes(how if isinstance(how, bytes) else b"stages:\n  a:\n    outs:\n    - {path: x, md5: y}\n")
     if isinstance(how, str):
-        assert recorded_checksums(tmp_path) == {"x": "y"}
+        assert recorded_stages(tmp_path) == {"a": {"x": "y"}}
         damage(path, how)
-    for read in (recorded_checksums, clean_stages):
+    for read in (recorded_stages, clean_stages):
         with pytest.raises(UserError, match=r"dvc\.lock: (not what DVC wrote|cannot be read)"):
             read(tmp_path)
 

@@ -207,10 +207,24 @@ def test_what_cannot_be_exported_is_said(pair: Path, tmp_path: Path) -> None:
     tensors, about = vqddm.api.folders.read_checkpoint(pair / "prior.safetensors", "prior")
     tensors["unet.time.mlp.0.weight"][0, 0] = 1e6
     write_checkpoint(tmp_path / "pair/prior.safetensors", tensors, about)
+    export(pair, out=tmp_path / "toy")
+    before = files(tmp_path / "toy")
     with pytest.raises(UserError, match=r"unet\.time\.mlp\.0\.weight holds numbers too large for half precision"):
         export(tmp_path / "pair", out=tmp_path / "toy")
+    assert files(tmp_path / "toy") == before, "the earlier export stays"
+
+
+def test_what_is_half_written_is_no_model(pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    export(pair, out=tmp_path / "toy")
+
+    def full(path: Path, *_: Any) -> None:
+        raise UserError(f"{path}: the disk is full")
+
+    monkeypatch.setattr("vqddm.api.export.write_tensors", full)
+    with pytest.raises(UserError, match="the disk is full"):
+        export(pair, out=tmp_path / "toy")
     with pytest.raises(UserError, match="nor the config"):
-        vqddm.load("./toy")  # what is half written is no model
+        vqddm.load("./toy")
 
 
 def damage(folder: Path, what: str) -> None:

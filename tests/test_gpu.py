@@ -368,7 +368,7 @@ def test_on_the_cpu_precision_and_batches_are_the_cpus() -> None:
 
 def test_trainings_are_as_long_as_the_card_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(ROOT / "gpu"), *sys.path])
-    from budget import budget  # type: ignore[import-not-found]
+    from budget import AROUND, budget, shortened  # type: ignore[import-not-found]
 
     rows = [
         ("VQ-GAN, training step", 8, 0.05),
@@ -389,6 +389,8 @@ def test_trainings_are_as_long_as_the_card_allows(monkeypatch: pytest.MonkeyPatc
     ]
     assert larger == {"steps": 850, "batch_size": 16}
     assert "datasets" not in budget(table[:0], "faces256", ROOT / "params.yaml", seconds)
+    assert shortened(seconds, 290 + AROUND) == seconds and sum(shortened(seconds, 0).values()) == 0
+    assert shortened(seconds, 145 + AROUND) == {name: each / 2 for name, each in seconds.items()}
 
 
 @marked

@@ -16,7 +16,7 @@ from clones import clone, edit, git, run, to_make
 from vqddm.artifacts import UserError, describe_checkpoint
 from vqddm.ledger.commands import STORED, accept, record, restore
 from vqddm.ledger.dag import Job, read_dag, with_dependents
-from vqddm.ledger.dvc import changes
+from vqddm.ledger.dvc import changes, commit, recorded_stages
 from vqddm.ledger.guard import require_originals
 from vqddm.ledger.stages import dvc_yaml
 from vqddm.params import resolve
@@ -206,6 +206,18 @@ def test_record_leaves_both_ledgers_clean(project: Path) -> None:
     recorded = about["params"]["params.yaml"]
     assert recorded.keys() == {"presets.tiny.prior", "datasets.tinyfaces.prior"}
     assert recorded["datasets.tinyfaces.prior"] == {"learning_rate": 0.002}
+
+
+@pytest.mark.slow
+def test_recording_leaves_files_their_times(restored: Path, tmp_path: Path) -> None:
+    """A record that is killed half way through would else have Snakemake train again whatever is large."""
+    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
+    (fresh / "dvc.lock").unlink()
+    data = fresh / "data/tinyfaces/train.npy"
+    before = data.stat().st_mtime_ns
+    commit(["prepare_data-tinyfaces"], fresh)
+    assert data.stat().st_mtime_ns == before and not to_make(fresh)
+    assert recorded_stages(fresh).keys() == {"prepare_data-tinyfaces"}
 
 
 @pytest.mark.slow

@@ -109,7 +109,7 @@ def test_a_batch_in_small_parts_gives_the_same_training(tmp_path: Path) -> None:
 
 def test_training_learns_and_samples_look_like_the_data(tmp_path: Path) -> None:
     maps = write_maps(tmp_path / "codes.npy")
-    longer = PARAMS.training.model_copy(update={"steps": 300})
+    longer = PARAMS.training.model_copy(update={"steps": 400})
     path = trained_prior(tmp_path, PARAMS.model_copy(update={"training": longer, "ema_decay": 0.98}))
     prior = load_prior(path)
     assert prior.shape == (4, 4) and prior.codebook_size == 6 and not prior.network.training
@@ -122,7 +122,7 @@ def test_training_learns_and_samples_look_like_the_data(tmp_path: Path) -> None:
     drawn = {steps: prior.draw(400, Sampling(steps), generator, lambda: None) for steps in (12, 4)}
     known = {m.tobytes() for m in maps}
     shares = {steps: np.mean([m.numpy().tobytes() in known for m in z]) for steps, z in drawn.items()}
-    assert shares[12] > 0.35 and shares[4] > 0.05  # by chance it would be 4e-12
+    assert shares[12] > 0.5 and shares[4] > 0.05  # by chance it would be 4e-12
 
 
 def test_learning_rate_rises_then_falls_as_a_cosine() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -9,11 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from clones import clone, run, to_make
+import yaml
+from clones import clone, edit, run, to_make
 from tiny import BIN, ENVIRONMENT
 
-from vqddm.ledger.commands import restore
-from vqddm.ledger.dvc import changes, dvc, recorded_checksums
+from vqddm.artifacts import UserError
+from vqddm.ledger.commands import STORED, restore
+from vqddm.ledger.dvc import changes, dvc, recorded_stages
 
 
 @pytest.mark.slow
@@ -126,7 +129,7 @@ def test_an_interrupted_push_and_pull_go_on(project: Path, restored: Path, tmp_p
 def test_a_damaged_cache_file_is_thrown_away_and_fetched_again(restored: Path, tmp_path: Path) -> None:
     fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
     path = "models/tinyfaces/vqgan_k16/first_stage.safetensors"
-    checksum = recorded_checksums(fresh)[path]
+    checksum = recorded_stages(fresh)["train_first_stage-tinyfaces-vqgan_k16"][path]
     cached = fresh / ".dvc/cache/files/md5" / checksum[:2] / checksum[2:]
     good = cached.read_bytes()
     cached.chmod(0o644)
@@ -138,6 +141,72 @@ def test_a_damaged_cache_file_is_thrown_away_and_fetched_again(restored: Path, t
     assert (fresh / path).read_bytes() == good
     assert any(line.startswith(f"{path}: its copy in DVC's cache is damaged") for line in told)
     assert not to_make(fresh)
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    """Data and checkpoints."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for name in STORED
+        for path in (folder / name).rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow
+def test_without_its_cache_a_project_loses_nothing(restored: Path, tmp_path: Path) -> None:
+    """Neither what is as recorded nor what is stale and is the only copy."""
+    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
+    dvc("remote", "remove", "storage", root=fresh)
+    shutil.rmtree(fresh / ".dvc/cache")
+    before, told = stored(fresh), list[str]()
+    restore(told.append, fresh)
+    assert stored(fresh) == before and told[-1].endswith("0 are to be made again")
+    assert not to_make(fresh)
+    edit(fresh, "datasets.tinyfaces.prior.learning_rate", 0.003)
+    with pytest.raises(UserError, match=r"prior.*: stale, but DVC's cache has no copy"):
+        restore(told.append, fresh)
+    assert stored(fresh) == before
+
+
+@pytest.mark.slow
+def test_what_another_suite_left_is_not_called_damaged(restored: Path, tmp_path: Path) -> None:
+    """`dvc.lock` keeps stages that are no longer built; their files may be newer than it, their copies are whole."""
+    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
+    content, path = b"as recorded", fresh / "models/other/prior.safetensors"
+    checksum = hashlib.md5(content).hexdigest()
+    cached = fresh / ".dvc/cache/files/md5" / checksum[:2] / checksum[2:]
+    for file, held in ((path, b"trained again"), (cached, content)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(held)
+    lock = yaml.safe_load((fresh / "dvc.lock").read_text())
+    out = {"path": "models/other/prior.safetensors", "md5": checksum, "hash": "md5", "size": len(content)}
+    lock["stages"]["train_on_codes-other"] = {"cmd": "true", "outs": [out]}
+    (fresh / "dvc.lock").write_text(yaml.safe_dump(lock))
+    restore(print, fresh)
+    assert (path.read_bytes(), cached.read_bytes()) == (b"trained again", content)
+
+
+@pytest.mark.slow
+def test_what_was_recorded_in_part_is_restored_in_part(project: Path, tmp_path: Path) -> None:
+    fresh = clone(project, tmp_path / "clone")
+    lock = yaml.safe_load((fresh / "dvc.lock").read_text())
+    lock["stages"] = {name: stage for name, stage in lock["stages"].items() if name.startswith("prepare_data")}
+    (fresh / "dvc.lock").write_text(yaml.safe_dump(lock))
+    told: list[str] = []
+    restore(told.append, fresh)
+    assert (fresh / "data/tinyfaces/train.npy").exists() and told[-1].startswith(f"{len(lock['stages'])} stages are as")
+    assert "prepare_data-tinyfaces" not in to_make(fresh)
+
+
+@pytest.mark.slow
+def test_a_measure_that_only_lies_here_is_not_dropped(restored: Path, tmp_path: Path) -> None:
+    fresh = Path(shutil.copytree(restored, tmp_path / "clone"))
+    measure = next((fresh / "results/tiny/metrics").rglob("floor.json"))
+    measure.write_text(measure.read_text() + " ")
+    with pytest.raises(UserError, match=r"floor\.json: here, but not as dvc\.lock has it"):
+        restore(print, fresh)
+    assert measure.read_text().endswith(" ")
 
 
 @pytest.mark.slow

@@ -72,10 +72,12 @@ def export(
         CARD: card(out.resolve().name, config, results, licence is None, precision),
         LICENCE: licence_in(licence) if licence else own_licence(),
     }
-    _clear(out)
     autoencoder = {name: tensor for name, tensor in stage.items() if not name.startswith(DISCRIMINATOR)}
-    write_tensors(out / STAGE, vqmodel.to_vqmodel(autoencoder, model.codec.params), about_stage, precision)
-    write_tensors(out / PRIOR, prior, about_prior, precision)
+    autoencoder = rounded(stage_file, vqmodel.to_vqmodel(autoencoder, model.codec.params), precision)
+    prior = rounded(prior_file, prior, precision)
+    _clear(out)  # all that could be wrong has been seen
+    write_tensors(out / STAGE, autoencoder, about_stage)
+    write_tensors(out / PRIOR, prior, about_prior)
     write_json(out / STAGE_CONFIG, {"_class_name": "VQModel", **vqmodel.settings(model.codec)})
     for name, text in texts.items():
         with replacing(out / name) as aside:
@@ -86,8 +88,8 @@ def export(
     return f"{out}: {size / 1e6:.1f} MB; `vqddm sample {out}` tries it"
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any], precision: str) -> None:
-    """Write tensors as safetensors, floats in this precision, what made them in the header.
+def rounded(path: Path, tensors: Mapping[str, Tensor], precision: str) -> dict[str, Tensor]:
+    """Tensors with floats in this precision; `path` is where they come from.
 
     Raises:
         UserError: a number is too large for this precision.
@@ -96,8 +98,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
     kept = {name: (t.to(dtype) if t.is_floating_point() else t).contiguous() for name, t in tensors.items()}
     if large := [name for name, tensor in kept.items() if not tensor.isfinite().all()]:
         raise UserError(f"{path}: {large[0]} holds numbers too large for {precision} precision; say --precision full")
+    return kept
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors as safetensors, what made them in the header."""
     with replacing(path) as aside:
-        aside.write_bytes(save(kept, {"about": json.dumps(about, sort_keys=True)}))
+        aside.write_bytes(save(dict(tensors), {"about": json.dumps(about, sort_keys=True)}))
 
 
 def licence_in(path: Path) -> str:

@@ -310,7 +310,7 @@ class Model:
         pixels = to_pixels(opened, self.resolution)
         known = self._encoded(pixels, None if encode == "full" else given)
         known = known.repeat_interleave(completions, 0)
-        generator = torch.Generator(self.device).manual_seed(seed)
+        generator = torch.Generator(self.device).manual_seed(_seed(seed))
         parts = []
         for part in known.split(self._batch):
             with mixed(self.sampler.network):
@@ -387,4 +387,4 @@ def _seed(seed: int) -> int:
         raise UserError(f"seed {seed!r}: it must be a whole number")
     if not 0 <= seed < 2**63:
         raise UserError(f"seed {seed}: it must be from 0 to 2**63 - 1")
-    return seed
+    return int(seed)  # of a numpy integer torch would not have it

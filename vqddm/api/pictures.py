@@ -185,7 +185,7 @@ def given_codes(mask: Mask, images: Sequence[Image.Image], resolution: int, shap
         shape: (h, w) of a code map.
 
     Raises:
-        UserError: no mask, of another size, or nothing in it is white.
+        UserError: no mask, of another size, or nothing in it is white, or nothing of the central square.
     """
     anew = _anew(mask)
     if not anew.any():
@@ -203,7 +203,10 @@ def given_codes(mask: Mask, images: Sequence[Image.Image], resolution: int, shap
     grey = Image.fromarray(anew.astype(np.float32))  # not in 8 bits, where one pixel of many rounds to none
     square = ImageOps.fit(grey, (resolution, resolution), Image.Resampling.BOX)
     touched = torch.from_numpy(np.asarray(square) > 0).float()[None, None]
-    return F.max_pool2d(touched, resolution // shape[0])[0, 0] == 0
+    given = F.max_pool2d(touched, resolution // shape[0])[0, 0] == 0
+    if given.all():
+        raise UserError("the mask marks nothing of the picture's central square, which is all that a model sees of it")
+    return given
 
 
 def _anew(mask: Mask) -> np.ndarray:

@@ -33,6 +33,7 @@ from vqddm.prior.settings import PriorParams
 from vqddm.prior.train import PriorRecipe
 from vqddm.prior.unet import Prior
 from vqddm.recipe import Recipe
+from vqddm.recorded import BEFORE
 from vqddm.refit.finetune import freeze_encoder
 from vqddm.settings import OptimizerParams, TrainingParams
 from vqddm.vqgan.codec import images_at_once
@@ -209,7 +210,13 @@ def _stepping(recipe: Recipe, batch: Tensor, training: TrainingParams) -> Work:
     recipe.prepare(accelerator)
     batch = batch.to(accelerator.device)
     generator = step_generator(0, 0, accelerator.device)
-    return lambda: recipe.step(batch, training.steps + 10**9, generator, accelerator)
+
+    def step() -> object:
+        return recipe.step(batch, training.steps + 10**9, generator, accelerator)
+
+    for _ in range(at_once(accelerator.device, 0, BEFORE)):  # the next one is recorded
+        step()
+    return step
 
 
 def _first_stage_step(

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from vqddm.artifacts import write_json
-from vqddm.compute import device, limit_threads, machine_name, mixed
+from vqddm.compute import at_once, device, limit_threads, machine_name, mixed
 from vqddm.evaluate.draws import mean_and_spread
 from vqddm.samplers import CodeSampler, Sampler, Sampling, load_pair, load_sampler
 from vqddm.vqgan.codec import PIXELS, Codec
 
 BATCH = 64
-STEPS = 10
+STEPS, STEPS_ON_GPU = 10, 500  # of a chain: on a GPU its first steps are launched one by one, then recorded
 REPEATS, ENOUGH = 5, 30.0  # at most so many repeats, none after so many seconds
 
 
@@ -46,10 +46,11 @@ def of_one(timed: tuple[float, float | None], count: int, name: str = "seconds_p
 def time_a_step(sampler: Sampler, generator: torch.Generator) -> dict[str, float | None]:
     """Seconds of a sampling step of one example, in batches of `BATCH`.
 
-    They are means over a chain of `STEPS` steps. In a longer one fewer positions change in each, so that the prior's
-    steps are somewhat cheaper than told.
+    They are means over a chain of `STEPS` steps, on a GPU of `STEPS_ON_GPU`. In a longer one fewer positions change in
+    each, so that the prior's steps are somewhat cheaper than told.
     """
-    steps = STEPS if STEPS in sampler.steps else sampler.steps[-1]
+    steps = at_once(generator.device, STEPS, STEPS_ON_GPU)
+    steps = steps if steps in sampler.steps else sampler.steps[-1]
     with mixed(sampler.network):
         drawing = seconds(lambda: sampler.draw(BATCH, Sampling(steps), generator, lambda: None), generator.device.type)
     return of_one(drawing, steps * BATCH)
