@@ -16,7 +16,9 @@ from vqddm.methods import METHODS
 from vqddm.params import load
 
 SLOWER = 0.85  # other jobs run beside a training
-AROUND = 120  # seconds of what lies around the trainings and the sampling: starts, features, k-means, codes, measures
+# Seconds of what lies around the trainings: starts, features, k-means, codes. In the third run (results/gpu/run.log) its
+# chain up to the prior took 337 s, of which the steps of trainings are 219 s by their speeds.
+AROUND = 120
 COLUMNS = ["work", "way", "batch", "seconds", "per_second"]  # that are read
 REFIT = 0.8  # a step of ReFiT beside one of the VQ-GAN: the encoder has no gradients
 SAMPLES = (100, 200, 500, 1000, 2000)  # that may be drawn, in batches of at most 1,000

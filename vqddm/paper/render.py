@@ -32,6 +32,11 @@ def spreads(means: pd.Series, deviations: pd.Series, digits: int = 2) -> list[st
     return [with_spread(*pair, digits) for pair in zip(means, deviations, strict=True)]
 
 
+def size_of_draws(images: Any, beside: Any) -> str:
+    """Words behind a floor whose draws have not as many images as those of the distance that it stands beside."""
+    return "" if pd.isna(images) or images == beside else f" (draws of {images:.0f})"
+
+
 def whole(x: Any) -> str:
     """An integer (a CSV column with blanks turns integers to floats)."""
     return DASH if pd.isna(x) else f"{int(x)}"

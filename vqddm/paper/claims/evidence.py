@@ -13,7 +13,7 @@ from vqddm.artifacts import UserError
 from vqddm.first_stages import codebook_size
 from vqddm.paper.metrics import Metrics
 from vqddm.paper.plan import Plan, paper_rows
-from vqddm.paper.render import with_spread
+from vqddm.paper.render import size_of_draws, with_spread
 from vqddm.repeats import half_interval
 
 REPRODUCED = "reproduced"
@@ -151,8 +151,8 @@ def floor(metrics: Metrics, dataset: str, distance: dict[str, Any]) -> str:
     """The floor's words, empty where it was not measured; its draws' size if that is not the `distance`'s."""
     if not (found := metrics.read("floor", dataset)):
         return ""
-    value, images = found["distance"]["frechet"], found["distance"]["images"]
-    return f", floor {value:.2f}" + ("" if images == distance["images"] else f" (draws of {images})")
+    beside = found["distance"]
+    return f", floor {beside['frechet']:.2f}" + size_of_draws(beside["images"], distance["images"])
 
 
 Term = tuple[float, dict[str, Any]]  # a weight, and the measures that hold a number and its spread

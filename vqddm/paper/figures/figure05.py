@@ -13,6 +13,7 @@ from vqddm.paper.figures.labels import place_labels
 from vqddm.paper.figures.record import PaperFigure
 from vqddm.paper.metrics import read_metric
 from vqddm.paper.names import first_stage_label, sampler, short_title
+from vqddm.paper.render import size_of_draws
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,8 +83,7 @@ def _compose(files: Files) -> Figure:
         axes.plot(*zip(*one.points, strict=True), line, color=colour, markersize=4, label=one.label)
         axes.add_collection(LineCollection(one.bars, colors=colour, linewidths=1.1))
     held_out = f"floor: real held-out pictures, {floor['frechet']:.1f}"
-    if any(floor["images"] != one.images for one in drawn):
-        held_out += f" (draws of {floor['images']})"
+    held_out += max(size_of_draws(floor["images"], one.images) for one in drawn)
     axes.axhline(floor["frechet"], color=style.GREY, linestyle=(0, (5, 3)), linewidth=1, label=held_out)
     axes.legend(loc="upper right")
     points = [(float(steps), distance, hours(hours_of(timed, steps))) for steps, distance in drawn[0].points]

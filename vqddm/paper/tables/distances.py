@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from vqddm.paper.render import spreads
+from vqddm.paper.render import size_of_draws, spreads
 
 HERE = "measured here"
 
@@ -43,6 +43,5 @@ def distance_columns(tidy: pd.DataFrame) -> dict[tuple[str, str], list[str]]:
 
 def _floors(tidy: pd.DataFrame) -> list[str]:
     """The displayed floors, with the size of their draws where that is not the distance's."""
-    sizes = tidy["floor_images"].where(tidy["floor_images"] != tidy["images"])
-    texts = spreads(tidy["floor"], tidy["floor_std"])
-    return [text if pd.isna(size) else f"{text} (draws of {size:.0f})" for text, size in zip(texts, sizes, strict=True)]
+    texts, sizes = spreads(tidy["floor"], tidy["floor_std"]), zip(tidy["floor_images"], tidy["images"], strict=True)
+    return [text + size_of_draws(*pair) for text, pair in zip(texts, sizes, strict=True)]
