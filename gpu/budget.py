@@ -16,8 +16,8 @@ from vqddm.methods import METHODS
 from vqddm.params import load
 
 SLOWER = 0.85  # other jobs run beside a training
-# Seconds of what lies around the trainings: starts, features, k-means, codes. In the third run (results/gpu/run.log) its
-# chain up to the prior took 337 s, of which the steps of trainings are 219 s by their speeds.
+# Seconds of what lies around the trainings: starts, features, k-means, codes. In the third run (results/gpu/run.log)
+# the chain up to the prior took 337 s, of which the steps of trainings are 219 s by their speeds.
 AROUND = 120
 COLUMNS = ["work", "way", "batch", "seconds", "per_second"]  # that are read
 REFIT = 0.8  # a step of ReFiT beside one of the VQ-GAN: the encoder has no gradients
