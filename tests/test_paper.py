@@ -625,6 +625,7 @@ def test_before_anything_is_measured_the_page_shows_what_the_paper_reports(tmp_p
         (["97.07%", "~65%", "–"], True),
         (["0.02", "about 1000", "around 10"], True),
         (["2.04 ± 0.11", "-7.8 ± 6.4", "1.06 G", "550 k"], True),
+        (["8.02 ± 0.08 (draws of 500)", "–"], True),
         (["16x16", "32x32"], False),
         (["2 residual blocks", "–"], False),
         (["", ""], False),

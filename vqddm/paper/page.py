@@ -28,7 +28,7 @@ SIGNS = {
     NOT_TESTABLE: ("open", "○"),
 }
 # As a cell is printed, ours or the paper's: 97.07%, 2.04 ± 0.11, 1.06 G, ~10, about 1000.
-NUMBER = re.compile(r"(about |around |~)?-?\d[\d,]*(\.\d+)?(%| [kMGT])?( ± \d+(\.\d+)?)?")
+NUMBER = re.compile(r"(about |around |~)?-?\d[\d,]*(\.\d+)?(%| [kMGT])?( ± \d+(\.\d+)?)?( \(draws of \d+\))?")
 OF_CONTROLS = {HOLDS: SIGNS[REPRODUCED], HOLDS_NOT: SIGNS[NOT_REPRODUCED]}  # they are not counted among the paper's
 
 
