@@ -364,7 +364,27 @@ def test_gradients_by_differences() -> None:
     z_t[:, 0] = z0[:, 0]
     logits = torch.randn(4, 3, codes, dtype=torch.float64, generator=generator).requires_grad_()
     late, early = (schedule.interval(a, b, torch.float64) for a, b in ((t - 1, t), (torch.zeros_like(t), t - 1)))
-    assert torch.autograd.gradcheck(lambda logits: kl_terms(z0, z_t, logits, late, early), logits)
+    weight = torch.rand(4, dtype=torch.float64, generator=generator)
+
+    def total(values: Tensor) -> Tensor:
+        return (weight * kl_terms(z0, z_t, values.view_as(logits), late, early)).sum()
+
+    (gradient,) = torch.autograd.grad(total(logits), logits)
+    steps = 1e-5 * torch.eye(logits.numel(), dtype=torch.float64)
+    start = logits.detach().flatten()
+    differences = torch.stack([total(start + step) - total(start - step) for step in steps]) / 2e-5
+    torch.testing.assert_close(gradient.flatten(), differences, rtol=1e-5, atol=1e-9)
+
+
+def test_a_second_way_back_through_a_kept_graph_is_refused() -> None:
+    """The gradient takes the place of what it is formed from, and torch notices."""
+    schedule, t = NoiseSchedule(20, "cosine"), torch.tensor([7])
+    logits = torch.zeros(1, 2, 5, requires_grad=True)
+    codes = torch.tensor([[0, 1]])
+    found = kl_terms(codes, codes, logits, schedule.interval(t - 1, t), schedule.interval(0, t - 1)).sum()
+    found.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        found.backward()
 
 
 PROBABILITIES = st.lists(st.floats(1e-6, 1), min_size=5, max_size=7)

@@ -231,7 +231,7 @@ def plan(cores: int, gpu: bool, only: Sequence[str] = (), quick: bool = False) -
             last point but two.
     """
     places = settings(cores, gpu)
-    seconds = {"limits": 1.0, "contests": 0.4 if quick else 1.6, "growth": 0.1 if quick else 0.25}
+    seconds = {"limits": 1.0, "contests": 0.4 if quick else 4.0, "growth": 0.1 if quick else 0.25}
     found = [
         Item("limits", contest, sizes, threads, device, seconds["limits"])
         for contest in LIMITS

@@ -8,6 +8,7 @@ of K x K.
 
 import math
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -253,21 +254,24 @@ def _weights(z0: Tensor, z_t: Tensor, codes: int, late: Interval, early: Interva
 class _Terms(torch.autograd.Function):
     """L_t at each position, in the shape of z_0 and z_t, with its gradient in closed form, for `kl_terms`.
 
-    Only `_sums` and `_gradient` go over all codes. Both form p0, so that nothing of its size is kept in between.
+    Only `_sums` and `_take_gradient` go over all codes. What the first keeps of the logits becomes their gradient in
+    the second, so that no further tensor of their size is written; a kept graph cannot be gone back through again.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, z0: Tensor, z_t: Tensor, of: _Weights) -> Tensor:
-        ratio, ends = of.ratio.expand(z0.shape), torch.stack([z0, z_t], -1)
-        highest, total, log_p_sum = (found.view(z0.shape) for found in _sums(logits.flatten(0, -2), ratio.flatten()))
-        log_p0 = logits.gather(-1, ends) - highest.unsqueeze(-1) - total.log().unsqueeze(-1)
+        ratio, ends = of.ratio.expand(z0.shape).unsqueeze(-1), torch.stack([z0, z_t], -1)
+        powers = torch.empty_like(logits, dtype=of.ratio.dtype).flatten(0, -2) if ctx.needs_input_grad[0] else None
+        sums = _sums(logits.flatten(0, -2), ratio.reshape(-1, 1), powers)
+        highest, total, log_p_sum = (found.view(ratio.shape) for found in sums)
+        log_p0 = logits.gather(-1, ends) - highest - total.log()
         p0 = log_p0.exp()
-        in_units = ratio.unsqueeze(-1) * p0
-        ctx.save_for_backward(logits, ends, ratio, p0, in_units)
-        ctx.of = of
+        in_units = ratio * p0
+        ctx.save_for_backward(powers, total, ends, ratio, p0, in_units)
+        ctx.of, ctx.dtype = of, logits.dtype
         log_p_z0, log_p_zt = in_units.log1p().unbind(-1)
         log_q, p0_zt = of.ratio.log1p(), p0[..., 1]
-        kl = of.rest * (log_q - log_p_sum)
+        kl = of.rest * (log_q - log_p_sum.squeeze(-1))
         kl += of.at_z0 * (log_q - log_p_z0) + of.at_zt * (log_q * of.same - log_p_zt)
         kl = torch.where(of.first, -log_p0[..., 0], kl)
         # Log of p's normaliser over q's, as ±log1p(difference / smaller one): p's is the smaller where z_t = z_0.
@@ -278,57 +282,66 @@ class _Terms(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """d/d(log p0) is -rest h with h = ratio p0 / (1 + ratio p0), and more at z_0 and at z_t."""
-        logits, ends, ratio, p0, in_units = ctx.saved_tensors
+        powers, total, ends, ratio, p0, in_units = ctx.saved_tensors
         of = ctx.of
         h_z0, h_zt = (in_units / (1 + in_units)).unbind(-1)
         of_normaliser = of.gain * p0[..., 1]
         of_normaliser /= of.base + of_normaliser
         at_z0, at_zt = torch.where(of.first, -1, -of.at_z0 * h_z0), of_normaliser - of.at_zt * h_zt
         at_ends = torch.stack([at_z0, at_zt], -1).mul_(grad.unsqueeze(-1))
-        rows = (values.reshape(-1, 1) for values in (ratio, -of.rest * grad, at_ends.sum(-1)))
-        found = _gradient(logits.flatten(0, -2), *rows).view(logits.shape)
+        rows = total / ratio, -(of.rest * grad).unsqueeze(-1), at_ends.sum(-1, keepdim=True), total
+        _take_gradient(powers, *(values.reshape(-1, 1) for values in rows))
+        found = powers.view(*ends.shape[:-1], -1)
         for codes, extra in zip(ends.split(1, -1), at_ends.split(1, -1), strict=True):  # apart: z_t may be z_0
             found.scatter_add_(-1, codes, extra)
-        return found.to(logits.dtype), None, None, None
+        return found.to(ctx.dtype), None, None, None
 
 
-def _sums(logits: Tensor, ratio: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of logits (R, K): the highest, and summed over the codes exp(logit - highest) and log1p(ratio p0), (R,) each.
+def _sums(logits: Tensor, ratio: Tensor, powers: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """What L_t needs of logits (R, K) and `ratio` (R, 1); exp(logit - highest) goes into `powers` (R, K), if given.
 
     Highest and sum are told apart, since their logarithms added would round p0 by what is lost of a large logit.
+
+    Returns:
+        The highest logit, and summed over the codes these powers and log1p(ratio p0), (R, 1) each.
     """
-    halvings, found = _halvings(ratio, logits.shape[-1]), []
-    for part, of_part in _in_parts(logits, ratio.unsqueeze(-1)):
-        highest = part.amax(-1, keepdim=True).to(ratio.dtype)
-        values = (part - highest).exp_()
-        total = values.sum(-1, keepdim=True)
-        values *= of_part / total
-        found.append((highest, total, _log1p_sum(values, halvings)))
-    highest, total, log_p_sum = (torch.cat(parts) for parts in zip(*found, strict=True))
+    halvings = _halvings(ratio, logits.shape[-1])
+    highest, total, log_p_sum = (torch.empty_like(ratio) for _ in range(3))
+    parts = _in_parts(logits, ratio, highest, total, log_p_sum)
+    kept = repeat((None,)) if powers is None else _in_parts(powers)
+    for (part, of_part, high, whole, log_sum), (power,) in zip(parts, kept, strict=False):
+        high.copy_(part.amax(-1, keepdim=True))
+        power = torch.sub(part, high, out=power).exp_()
+        torch.sum(power, -1, keepdim=True, out=whole)
+        _log1p_sum(power * (of_part / whole), halvings, out=log_sum)
     return highest, total, log_p_sum
 
 
-def _log1p_sum(values: Tensor, halvings: int) -> Tensor:
-    """The sum over the last dimension of log1p(values), which it overwrites.
+def _log1p_sum(values: Tensor, halvings: int, out: Tensor) -> None:
+    """The sum over the last dimension of log1p(values), which it overwrites, into `out` (..., 1).
 
     log1p(a) + log1p(b) = log1p(a + b + ab), which is cheaper than a logarithm and as exact for tiny a and b.
     """
     for _ in range(halvings):
         values, others = values.chunk(2, -1)
         values.addcmul_(values, others).add_(others)
-    return values.log1p_().sum(-1)
+    torch.sum(values.log1p_(), -1, keepdim=True, out=out)
 
 
-def _gradient(logits: Tensor, ratio: Tensor, everywhere: Tensor, at_ends: Tensor) -> Tensor:
-    """The gradient of logits (R, K), but for what comes to z_0 and z_t alone; all others (R, 1)."""
-    found = torch.empty_like(logits, dtype=ratio.dtype)
-    for p0, part, lowest, weight, at_end in _in_parts(found, logits, 1 / ratio, everywhere, at_ends):
-        torch.softmax(part, -1, dtype=p0.dtype, out=p0)
-        h = p0 + lowest
-        torch.div(p0, h, out=h)
-        taken = torch.addcmul(at_end, weight, h.sum(-1, keepdim=True))  # p0 times the sum, by the softmax
-        p0.mul_(-taken).addcmul_(h, weight)
-    return found
+def _take_gradient(powers: Tensor, unit: Tensor, everywhere: Tensor, at_ends: Tensor, total: Tensor) -> None:
+    """Put the gradient of the logits, but for what comes to z_0 and z_t alone, in the place of `powers` (R, K).
+
+    Args:
+        powers: p0 in units of `total` and ratio p0 in units of `unit`, like all others (R, 1).
+        everywhere: the gradient of log p0 at every code, divided by h.
+        at_ends: the gradient of log p0 that comes to z_0 and z_t alone.
+    """
+    of_h, of_p0 = -everywhere / total, -at_ends / total
+    for power, one, weight, from_ends, from_h in _in_parts(powers, unit, everywhere, of_p0, of_h):
+        h = power + one
+        torch.div(power, h, out=h)
+        taken = torch.addcmul(from_ends, from_h, h.sum(-1, keepdim=True))  # the mean of log p0's gradient
+        power.mul_(taken).addcmul_(h, weight)
 
 
 def _in_parts(*rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
