@@ -49,8 +49,13 @@ def test_counts_at_the_papers_setting(codebook_size: int, millions: float, macs:
 @pytest.mark.parametrize("shape", [(2, 8, 8), (1, 4, 12)])
 def test_logits_have_codes_last(shape: tuple[int, int, int]) -> None:
     codes = torch.randint(7, shape, generator=torch.Generator().manual_seed(0))
-    logits = CodeUNet(7, 7, SMALL)(codes, torch.ones(shape[0]))
-    assert logits.shape == (*shape, 7) and logits.is_contiguous()
+    for residual in (False, True):
+        prior = Prior(7, SMALL, WITHOUT.model_copy(update={"residual": residual}))
+        logits = prior(codes, torch.ones(shape[0]))
+        assert logits.shape == (*shape, 7) and logits.is_contiguous()
+        assert logits.grad_fn is not None
+        (before, _), *_ = logits.grad_fn.next_functions
+        assert before.name() == ("ScatterAddBackward0" if residual else "ConvolutionBackward0")  # no copy of all logits
 
 
 def test_sizes_that_do_not_fit_are_user_errors() -> None:
@@ -74,7 +79,7 @@ def test_every_parameter_and_every_position_counts() -> None:
     other[0, 7, 7] = 3
     one = torch.ones(1, dtype=torch.int64)
     logits = unet(codes, one)
-    assert ((unet(other, one) - logits).abs().amax(-1) > 0).all()
+    assert ((unet(other, one) - logits).abs().amax(1) > 0).all()
     assert (unet(codes, 5 * one) - logits).abs().max() > 1e-3
     torch.testing.assert_close(unet(codes.repeat(3, 1, 1), one.repeat(3))[2:], logits)
     logits.square().sum().backward()

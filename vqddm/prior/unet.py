@@ -1,6 +1,6 @@
 """The prior's network μ(Z_t, t): the small U-Net of the multinomial-diffusion line, and Eq. 23 around it.
 
-At the paper's setting it has 117.59 M parameters (K = 1024). Activations are channels-last: that is how
+At the paper's setting it has 117.59 M parameters (K = 1024). Activations are channels-last in memory: that is how
 the embedding makes them and how the logits, K last, are wanted.
 """
 
@@ -153,7 +153,7 @@ class CodeUNet(nn.Module):
             )
 
     def forward(self, codes: Tensor, t: Tensor) -> Tensor:
-        """Logits (B, h, w, K) for code maps (B, h, w) int64 at timesteps (B,), or (1,) for all.
+        """Logits (B, K, h, w) for code maps (B, h, w) int64 at timesteps (B,), or (1,) for all.
 
         Raises:
             UserError: the levels cannot halve the code map.
@@ -169,7 +169,7 @@ class CodeUNet(nn.Module):
         for level in self.up:
             _, x = level(torch.cat([x, skips.pop()], dim=1), time)
         block, logits = self.head
-        return logits(block(x).to(logits.weight.dtype)).permute(0, 2, 3, 1)
+        return logits(block(x).to(logits.weight.dtype))
 
     def keep_in_bf16(self) -> None:
         """Turn the weights into bf16, for evaluation, but for those of t's perceptron and of the last convolution.
@@ -222,7 +222,7 @@ class Prior(nn.Module):
     def forward(self, codes: Tensor, t: Tensor) -> Tensor:
         """Logits of p0, (B, h, w, K), for z_t (B, h, w) int64 and t in 1..T, (B,) or (1,) for all."""
         logits = self.unet(codes, t * self.time_scale)
-        if not self.diffusion.residual:
-            return logits
-        index = codes.unsqueeze(-1)
-        return logits.scatter_add_(-1, index, torch.ones_like(index, dtype=logits.dtype))
+        if self.diffusion.residual:  # before the permutation, since added to a view it is copied thrice on the way back
+            index = codes.unsqueeze(1)
+            logits.scatter_add_(1, index, torch.ones_like(index, dtype=logits.dtype))
+        return logits.permute(0, 2, 3, 1)
