@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests python -m bench.pipeline BEFORE AFTER
 
-BEFORE and AFTER are two clones, each at its commit, with one params.yaml that both know, over which `quarter.yaml` is
-laid. In both at once the suite was built by `snakemake --cores 1`, so that whatever else the machine did met both.
+BEFORE and AFTER are two clones, each at its commit, with one params.yaml that both know. In both at once the suite was
+built by `snakemake --cores 1`, so that whatever else the machine did met both.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ TOLD = 12  # jobs that the page names
 RUN = ["commit_before", "commit_after", "date"]
 HEAD = """# The default run, before and after
 
-CPU seconds of the jobs of the suite `{suite}` at two commits, {commit_before} and {commit_after}. Both built
-it at the same time on one machine ({date}), one core each, so that whatever else ran there met both, with the
-params.yaml of the first and a quarter of its training steps (`tests/bench/quarter.yaml`). A job's seconds hold its
-start, whose share is smaller in whole trainings. Each ran once and jobs of a kind scatter, so compare sums.
-`pipeline.csv` has every job.
+CPU seconds of the jobs of the suite `{suite}` at two commits, {commit_before} and {commit_after}, with the
+params.yaml of the first. Both built it at the same time on one machine ({date}), one core each; other work ran
+there at times, and the one that took longer had the end for itself. What Snakemake itself takes is not counted. Each
+ran once and jobs of a kind scatter, so compare sums. `pipeline.csv` has every job.
 """
 
 
