@@ -3,7 +3,7 @@
     PYTHONPATH=tests python -m bench.pipeline BEFORE AFTER
 
 BEFORE and AFTER are two clones, each at its commit, with one params.yaml that both know. In both at once the suite was
-built by `snakemake --cores 1`, so that whatever else the machine did met both.
+built by `snakemake --cores 1`, so that what else the machine does weighs on both.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ RUN = ["commit_before", "commit_after", "date"]
 HEAD = """# The default run, before and after
 
 CPU seconds of the jobs of the suite `{suite}` at two commits, {commit_before} and {commit_after}, with the
-params.yaml of the first. Both built it at the same time on one machine ({date}), one core each; other work ran
-there at times, and the one that took longer had the end for itself. What Snakemake itself takes is not counted. Each
-ran once and jobs of a kind scatter, so compare sums. `pipeline.csv` has every job.
+params.yaml of the first. Both built it at the same time on one machine ({date}), one core each. What else the
+machine did weighs on both, at the end on the longer one alone; each ran once and jobs of a kind scatter, so compare
+sums. What Snakemake itself takes is not counted. `pipeline.csv` has every job.
 """
 
 

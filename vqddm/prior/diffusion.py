@@ -340,7 +340,7 @@ def _take_gradient(powers: Tensor, unit: Tensor, everywhere: Tensor, at_ends: Te
     for power, one, weight, from_ends, from_h in _in_parts(powers, unit, everywhere, of_p0, of_h):
         h = power + one
         torch.div(power, h, out=h)
-        taken = torch.addcmul(from_ends, from_h, h.sum(-1, keepdim=True))  # the mean of log p0's gradient
+        taken = torch.addcmul(from_ends, from_h, h.sum(-1, keepdim=True))  # p0 times log p0's whole gradient
         power.mul_(taken).addcmul_(h, weight)
 
 
